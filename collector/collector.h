@@ -1,0 +1,21 @@
+/* The collector: takes events over HTTP, checks them, and answers when they are durable on the event log. */
+#ifndef WAYMARK_COLLECTOR_H
+#define WAYMARK_COLLECTOR_H
+
+#include <stdint.h>
+
+#include "common/conf.h"
+#include "common/err.h"
+#include "common/event_log.h"
+#include "common/stats.h"
+
+struct collector;
+
+/* `conf`, `log` and `stats` must outlive it. */
+int collector_start(const struct conf *conf, struct event_log *log, struct stats *stats, struct collector **out,
+                    struct err *e);
+uint16_t collector_port(const struct collector *c);
+/* Refuses new requests, waits up to `ms` until those in flight are answered, stops. NULL is allowed. */
+void collector_stop(struct collector *c, int64_t ms);
+
+#endif

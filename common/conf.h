@@ -1,0 +1,113 @@
+/* The configuration: one YAML file, read once into a const struct. Every option is one row of a table in conf.c, from
+ * which come the parser, the range checks, the sample and the reference. Parts get their own sub-struct. */
+#ifndef WAYMARK_CONF_H
+#define WAYMARK_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/str.h"
+
+enum conf_key_kind { CONF_KEY_BEACON, CONF_KEY_SERVER };
+
+struct conf_key {
+    const char *name;
+    const char *source;
+    enum conf_key_kind kind;
+    const char *key;        /* beacon: the key itself */
+    unsigned char sha256[32]; /* of the key, both kinds */
+    const char **origins;   /* beacon: allowed Origin headers; none: any */
+    size_t origin_count;
+};
+
+/* Scopes of a token, a bit each. */
+enum conf_scope {
+    SCOPE_LOOKUP = 1,
+    SCOPE_PII = 2,
+    SCOPE_AUDIENCE = 4,
+    SCOPE_EXPORT = 8,
+    SCOPE_ADMIN = 16
+};
+
+struct conf_token {
+    const char *name;
+    unsigned char sha256[32];
+    unsigned scopes;
+};
+
+struct conf_blocked; /* a set of ids, in lower case */
+
+struct conf_log {
+    int64_t retain_ms;
+    uint64_t retain_bytes;
+    uint64_t reserve_bytes;
+};
+
+struct conf_collector {
+    const char *listen;
+    const char *metrics_listen; /* NULL: on the own port while that is a loopback address */
+    bool ack_durable;           /* else enqueued */
+    unsigned trusted_proxies;
+    unsigned threads;
+    uint64_t rate_limit;        /* events a second and key; 0: none */
+    struct conf_key *keys;
+    size_t key_count;
+};
+
+struct conf_profiler {
+    const char *listen;
+    const char *metrics_listen;
+    int64_t session_gap_ms;
+    bool count_from_paid;
+    int64_t touch_window_ms;
+    const char **payment_hosts; /* referrers that start no touch */
+    size_t payment_host_count;
+    bool link_by_order;
+    unsigned max_users_per_device;
+    unsigned max_devices_per_user;
+    unsigned threads;           /* that fold */
+    unsigned http_threads;
+    unsigned lookup_threads;
+    int64_t commit_ms;          /* greatest age of what a crash replays, when idle */
+    uint64_t commit_bytes;      /* memory of uncommitted events over all partitions */
+    uint64_t cache_bytes;       /* memory of profiles kept after a commit, over all partitions */
+    struct conf_token *tokens;
+    size_t token_count;
+};
+
+struct conf {
+    const char *file;           /* as given */
+    const char *data;           /* absolute */
+    uint32_t partitions;
+    char currency[4];
+    const char *timezone;
+    struct conf_blocked *blocked;
+    struct conf_log log;
+    struct conf_collector collector;
+    struct conf_profiler profiler;
+};
+
+/* Reads and checks. NULL when anything is wrong: then `errors` has a line "file:line:column: text" for each mistake,
+ * all of them. Free with conf_free. */
+struct conf *conf_load(const char *file, struct buf *errors);
+/* The same from memory; `file` is for messages and relative paths. */
+struct conf *conf_parse(const char *file, struct str text, struct buf *errors);
+void conf_free(struct conf *c);
+
+/* Whether an id counts as absent: in the list whatever its case, or empty. Pure. */
+bool conf_blocked(const struct conf_blocked *b, struct str id);
+
+/* A commented file with every option at its default and these values in it, for `waymark init`. */
+struct conf_sample {
+    const char *currency, *timezone;
+    const char *beacon_key;      /* in the clear */
+    const char *server_sha256;   /* hex */
+    const char *token_sha256;    /* hex */
+};
+void conf_write_sample(struct buf *out, const struct conf_sample *s);
+/* The reference in Markdown: key, type, default, range, whether it may change, why. */
+void conf_write_reference(struct buf *out);
+
+#endif

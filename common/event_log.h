@@ -1,0 +1,107 @@
+/* The event log: the seam under collector and profiler. Records are appended to a partition that their key chooses, and
+ * the appender is told when they are durable; readers follow a partition from an offset. Two implementations: the
+ * embedded log on RocksDB (event_log_local.c) and Kafka.
+ *
+ * Topics: events and bad events. Only events are partitioned; bad events have partition 0.
+ *
+ * Threads: append, read and the figures from any thread. Callbacks come on a thread of the log, in offset order within
+ * a partition; they must be short and must not call back into append with a wait. */
+#ifndef WAYMARK_EVENT_LOG_H
+#define WAYMARK_EVENT_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/str.h"
+
+struct event_log;
+
+enum log_topic { LOG_EVENTS, LOG_BAD, LOG_TOPICS };
+
+/* What a record is; a flag beside the value, so that internal records can share the log with events. */
+enum log_kind { LOG_KIND_EVENT = 0, LOG_KIND_BAD = 1 };
+
+enum log_by { LOG_BY_COLLECTOR, LOG_BY_SPOOL, LOG_BY_PROFILER, LOG_BY_COMMAND, LOG_BYS };
+
+/* Outcomes of an append. */
+enum log_status {
+    LOG_OK = 0,
+    LOG_QUEUE_FULL = 1,  /* more is waiting than may wait; try again later */
+    LOG_DISK_FULL = 2,   /* refused to keep the reserve; everything acked is still there */
+    LOG_FAILED = 3,      /* the store failed; see the operators' log */
+    LOG_TOO_LARGE = 4,   /* over LIMIT_RECORD_BYTES */
+    LOG_STOPPED = 5      /* closing */
+};
+
+const char *log_status_text(enum log_status s);
+
+struct log_record {
+    enum log_kind kind;
+    struct str key;   /* chooses the partition */
+    struct str value;
+    int64_t time;     /* ms, when it was appended: age for retention and lag */
+    int64_t offset;   /* when read */
+};
+
+/* Called once per accepted record when its fate is known. `offset` is -1 unless status is LOG_OK. */
+typedef void log_done(void *arg, enum log_status status, uint32_t partition, int64_t offset);
+
+struct event_log_options {
+    const char *path;         /* folder; made when missing */
+    uint32_t partitions;      /* of LOG_EVENTS; must be what the data has */
+    int64_t retain_ms;        /* 0: for ever */
+    uint64_t retain_bytes;    /* over all partitions; 0: no bound */
+    uint64_t reserve_bytes;   /* free space of the disk below which appends are refused */
+};
+
+/* Opens the embedded log, recovering from a torn tail. Fails with a clear text when the folder is in use, holds another
+ * number of partitions, or the disk has less than the reserve. */
+int event_log_open_local(const struct event_log_options *o, struct event_log **out, struct err *e);
+/* Waits for what was appended to become durable, then closes. NULL is allowed. */
+void event_log_close(struct event_log *log);
+
+/* murmur2 as Kafka's Java client has it: (murmur2(key) & 0x7fffffff) % partitions. Pure. */
+uint32_t event_log_partition(struct str key, uint32_t partitions);
+
+/* Queues `n` records; key and value are copied before it returns. All or none are taken: LOG_OK means that `done` will
+ * be called once for each (with args[i]), any other status that it will not be called at all. Never blocks on the disk. */
+enum log_status event_log_append(struct event_log *log, enum log_topic topic, enum log_by by,
+                                 const struct log_record *records, size_t n, log_done *done, void *const *args);
+/* Appends one and waits until it is durable (commands, tests). Partition and offset are optional outputs. */
+enum log_status event_log_append_wait(struct event_log *log, enum log_topic topic, enum log_by by,
+                                      const struct log_record *record, uint32_t *partition, int64_t *offset);
+
+uint32_t event_log_partitions(const struct event_log *log, enum log_topic topic);
+/* First offset still held and one past the last durable. */
+int64_t event_log_begin(struct event_log *log, enum log_topic topic, uint32_t partition);
+int64_t event_log_end(struct event_log *log, enum log_topic topic, uint32_t partition);
+/* Records ever appended by one kind of writer since the process started. */
+uint64_t event_log_appends(struct event_log *log, enum log_by by);
+/* Whether an append would be taken now; else why not. For /readyz. */
+enum log_status event_log_ready(struct event_log *log);
+
+/* A reader of some partitions of one topic, registered by name so that retention never passes it. */
+struct log_reader;
+
+enum { LOG_READ_GAP = 1 }; /* the offset is outside what the log holds */
+
+/* `name` NULL: reads without holding anything back. */
+int log_reader_open(struct event_log *log, enum log_topic topic, const char *name, struct log_reader **out,
+                    struct err *e);
+void log_reader_close(struct log_reader *r);
+/* Says where to read next in a partition. LOG_READ_GAP when below the begin or above the end. */
+int log_reader_seek(struct log_reader *r, uint32_t partition, int64_t offset);
+/* Up to `max` durable records of one partition from its place on, about `max_bytes` at most (at least one record).
+ * Returns how many, 0 at the end, negative errno, LOG_READ_GAP is not possible after a seek. Key and value live until
+ * the next read or close of this reader. One thread at a time. */
+int log_reader_read(struct log_reader *r, uint32_t partition, struct log_record *out, size_t max, size_t max_bytes,
+                    struct err *e);
+/* Waits until a partition of the reader has something to read, `ms` have passed or log_reader_wake is called. */
+void log_reader_wait(struct log_reader *r, const uint32_t *partitions, size_t n, int64_t ms);
+void log_reader_wake(struct log_reader *r);
+/* The reader's state is on disk up to (not with) this offset; retention may pass what is before it. Durable itself at
+ * some later time, never ahead. */
+int log_reader_commit(struct log_reader *r, uint32_t partition, int64_t offset, struct err *e);
+
+#endif

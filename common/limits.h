@@ -1,0 +1,50 @@
+/* Every bound in one place. The configuration reference repeats those that can be set. */
+#ifndef WAYMARK_LIMITS_H
+#define WAYMARK_LIMITS_H
+
+#define KIB ((size_t)1024)
+#define MIB (1024 * KIB)
+
+/* HTTP */
+#define LIMIT_HEAD (40 * KIB)          /* request line and headers */
+#define LIMIT_BODY_BEACON (4 * MIB)    /* a body under a beacon key, plain or inflated */
+#define LIMIT_BODY_SERVER (20 * MIB)   /* the same under a server key */
+#define LIMIT_BODY_LOOKUP (1 * MIB)    /* a body sent to the profiler */
+#define LIMIT_CONNECTIONS 4096         /* open at once, a server */
+#define LIMIT_HEAD_MS 10000            /* from accept or the last answer's first new byte to the end of the head */
+#define LIMIT_BODY_MS 30000            /* from the head's end to the body's */
+#define LIMIT_IDLE_MS 600000           /* kept-alive and silent */
+#define LIMIT_ANSWER_MS 2000           /* from the body's end to the answer of a collector */
+#define LIMIT_QUERY_PARAMETERS 256
+
+/* JSON */
+#define LIMIT_JSON_DEPTH 1000          /* of a whole body; deeper is not read */
+#define LIMIT_EVENT_DEPTH 32
+#define LIMIT_EVENT_BYTES (1 * MIB)
+#define LIMIT_EVENTS_PER_REQUEST 50000
+
+/* Events */
+#define LIMIT_ID_BYTES 256
+#define LIMIT_TEXT_BYTES (8 * KIB)     /* a known text field; a longer one is kept only in the verbatim part */
+#define LIMIT_ITEMS 5000               /* of one event */
+#define LIMIT_AMOUNT INT64_C(1000000000)
+#define LIMIT_QUANTITY INT64_C(1000000)
+#define LIMIT_RECORD_BYTES (4 * MIB)   /* a packed event on the log */
+
+/* Log */
+#define LIMIT_PARTITIONS 1024
+#define LIMIT_LOG_QUEUE_BYTES (64 * MIB)  /* appended, not yet durable; beyond it the log is full */
+#define LIMIT_LOG_READERS 64
+
+/* Fold */
+#define LIMIT_MAP_NAMES 1000           /* names of one `by` map; those first seen earliest, the rest under "*" */
+#define LIMIT_STATEMENTS 1000          /* statements of one order that count: the first in the order of events */
+#define LIMIT_CHUNK_ENTRIES 96
+
+/* Look-ups */
+#define LIMIT_LOOKUP_IDS 1000
+#define LIMIT_PATH_PAGE 1000
+#define LIMIT_WAIT_MS 10000
+#define LIMIT_LOOKUP_QUEUE 4096        /* requests waiting for a look-up thread */
+
+#endif

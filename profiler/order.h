@@ -1,0 +1,60 @@
+/* An order, made from everything that was stated about it. INTERFACE's "Orders" in code. Pure. */
+#ifndef WAYMARK_ORDER_H
+#define WAYMARK_ORDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/num.h"
+#include "proto/event.h"
+#include "profiler/rules.h"
+
+/* Whether the event says something about an order, and the status that it states (STATUS_NONE: only fields). From a
+ * beacon key Order Cancelled and Order Refunded state nothing. */
+bool order_stated(const struct event *e, enum order_status *status);
+
+struct order_moment {
+    enum order_status status;
+    int64_t time;
+};
+
+struct order_refund {
+    struct event_key key; /* of its earliest statement */
+    struct str id;        /* absent: none was given */
+    money amount;         /* what counts of it, after the cut */
+};
+
+struct order {
+    struct str order_id;
+    enum order_status status;        /* best; STATUS_NONE when nobody gave one */
+    enum order_status standing;      /* best other than refunded */
+    int64_t placed_at;               /* TIME_NONE: not placed */
+    bool counted, credit_note;
+    bool home_currency;              /* its amounts belong to the facts */
+    char currency[4];                /* the configured one where nobody gives one */
+    money total, refunded;
+    struct opt discount, shipping, tax, subtotal, revenue;
+    struct str coupon, channel, shared_by;
+    struct place place;
+    const struct item *items;
+    size_t item_count;
+    const struct order_refund *refunds; /* in the order of events */
+    size_t refund_count;
+    const struct order_moment *history; /* one entry per statement with a status, in the order of events */
+    size_t history_count;
+    const struct event *best;        /* the statement whose person has the order */
+    const struct event *const *statements; /* those that count, in the order of events */
+    size_t statement_count;
+};
+
+/* Builds the order from its statements (distinct events for which order_stated holds, of one order id, any order of
+ * the array). Of more than LIMIT_STATEMENTS the first in the order of events count. Spans point into the events;
+ * arrays come from the arena. 0 or -ENOMEM. n >= 1. */
+int order_build(const struct event *const *statements, size_t n, const struct fold_rules *rules, struct arena *a,
+                struct order *out);
+
+/* Σ price × quantity of items, in micros. */
+money order_lines(const struct item *items, size_t n);
+
+#endif

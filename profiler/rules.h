@@ -1,0 +1,21 @@
+/* The settings that the fold depends on: with the set of events they alone decide what a profile is. Pure. */
+#ifndef WAYMARK_RULES_H
+#define WAYMARK_RULES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/clock.h"
+
+struct fold_rules {
+    int64_t session_gap_ms;
+    bool count_from_paid;     /* orders count from paid on, not from created */
+    char currency[4];         /* of the amounts in facts */
+    const struct zone *zone;  /* of hours and weekdays; NULL: UTC */
+    int64_t touch_window_ms;
+    const char *const *payment_hosts;
+    size_t payment_host_count;
+};
+
+#endif

@@ -1,0 +1,123 @@
+/* The state of one profiler: every partition's streams, profiles and orders, in memory between commits and in RocksDB
+ * after them. One worker thread writes a partition; look-ups on other threads take views.
+ *
+ * Words: a *profile* is "user:U" or "anon:D". A *stream* is the pair (anonymous id, user id) as events state it; an
+ * event's uid is unique within its stream, and an event never leaves its stream, whoever it will belong to. */
+#ifndef WAYMARK_STATE_H
+#define WAYMARK_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/err.h"
+#include "common/event_log.h"
+#include "common/str.h"
+#include "profiler/facts.h"
+#include "profiler/order.h"
+#include "profiler/path.h"
+#include "profiler/rules.h"
+
+struct state;
+
+struct state_options {
+    const char *path;
+    uint32_t partitions;
+    const struct fold_rules *rules; /* must outlive the state */
+    uint64_t commit_bytes;  /* of one partition: uncommitted memory above which state_fold asks for a commit */
+    uint64_t cache_bytes;   /* of one partition: memory of clean profiles and streams kept */
+    bool read_only;         /* for verify: the folder of a stopped instance */
+};
+
+/* What became of a record of the log: exactly one each. */
+enum outcome {
+    OUTCOME_FOLDED, OUTCOME_DUPLICATE, OUTCOME_BAD, OUTCOME_EXCLUDED, OUTCOME_EXPIRED, OUTCOME_ERASED, OUTCOME_MOVED,
+    OUTCOMES
+};
+extern const char *const outcome_names[OUTCOMES];
+
+/* One consistent reading of a partition's counters, as shown (memory), and the offset that is on disk. */
+struct state_figures {
+    uint64_t outcomes[OUTCOMES];
+    int64_t offset;      /* next to read, as shown */
+    int64_t disk_offset; /* what a crash comes back to */
+    int64_t began;       /* the offset at which the state began */
+    uint64_t memory;     /* bytes held */
+    uint64_t commits, refolds;
+};
+
+/* Fails with a clear text when the folder is in use, damaged, or was made with another number of partitions or other
+ * fold rules (session gap, currency, …): then a refold is needed and the text says so. */
+int state_open(const struct state_options *o, struct state **out, struct err *e);
+/* Commits nothing: call state_commit before. Waits for no one; all views must be released. NULL is allowed. */
+void state_close(struct state *s);
+
+/* --- the worker's side: one thread per partition ----------------------------------------------------- */
+
+/* Folds records (n of one partition, in offset order, the first at the partition's offset). Shown to look-ups when it
+ * returns. Returns 0, STATE_COMMIT_DUE when uncommitted memory passed its bound, or a negative errno (the store
+ * failed; nothing of a half-folded record is shown). */
+enum { STATE_OK = 0, STATE_COMMIT_DUE = 1 };
+int state_fold(struct state *s, uint32_t partition, const struct log_record *records, size_t n, struct err *e);
+/* Writes everything uncommitted and the offset in one atomic step, waits until it is on disk, then evicts down to the
+ * budget. Look-ups go on meanwhile. */
+int state_commit(struct state *s, uint32_t partition, struct err *e);
+bool state_dirty(struct state *s, uint32_t partition);
+/* Where a fresh partition (no state yet) starts. Only before its first fold. */
+void state_begin_at(struct state *s, uint32_t partition, int64_t offset);
+
+/* --- the look-ups' side: any thread --------------------------------------------------------------------- */
+
+void state_figures(struct state *s, uint32_t partition, struct state_figures *out);
+
+/* A profile as of one moment. */
+struct state_profile {
+    struct str id;      /* "user:42" */
+    int64_t version;    /* 1 + offset of the last record that changed it */
+    struct facts facts; /* owned by the caller: facts_deinit */
+};
+enum { STATE_NOT_FOUND = 1 };
+/* Facts of one profile; `id` is user:… or anon:…; spans come from the arena. 0, STATE_NOT_FOUND, negative errno. */
+int state_profile(struct state *s, uint32_t partition, struct str id, struct arena *a, struct state_profile *out,
+                  struct err *e);
+
+/* A consistent reading of one profile: its whole path and its orders. Everything in it lives until state_view_free. */
+struct state_view {
+    struct str id;
+    int64_t version;
+    struct path_entry *path; /* the order of events; bytes are packed events */
+    size_t path_count;
+    struct order *orders;    /* owned by this profile, by placed_at (else first statement), then order id */
+    size_t order_count;
+    void *private;
+};
+enum { VIEW_PATH = 1, VIEW_ORDERS = 2 };
+int state_view(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_view *out,
+               struct err *e);
+void state_view_free(struct state_view *v);
+
+/* Finds an order in one partition by its id alone. Statements of one order that stand under several log keys are
+ * several orders until persons are joined; of these, the one with the best statement (server first, then latest) is
+ * given: compare `key` and `trust` between partitions. `order` lives until state_order_free. */
+struct state_order {
+    struct order order;
+    struct str profile; /* who has it */
+    enum event_trust trust;
+    struct event_key key;
+    void *private;
+};
+int state_order(struct state *s, uint32_t partition, struct str order_id, struct state_order *out, struct err *e);
+void state_order_free(struct state_order *o);
+
+/* --- verify --------------------------------------------------------------------------------------------- */
+
+struct verify_report {
+    uint64_t profiles, events, orders, streams, differences;
+};
+/* Walks the whole state: every profile equals the fold of its path and orders, orders equal the statements in the
+ * paths, indexes agree both ways, counters add up to offsets. `say` gets a line for each difference (at most 1,000).
+ * `progress` may be NULL. */
+int state_verify(struct state *s, void (*say)(void *arg, const char *line), void (*progress)(void *arg, double share),
+                 void *arg, struct verify_report *out, struct err *e);
+
+#endif

@@ -1,0 +1,43 @@
+/* Bytes on the log and back: waymark.v1 by protobuf-c, the only file that knows its types. Packing is canonical: one
+ * event has one byte string. Unpacking takes hostile bytes: it is capped by LIMIT_RECORD_BYTES and by the arena. Pure. */
+#ifndef WAYMARK_CODEC_H
+#define WAYMARK_CODEC_H
+
+#include "common/arena.h"
+#include "common/buf.h"
+#include "proto/event.h"
+
+#define CODEC_VERSION 1
+
+enum { CODEC_OK = 0, CODEC_INVALID = 1, CODEC_VERSION_UNKNOWN = 2 };
+
+/* Appends the packed event; false (b->failed) when it does not fit. */
+bool event_pack(const struct event *e, struct buf *b);
+/* CODEC_INVALID for what is no event, lacks an id or a uid, or does not fit the arena; CODEC_VERSION_UNKNOWN for one of
+ * a later format. `bytes` must outlive `out`. */
+int event_unpack(struct str bytes, struct arena *a, struct event *out);
+
+/* An event that was refused: why, and what came. */
+struct bad_event {
+    int64_t received;
+    struct str source;   /* of the key */
+    struct str route;
+    uint32_t position;
+    struct str code, message;
+    struct str bytes;    /* as received, cut to LIMIT_EVENT_BYTES */
+    uint64_t full_size;  /* before it was cut */
+};
+
+bool bad_event_pack(const struct bad_event *e, struct buf *b);
+int bad_event_unpack(struct str bytes, struct arena *a, struct bad_event *out);
+
+/* BLAKE2b of 128 bits over length-prefixed fields, absent apart from empty: nobody can make two events collide.
+ * The uid of (source, anonymous id, user id, message id). */
+struct uid event_uid(struct str source, struct str anonymous_id, struct str user_id, struct str message_id);
+/* The message id of an order log that has none: hex of a hash over the fields of INTERFACE section 3 as values, the
+ * timestamp too if one was given. `hex` gets 32 characters and a NUL. */
+void order_content_id(const struct event *e, char hex[33]);
+/* Of the packed bytes; decides between two copies that are equal in the order of events. */
+struct uid content_hash(struct str packed);
+
+#endif
