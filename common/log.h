@@ -13,6 +13,9 @@ void log_set_level(enum log_level level);
 /* One line: time, level, text. Control characters in the text are written as \xNN. */
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Lines that were lost so far because standard error did not take them at once. */
+uint64_t log_dropped(void);
+
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...) log_line(LOG_WARN, __VA_ARGS__)
 #define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
