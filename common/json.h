@@ -29,14 +29,21 @@ struct json {
 
 struct json_parser;
 
-enum { JSON_OK = 0, JSON_INVALID = 1 };
+enum {
+    JSON_OK = 0,
+    JSON_INVALID = 1,
+    JSON_TOO_LARGE = 2 /* over LIMIT_JSON_NODES values, or 4 GiB */
+};
 
 struct json_parser *json_parser_new(void);
 void json_parser_free(struct json_parser *p);
 /* Parses exactly one value with white space around it. The tree lives until the next call or json_parser_free, and
  * the bytes must live as long. A lone surrogate escape (a cut emoji) is overwritten in place by \ufffd, so that what
- * is kept is readable by everybody. JSON_INVALID fills `e` with the reason and the byte offset; -ENOMEM. */
+ * is kept is readable by everybody. JSON_INVALID fills `e` with the reason and the byte offset; -ENOMEM. *root is
+ * written only on JSON_OK. A byte order mark is not JSON. */
 int json_parse(struct json_parser *p, char *bytes, size_t n, const struct json **root, struct err *e);
+/* Forgets the tree and gives back the memory that a large text needed; otherwise the next json_parse does. */
+void json_parser_trim(struct json_parser *p);
 
 /* The member of that name; of several the last, as JavaScript has it. NULL when absent or `o` is no object. */
 const struct json *json_get(const struct json *o, const char *key);

@@ -19,6 +19,8 @@
 
 /* JSON */
 #define LIMIT_JSON_DEPTH 1000          /* of a whole body; deeper is not read */
+#define LIMIT_JSON_NODES 2000000        /* values of one text; a node of the tree takes 80 bytes */
+#define LIMIT_JSON_KEEP (1 * MIB)      /* of memory that a parser keeps between texts, for nodes and for the rest */
 #define LIMIT_EVENT_DEPTH 32
 #define LIMIT_EVENT_BYTES (1 * MIB)
 #define LIMIT_EVENTS_PER_REQUEST 50000
@@ -29,6 +31,8 @@
 #define LIMIT_ITEMS 5000               /* of one event */
 #define LIMIT_AMOUNT INT64_C(1000000000)
 #define LIMIT_QUANTITY INT64_C(1000000)
+#define LIMIT_TIME_FIRST INT64_C(-62135596800000) /* of every time that comes from outside: 0001-01-01 */
+#define LIMIT_TIME_LAST INT64_C(253402300799999)  /* 9999-12-31T23:59:59.999 */
 #define LIMIT_RECORD_BYTES (4 * MIB)   /* a packed event on the log */
 
 /* Log */
@@ -45,6 +49,12 @@
 #define LIMIT_LOOKUP_IDS 1000
 #define LIMIT_PATH_PAGE 1000
 #define LIMIT_WAIT_MS 10000
-#define LIMIT_LOOKUP_QUEUE 4096        /* requests waiting for a look-up thread */
+#define LIMIT_LOOKUP_QUEUE 4096        /* requests waiting for a look-up thread, or for an event to be folded */
+#define LIMIT_LOOKUP_ARENA (256 * MIB) /* memory of one look-up beside the view */
+#define LIMIT_ANSWER_BYTES (64 * MIB)  /* an answer of the profiler */
+#define LIMIT_PAGE_BYTES (4 * MIB)     /* a page of a path or a tail ends behind the event that passes this */
+#define LIMIT_TAIL_PAGE 1000
+#define LIMIT_FOLD_BATCH 1024          /* records read at once by a fold worker */
+#define LIMIT_FOLD_BATCH_BYTES (1 * MIB)
 
 #endif
