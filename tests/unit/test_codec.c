@@ -1,0 +1,582 @@
+/* waymark.v1: what goes in comes out, one event has one byte string, and no bytes do harm. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "proto/codec.h"
+
+/* --- random events ---------------------------------------------------------------------------------- */
+
+struct random {
+    uint64_t x;
+};
+
+static uint64_t next(struct random *r)
+{
+    r->x += 0x9e3779b97f4a7c15u;
+    uint64_t z = r->x;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static uint64_t below(struct random *r, uint64_t n)
+{
+    return next(r) % n;
+}
+
+static struct str random_text(struct random *r)
+{
+    static const struct str texts[] = {
+        STR_LIT(""),       STR_LIT("a"),     STR_LIT("a\0b"),       STR_LIT("\0"),
+        STR_LIT("天宇"),   STR_LIT("𝒳😀"), STR_LIT("\xe2\x80\xa8"), STR_LIT("{\"nul\":\"a\\u0000b\",\"线\":[1e400]}"),
+        STR_LIT("\xff\xfe"), STR_LIT("a long text that needs a length of more than one byte: 0123456789 0123456789 "
+                                     "0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789"),
+    };
+    size_t i = below(r, 2 * sizeof texts / sizeof *texts);
+
+    return i < sizeof texts / sizeof *texts ? texts[i] : STR_NONE;
+}
+
+static struct opt random_opt(struct random *r, int64_t max)
+{
+    static const int64_t edges[] = {0, 1, -1};
+    if (below(r, 2))
+        return (struct opt){0};
+    if (below(r, 4) == 0)
+        return (struct opt){true, below(r, 2) ? max : -max};
+    if (below(r, 3) == 0)
+        return (struct opt){true, edges[below(r, 3)]};
+    return (struct opt){true, (int64_t)below(r, (uint64_t)max)};
+}
+
+static struct opt random_amount(struct random *r)
+{
+    return random_opt(r, LIMIT_AMOUNT * 1000000);
+}
+
+static int64_t random_time(struct random *r, bool may_lack)
+{
+    static const int64_t edges[] = {0, -1, LIMIT_TIME_FIRST, LIMIT_TIME_LAST};
+    if (may_lack && below(r, 2))
+        return TIME_NONE;
+    return below(r, 8) ? 1700000000000 + (int64_t)below(r, 100000000000) : edges[below(r, 4)];
+}
+
+#define SOME_ITEMS 12
+
+static size_t random_items(struct random *r, struct item *out)
+{
+    size_t n = below(r, 3) ? below(r, 3) : below(r, SOME_ITEMS + 1);
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = (struct item){.product_id = random_text(r),
+                               .sku = random_text(r),
+                               .name = random_text(r),
+                               .category = random_text(r),
+                               .style = random_text(r),
+                               .brand = random_text(r),
+                               .color = random_text(r),
+                               .size = random_text(r),
+                               .extra = random_text(r),
+                               .price = random_amount(r),
+                               .cost = random_amount(r),
+                               .quantity = random_opt(r, LIMIT_QUANTITY),
+                               .listed_at = random_time(r, true)};
+    return n;
+}
+
+static void random_order(struct random *r, struct order_fields *o, struct item *refund_items)
+{
+    o->order_id = random_text(r);
+    o->status = (enum order_status)below(r, 7);
+    o->total = random_amount(r);
+    o->revenue = random_amount(r);
+    o->subtotal = random_amount(r);
+    o->discount = random_amount(r);
+    o->shipping = random_amount(r);
+    o->tax = random_amount(r);
+    o->currency = below(r, 2) ? STR_LIT("GBP") : STR_NONE;
+    o->coupon = random_text(r);
+    o->channel = random_text(r);
+    o->has_items = below(r, 2);
+    o->has_refund = below(r, 2);
+    if (!o->has_refund)
+        return;
+    o->refund_id = random_text(r);
+    o->refund_amount = random_amount(r);
+    o->has_refund_items = below(r, 2);
+    if (!o->has_refund_items)
+        return;
+    o->refund_item_count = random_items(r, refund_items);
+    o->refund_items = o->refund_item_count ? refund_items : NULL;
+}
+
+static void random_event(struct random *r, struct event *e, struct item *items, struct item *refund_items)
+{
+    *e = (struct event){.type = (enum event_type)(1 + below(r, 7)), .trust = (enum event_trust)(1 + below(r, 2))};
+    struct str *texts[] = {&e->name,          &e->source,        &e->message_id,       &e->anonymous_id,
+                           &e->user_id,       &e->library,       &e->library_version,  &e->consent,
+                           &e->ip,            &e->user_agent,    &e->locale,           &e->shared_by,
+                           &e->previous_id,   &e->group_id,      &e->url,              &e->path,
+                           &e->title,         &e->module,        &e->came_from,        &e->referrer,
+                           &e->properties,    &e->traits,        &e->context,          &e->extra,
+                           &e->campaign.name, &e->campaign.term, &e->campaign.content, &e->campaign.click_id,
+                           &e->place.city,    &e->place.address, &e->place.store_id,   &e->place.store_name};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        *texts[i] = random_text(r);
+    if (event_log_key(e).n == 0)
+        e->user_id = STR_LIT("u");
+    for (size_t i = 0; i < UID_BYTES; i++)
+        e->uid.b[i] = (unsigned char)next(r);
+    e->time = random_time(r, false);
+    e->received = random_time(r, false);
+    e->original_time = random_time(r, true);
+    e->sent = random_time(r, true);
+    e->position = below(r, 2) ? (uint32_t)next(r) : 0;
+    e->item_count = random_items(r, items);
+    e->items = e->item_count ? items : NULL;
+    if (below(r, 2))
+        random_order(r, &e->order, refund_items);
+}
+
+/* --- comparing -------------------------------------------------------------------------------------- */
+
+#define assert_str(a, b)                                                                                               \
+    do {                                                                                                               \
+        assert_int_equal((a).n, (b).n);                                                                                \
+        assert_int_equal((a).p == NULL, (b).p == NULL);                                                                \
+        if ((a).n)                                                                                                     \
+            assert_memory_equal((a).p, (b).p, (a).n);                                                                  \
+    } while (0)
+#define assert_opt(a, b)                                                                                               \
+    do {                                                                                                               \
+        assert_int_equal((a).has, (b).has);                                                                            \
+        assert_true((a).v == (b).v);                                                                                   \
+    } while (0)
+#define SAME(f) assert_str(a->f, b->f);
+#define SAME_NUMBER(f) assert_opt(a->f, b->f);
+
+static void assert_items(const struct item *a, size_t n, const struct item *b, size_t m)
+{
+    assert_int_equal(n, m);
+    for (size_t i = 0; i < n; i++, a++, b++) {
+        SAME(product_id) SAME(sku) SAME(name) SAME(category) SAME(style) SAME(brand) SAME(color) SAME(size) SAME(extra)
+        SAME_NUMBER(price) SAME_NUMBER(quantity) SAME_NUMBER(cost)
+        assert_true(a->listed_at == b->listed_at);
+    }
+}
+
+static void assert_orders(const struct order_fields *a, const struct order_fields *b)
+{
+    SAME(order_id) SAME(currency) SAME(coupon) SAME(channel) SAME(refund_id)
+    SAME_NUMBER(total) SAME_NUMBER(revenue) SAME_NUMBER(subtotal) SAME_NUMBER(discount) SAME_NUMBER(shipping)
+    SAME_NUMBER(tax) SAME_NUMBER(refund_amount)
+    assert_int_equal(a->status, b->status);
+    assert_int_equal(a->has_items, b->has_items);
+    assert_int_equal(a->has_refund, b->has_refund);
+    assert_int_equal(a->has_refund_items, b->has_refund_items);
+    assert_items(a->refund_items, a->refund_item_count, b->refund_items, b->refund_item_count);
+}
+
+static void assert_events(const struct event *a, const struct event *b)
+{
+    assert_int_equal(a->type, b->type);
+    assert_int_equal(a->trust, b->trust);
+    assert_memory_equal(a->uid.b, b->uid.b, UID_BYTES);
+    assert_true(a->time == b->time && a->received == b->received && a->position == b->position);
+    assert_true(a->original_time == b->original_time && a->sent == b->sent);
+    SAME(name) SAME(source) SAME(message_id) SAME(anonymous_id) SAME(user_id) SAME(library) SAME(library_version)
+    SAME(consent) SAME(ip) SAME(user_agent) SAME(locale) SAME(shared_by) SAME(previous_id) SAME(group_id)
+    SAME(url) SAME(path) SAME(title) SAME(module) SAME(came_from) SAME(referrer)
+    SAME(campaign.name) SAME(campaign.source) SAME(campaign.medium) SAME(campaign.term) SAME(campaign.content)
+    SAME(campaign.click_id)
+    SAME(place.store_id) SAME(place.store_name) SAME(place.city) SAME(place.district) SAME(place.address)
+    SAME(properties) SAME(traits) SAME(context) SAME(extra)
+    assert_items(a->items, a->item_count, b->items, b->item_count);
+    assert_orders(&a->order, &b->order);
+}
+
+/* --- tests ------------------------------------------------------------------------------------------ */
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    struct buf one, two;
+    struct arena a;
+
+    buf_init(&one, LIMIT_RECORD_BYTES);
+    buf_init(&two, LIMIT_RECORD_BYTES);
+    arena_init(&a, 64 * MIB);
+    for (uint64_t seed = 1; seed <= 20000; seed++) {
+        struct random r = {seed * 7919};
+        struct item items[SOME_ITEMS], refund_items[SOME_ITEMS];
+        struct event e, back;
+
+        random_event(&r, &e, items, refund_items);
+        buf_reset(&one);
+        buf_reset(&two);
+        arena_reset(&a);
+        assert_true(event_pack(&e, &one));
+        assert_int_equal(event_unpack(buf_str(&one), &a, &back), CODEC_OK);
+        assert_events(&e, &back);
+        assert_true(event_pack(&back, &two));
+        assert_int_equal(one.n, two.n);
+        assert_memory_equal(one.p, two.p, one.n);
+    }
+    buf_deinit(&one);
+    buf_deinit(&two);
+    arena_deinit(&a);
+}
+
+static struct event small_event(void)
+{
+    return (struct event){.type = EVENT_TRACK,
+                          .trust = TRUST_BEACON,
+                          .user_id = STR_LIT("u"),
+                          .message_id = STR_LIT("m"),
+                          .time = 1,
+                          .received = 2,
+                          .original_time = TIME_NONE,
+                          .sent = TIME_NONE};
+}
+
+static int unpack(struct str bytes)
+{
+    struct arena a;
+    struct event out;
+
+    arena_init(&a, CODEC_UNPACK_BYTES(bytes.n) * 2);
+    int rc = event_unpack(bytes, &a, &out);
+    assert_true(a.used <= CODEC_UNPACK_BYTES(bytes.n));
+    arena_deinit(&a);
+    return rc;
+}
+
+/* No truncation passes as the whole; some prefixes are messages of their own, but then with fewer fields. */
+static void test_truncations(void **state)
+{
+    (void)state;
+    struct random r = {42};
+    struct buf b, again;
+
+    buf_init(&b, LIMIT_RECORD_BYTES);
+    buf_init(&again, LIMIT_RECORD_BYTES);
+    for (int i = 0; i < 200; i++) {
+        struct item items[SOME_ITEMS], refund_items[SOME_ITEMS];
+        struct event e, back;
+        random_event(&r, &e, items, refund_items);
+        buf_reset(&b);
+        assert_true(event_pack(&e, &b));
+        for (size_t n = 0; n < b.n; n++) {
+            char *exact = malloc(n + 1); /* so that a sanitizer sees a read past the end */
+            struct arena a;
+            assert_non_null(exact);
+            memcpy(exact, b.p, n);
+            exact = realloc(exact, n ? n : 1);
+            arena_init(&a, 64 * MIB);
+            if (event_unpack((struct str){exact, n}, &a, &back) == CODEC_OK) {
+                buf_reset(&again);
+                assert_true(event_pack(&back, &again));
+                assert_true(again.n <= n);
+            }
+            arena_deinit(&a);
+            free(exact);
+        }
+    }
+    buf_deinit(&b);
+    buf_deinit(&again);
+}
+
+/* Every byte flipped in every bit: never a crash, and what is accepted is sane. */
+static void test_flipped_bits(void **state)
+{
+    (void)state;
+    struct random r = {43};
+    struct buf b;
+
+    buf_init(&b, LIMIT_RECORD_BYTES);
+    for (int i = 0; i < 20; i++) {
+        struct item items[SOME_ITEMS], refund_items[SOME_ITEMS];
+        struct event e;
+        random_event(&r, &e, items, refund_items);
+        buf_reset(&b);
+        assert_true(event_pack(&e, &b));
+        for (size_t n = 0; n < b.n * 8; n++) {
+            b.p[n / 8] = (char)(b.p[n / 8] ^ (1 << (n % 8)));
+            unpack(buf_str(&b));
+            b.p[n / 8] = (char)(b.p[n / 8] ^ (1 << (n % 8)));
+        }
+    }
+    buf_deinit(&b);
+}
+
+static void test_insane(void **state)
+{
+    (void)state;
+    struct event e[24];
+    size_t n = 0;
+    static const char long_id[LIMIT_ID_BYTES + 1];
+
+    for (size_t i = 0; i < 24; i++)
+        e[i] = small_event();
+    e[n++].type = (enum event_type)0;
+    e[n++].type = (enum event_type)8;
+    e[n++].trust = (enum event_trust)0;
+    e[n++].trust = (enum event_trust)3;
+    e[n++].user_id = STR_NONE;
+    e[n++].user_id = STR_LIT("");
+    e[n++].user_id = (struct str){long_id, sizeof long_id};
+    e[n++].anonymous_id = (struct str){long_id, sizeof long_id};
+    e[n++].message_id = (struct str){long_id, sizeof long_id};
+    e[n++].time = LIMIT_TIME_LAST + 1;
+    e[n++].time = LIMIT_TIME_FIRST - 1;
+    e[n++].received = INT64_MAX;
+    e[n++].original_time = INT64_MAX;
+    e[n++].sent = INT64_MIN + 1;
+    e[n++].order.status = (enum order_status)7;
+    e[n++].order.status = (enum order_status)-1;
+    e[n++].order.total = (struct opt){true, LIMIT_AMOUNT * 1000000 + 1};
+    e[n++].order.tax = (struct opt){true, INT64_MIN};
+    e[n++].order.currency = STR_LIT("gbp");
+    e[n++].order.currency = STR_LIT("POUNDS");
+    e[n++].order.order_id = (struct str){long_id, sizeof long_id};
+    struct item big = {.quantity = {true, LIMIT_QUANTITY + 1}, .listed_at = TIME_NONE};
+    e[n].items = &big;
+    e[n++].item_count = 1;
+
+    struct buf b;
+    buf_init(&b, LIMIT_RECORD_BYTES);
+    struct event good = small_event();
+    assert_true(event_pack(&good, &b));
+    assert_int_equal(unpack(buf_str(&b)), CODEC_OK);
+    for (size_t i = 0; i < n; i++) {
+        buf_reset(&b);
+        assert_true(event_pack(&e[i], &b));
+        if (unpack(buf_str(&b)) != CODEC_INVALID)
+            fail_msg("insane event %zu was taken", i);
+    }
+    buf_deinit(&b);
+}
+
+static void add_field(struct buf *b, uint32_t field, struct str bytes)
+{
+    buf_add_varint(b, (uint64_t)field << 3 | 2);
+    buf_add_varint(b, bytes.n);
+    buf_add_str(b, bytes);
+}
+
+static void test_versions(void **state)
+{
+    (void)state;
+    struct buf b;
+    struct event e = small_event();
+
+    buf_init(&b, LIMIT_RECORD_BYTES);
+    assert_true(event_pack(&e, &b));
+    assert_memory_equal(b.p, "\x08\x01", 2);
+    b.p[1] = 2;
+    assert_int_equal(unpack(buf_str(&b)), CODEC_VERSION_UNKNOWN);
+    b.p[1] = 0;
+    assert_int_equal(unpack(buf_str(&b)), CODEC_INVALID);
+    assert_int_equal(unpack(STR_LIT("\x08\xff\xff\x7f rubbish of the future")), CODEC_VERSION_UNKNOWN);
+    assert_int_equal(unpack(STR_LIT("\x08\xff\xff")), CODEC_INVALID);
+    assert_int_equal(unpack(STR_LIT("")), CODEC_INVALID);
+    assert_int_equal(unpack(STR_NONE), CODEC_INVALID);
+
+    /* Another writer puts the version last; unknown fields of the same version are no harm. */
+    struct buf c;
+    buf_init(&c, LIMIT_RECORD_BYTES);
+    b.p[1] = 1;
+    add_field(&c, 999, STR_LIT("of a later writer"));
+    buf_add(&c, b.p + 2, b.n - 2);
+    buf_add(&c, "\x08\x01", 2);
+    assert_int_equal(unpack(buf_str(&c)), CODEC_OK);
+    c.p[c.n - 1] = 3;
+    assert_int_equal(unpack(buf_str(&c)), CODEC_VERSION_UNKNOWN);
+    buf_deinit(&b);
+    buf_deinit(&c);
+}
+
+/* Up to `n` bytes made of one pattern behind a good event. */
+static int unpack_hostile(const char *pattern, size_t pattern_n, size_t n)
+{
+    struct buf b;
+    struct event e = small_event();
+
+    buf_init(&b, LIMIT_RECORD_BYTES + MIB);
+    assert_true(event_pack(&e, &b));
+    size_t head = b.n;
+    while (b.n - head + pattern_n <= n)
+        buf_add(&b, pattern, pattern_n);
+    assert_false(b.failed);
+    int rc = unpack(buf_str(&b));
+    buf_deinit(&b);
+    return rc;
+}
+
+static void test_hostile(void **state)
+{
+    (void)state;
+    static const char item[] = {(char)(33 << 3 | 2 | 0x80), 33 >> 4, 0};
+    static const char order[] = {(char)(34 << 3 | 2 | 0x80), 34 >> 4, 0};
+    static const char refund[] = {(char)(34 << 3 | 2 | 0x80), 34 >> 4, 2, 13 << 3 | 2, 0};
+    static const char name[] = {12 << 3 | 2, 1, 'x'};
+    static const char unknown[] = {(char)0xf8, 0x3e, 1}; /* field 1007 */
+
+    assert_int_equal(unpack_hostile(item, 3, MIB), CODEC_INVALID); /* too many empty items */
+    assert_int_equal(unpack_hostile(item, 3, 3 * 4900), CODEC_OK);
+    assert_int_equal(unpack_hostile(item, 3, LIMIT_RECORD_BYTES - 100), CODEC_INVALID);
+    assert_int_not_equal(unpack_hostile(order, 3, LIMIT_RECORD_BYTES - 100), CODEC_VERSION_UNKNOWN);
+    assert_int_not_equal(unpack_hostile(refund, 5, LIMIT_RECORD_BYTES - 100), CODEC_VERSION_UNKNOWN);
+    assert_int_not_equal(unpack_hostile(name, 3, LIMIT_RECORD_BYTES - 100), CODEC_VERSION_UNKNOWN);
+    assert_int_not_equal(unpack_hostile(unknown, 3, LIMIT_RECORD_BYTES - 100), CODEC_VERSION_UNKNOWN);
+    assert_int_equal(unpack_hostile(name, 3, LIMIT_RECORD_BYTES + 10), CODEC_INVALID); /* too large */
+    /* A count that promises what is not there; deep nesting; groups; field 0; a varint without end. */
+    assert_int_equal(unpack_hostile("\x62\xff\xff\xff\xff\x07", 6, 40), CODEC_INVALID);
+    assert_int_equal(unpack_hostile("\x62\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11, 40), CODEC_INVALID);
+    assert_int_equal(unpack_hostile("\x0b", 1, MIB), CODEC_INVALID);
+    assert_int_equal(unpack_hostile("\x00\x00", 2, 64), CODEC_INVALID);
+    assert_int_equal(unpack_hostile("\xff", 1, MIB), CODEC_INVALID);
+    struct buf nested;
+    buf_init(&nested, 4 * MIB);
+    for (int i = 0; i < 200000; i++)
+        buf_add(&nested, "\x92\x02\x7f", 3);
+    unpack(buf_str(&nested));
+    buf_deinit(&nested);
+}
+
+/* The arena may refuse at any moment. */
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    struct random r = {7};
+    struct item items[SOME_ITEMS], refund_items[SOME_ITEMS];
+    struct event e, back;
+    struct buf b;
+
+    buf_init(&b, LIMIT_RECORD_BYTES);
+    random_event(&r, &e, items, refund_items);
+    assert_true(event_pack(&e, &b));
+    size_t max = 0;
+    for (; max < 64 * KIB; max += 64) {
+        struct arena a;
+        arena_init(&a, max);
+        int rc = event_unpack(buf_str(&b), &a, &back);
+        arena_deinit(&a);
+        if (rc == CODEC_OK)
+            break;
+        assert_int_equal(rc, CODEC_INVALID);
+    }
+    assert_true(max > 0 && max < 64 * KIB);
+    buf_deinit(&b);
+}
+
+static void test_pack_bounds(void **state)
+{
+    (void)state;
+    struct random r = {8};
+    struct item items[SOME_ITEMS], refund_items[SOME_ITEMS];
+    struct event e;
+    struct buf b;
+
+    random_event(&r, &e, items, refund_items);
+    buf_init(&b, LIMIT_RECORD_BYTES);
+    assert_true(event_pack(&e, &b));
+    size_t n = b.n;
+    buf_deinit(&b);
+
+    buf_init(&b, n); /* exactly enough, though the bound is greater */
+    assert_true(event_pack(&e, &b));
+    assert_int_equal(b.n, n);
+    assert_false(event_pack(&e, &b));
+    assert_true(b.failed);
+    assert_int_equal(b.n, n);
+    buf_deinit(&b);
+
+    buf_init(&b, n - 1);
+    assert_false(event_pack(&e, &b));
+    assert_true(b.failed);
+    assert_int_equal(b.n, 0);
+    buf_deinit(&b);
+}
+
+static void test_many_items(void **state)
+{
+    (void)state;
+    struct item *items = calloc(LIMIT_ITEMS, sizeof *items);
+    struct event e = small_event(), back;
+    struct buf b;
+    struct arena a;
+
+    assert_non_null(items);
+    for (size_t i = 0; i < LIMIT_ITEMS; i++)
+        items[i] = (struct item){.product_id = STR_LIT("p"), .quantity = {true, -3}, .listed_at = TIME_NONE};
+    e.items = e.order.refund_items = items;
+    e.item_count = e.order.refund_item_count = LIMIT_ITEMS;
+    e.order.has_refund = e.order.has_refund_items = true;
+    buf_init(&b, LIMIT_RECORD_BYTES);
+    assert_true(event_pack(&e, &b));
+    arena_init(&a, 16 * MIB);
+    assert_int_equal(event_unpack(buf_str(&b), &a, &back), CODEC_OK);
+    assert_events(&e, &back);
+    assert_true(a.used <= CODEC_UNPACK_BYTES(b.n));
+    arena_deinit(&a);
+    buf_deinit(&b);
+    free(items);
+}
+
+static void test_bad_event(void **state)
+{
+    (void)state;
+    struct bad_event e = {.received = -5,
+                          .source = STR_LIT("web"),
+                          .route = STR_LIT("/v1/batch"),
+                          .position = 3,
+                          .code = STR_LIT("id_missing"),
+                          .message = STR_LIT(""),
+                          .bytes = STR_LIT("{\"a\":\"\0\"}"),
+                          .full_size = 77};
+    struct bad_event back;
+    struct buf b, again;
+    struct arena a;
+
+    buf_init(&b, LIMIT_RECORD_BYTES);
+    buf_init(&again, LIMIT_RECORD_BYTES);
+    arena_init(&a, MIB);
+    assert_true(bad_event_pack(&e, &b));
+    assert_int_equal(bad_event_unpack(buf_str(&b), &a, &back), CODEC_OK);
+    assert_true(back.received == -5 && back.position == 3 && back.full_size == 77);
+    assert_str(back.source, e.source);
+    assert_str(back.route, e.route);
+    assert_str(back.code, e.code);
+    assert_str(back.message, e.message);
+    assert_str(back.bytes, e.bytes);
+    assert_true(bad_event_pack(&back, &again));
+    assert_true(str_eq(buf_str(&b), buf_str(&again)));
+    for (size_t n = 0; n < b.n; n++) {
+        arena_reset(&a);
+        bad_event_unpack((struct str){b.p, n}, &a, &back);
+    }
+    b.p[1] = 9;
+    assert_int_equal(bad_event_unpack(buf_str(&b), &a, &back), CODEC_VERSION_UNKNOWN);
+    buf_deinit(&b);
+    buf_deinit(&again);
+    arena_deinit(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_truncations), cmocka_unit_test(test_flipped_bits),
+        cmocka_unit_test(test_insane),       cmocka_unit_test(test_versions),    cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_pack_bounds), cmocka_unit_test(test_many_items),
+        cmocka_unit_test(test_bad_event),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
