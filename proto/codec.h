@@ -5,9 +5,14 @@
 
 #include "common/arena.h"
 #include "common/buf.h"
+#include "common/limits.h"
 #include "proto/event.h"
 
 #define CODEC_VERSION 1
+
+/* What unpacking n bytes takes of the arena at most, whatever they are: what may be in 10,000 items, the texts, and the
+ * marks of where fields stand. Most events take about three times their size. */
+#define CODEC_UNPACK_BYTES(n) (8 * MIB + 2 * (size_t)(n))
 
 enum { CODEC_OK = 0, CODEC_INVALID = 1, CODEC_VERSION_UNKNOWN = 2 };
 
