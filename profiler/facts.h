@@ -24,13 +24,17 @@ enum facts_map {
 struct tally {
     struct str name; /* owned by the facts; "*" collects what has no place of its own */
     int64_t views, added, ordered, orders, pages;
+    int64_t lines;   /* items of counted orders behind `ordered`: it stands while there is one */
     money amount;
 };
 
 struct tally_map {
     struct tally *v; /* sorted by name; only names under which something counts */
-    size_t n, cap;
-    bool wide;       /* has or had more names than it may keep */
+    uint32_t n, cap;
+    size_t name_bytes;
+    /* Of a map that has more names than it may keep, else NULL: a key at or after the first mention of every name
+     * kept. In memory only. */
+    struct event_key *cutoff;
 };
 
 struct currency_sum {

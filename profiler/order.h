@@ -56,5 +56,9 @@ int order_build(const struct event *const *statements, size_t n, const struct fo
 
 /* Σ price × quantity of items, in micros. */
 money order_lines(const struct item *items, size_t n);
+/* Of one item: price × quantity, cost × quantity (0 when not given), and its quantity (1 when not given). */
+money order_line(const struct item *it);
+money order_cost(const struct item *it);
+int64_t order_pieces(const struct item *it);
 
 #endif

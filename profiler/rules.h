@@ -16,6 +16,7 @@ struct fold_rules {
     int64_t touch_window_ms;
     const char *const *payment_hosts;
     size_t payment_host_count;
+    size_t map_names;         /* names that one `by` map keeps; 0: LIMIT_MAP_NAMES */
 };
 
 #endif
