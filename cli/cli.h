@@ -1,0 +1,114 @@
+/* What the commands of `waymark` share: arguments, the configuration, the secrets beside it, the terminal, and an HTTP
+ * client. Each command is one file with one entry function; main.c only chooses. One thread unless a file says so. */
+#ifndef WAYMARK_CLI_H
+#define WAYMARK_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/conf.h"
+#include "common/err.h"
+#include "common/json.h"
+#include "common/str.h"
+
+/* Exit codes of every command. */
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NOT_FOUND = 4 };
+
+/* --- arguments -------------------------------------------------------------------------------------------- */
+
+/* One option of a command: --name or --name VALUE. Either `flag` or `text` is where it goes. */
+struct cli_option {
+    const char *name;
+    const char *value; /* what it stands for in --help (FILE, N); NULL for a flag */
+    const char *help;
+    bool *flag;
+    const char **text;
+};
+
+struct cli_command {
+    const char *name;
+    const char *arguments; /* "ID", "FILE..."; "" for none */
+    const char *summary;   /* one line */
+    const char *details;   /* more for --help, may be NULL */
+    int (*run)(const struct cli_command *c, int argc, char **argv);
+};
+
+/* Reads options in any place; what is left are the arguments, argv[0..*argc). --config and --help are known to all.
+ * Returns false when the command is over: *exit_code is then its code (0 after --help). */
+bool cli_args(const struct cli_command *c, const struct cli_option *options, size_t n, int *argc, char **argv,
+              const char **config, int *exit_code);
+/* "waymark NAME: text" on standard error, and how to get help. Returns EXIT_USAGE. */
+int cli_usage_error(const struct cli_command *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "waymark: text" on standard error. Returns EXIT_FAILED. */
+int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* --- configuration ---------------------------------------------------------------------------------------- */
+
+/* The file named, else ./waymark.yaml. Every mistake goes to standard error. NULL then. Free with conf_free. */
+struct conf *cli_conf(const char *config);
+/* The secret of that name (server_key, token): the environment's (WAYMARK_SERVER_KEY, WAYMARK_TOKEN), else
+ * waymark.secrets beside the configuration. NULL when there is none, after saying so. The caller frees. */
+char *cli_secret(const struct conf *conf, const char *name);
+/* The first beacon key of the configuration, NULL when there is none. */
+const char *cli_beacon_key(const struct conf *conf);
+/* Folder of the configuration file, with a slash at its end or empty. The caller frees. */
+char *cli_folder(const char *file);
+
+/* --- terminal --------------------------------------------------------------------------------------------- */
+
+bool cli_is_terminal(int fd);
+/* Progress on standard error: a bar on a terminal, a line every ten seconds elsewhere. `done` of `total` in the unit of
+ * the caller, `rate` counts in `what` a second. */
+struct cli_progress {
+    const char *what;
+    int64_t started_ms, last_ms;
+    bool drawn;
+};
+void cli_progress_begin(struct cli_progress *p, const char *what);
+void cli_progress_show(struct cli_progress *p, uint64_t done, uint64_t total, uint64_t count, bool last);
+
+/* --- HTTP client (libcurl) ------------------------------------------------------------------------------- */
+
+struct client;
+struct client_answer {
+    long status;      /* 0: no answer; `error` then says why */
+    struct buf body;
+    char position[512]; /* X-Waymark-Position */
+    long retry_after;   /* seconds, 0 when not given */
+    char error[256];
+};
+
+/* `listen` as in the configuration (a wildcard address becomes loopback). `authorization` is a whole header value or
+ * NULL. One thread per client. */
+struct client *client_new(const char *listen, const char *authorization);
+void client_free(struct client *c);
+/* Sends and waits at most `timeout_ms`. `out` must be zeroed or from a call before; client_answer_free in the end. */
+void client_send(struct client *c, const char *method, const char *path, struct str body, long timeout_ms,
+                 struct client_answer *out);
+void client_answer_free(struct client_answer *a);
+/* "Basic base64(key:)" and "Bearer token". The caller frees. */
+char *client_basic(const char *key);
+char *client_bearer(const char *token);
+/* Parses an answer's body in place. NULL when it is no JSON. */
+const struct json *client_json(struct json_parser *p, struct client_answer *a);
+
+/* --- commands --------------------------------------------------------------------------------------------- */
+
+int cli_init(const struct cli_command *c, int argc, char **argv);
+int cli_serve(const struct cli_command *c, int argc, char **argv);
+int cli_check(const struct cli_command *c, int argc, char **argv);
+int cli_import(const struct cli_command *c, int argc, char **argv);
+int cli_profile(const struct cli_command *c, int argc, char **argv);
+int cli_path(const struct cli_command *c, int argc, char **argv);
+int cli_orders(const struct cli_command *c, int argc, char **argv);
+int cli_scene(const struct cli_command *c, int argc, char **argv);
+int cli_tail(const struct cli_command *c, int argc, char **argv);
+int cli_simulate(const struct cli_command *c, int argc, char **argv);
+int cli_verify(const struct cli_command *c, int argc, char **argv);
+
+/* Writes a first configuration with fresh keys into a folder (made when missing). EXIT_OK or EXIT_FAILED, also when one
+ * is there. Shared by init and serve. */
+int cli_write_first_configuration(const char *folder, const char *currency, const char *timezone);
+
+#endif

@@ -1,0 +1,169 @@
+/* The commands' HTTP client: one kept-alive connection by libcurl. */
+#include <curl/curl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "common/limits.h"
+
+struct client {
+    CURL *curl;
+    char base[128];
+    struct curl_slist *headers;
+};
+
+/* "0.0.0.0:8080" listens everywhere; a client on the same machine goes to loopback. */
+static void base_url(const char *listen, char *out, size_t n)
+{
+    const char *colon = strrchr(listen, ':');
+    size_t host = colon ? (size_t)(colon - listen) : strlen(listen);
+
+    if (strncmp(listen, "0.0.0.0:", 8) == 0)
+        snprintf(out, n, "http://127.0.0.1%s", colon);
+    else if (strncmp(listen, "[::]:", 5) == 0)
+        snprintf(out, n, "http://[::1]%s", colon);
+    else
+        snprintf(out, n, "http://%.*s%s", (int)host, listen, colon ? colon : "");
+}
+
+static char *join(const char *a, const char *b)
+{
+    size_t n = strlen(a) + strlen(b) + 1;
+    char *s = malloc(n);
+
+    if (s)
+        snprintf(s, n, "%s%s", a, b);
+    return s;
+}
+
+char *client_basic(const char *key)
+{
+    char *plain = join(key, ":");
+    size_t n = plain ? strlen(plain) : 0, size = sodium_base64_ENCODED_LEN(n, sodium_base64_VARIANT_ORIGINAL);
+    char *encoded = malloc(size), *header = NULL;
+
+    if (plain && encoded) {
+        sodium_bin2base64(encoded, size, (const unsigned char *)plain, n, sodium_base64_VARIANT_ORIGINAL);
+        header = join("Basic ", encoded);
+    }
+    free(plain);
+    free(encoded);
+    return header;
+}
+
+char *client_bearer(const char *token)
+{
+    return join("Bearer ", token);
+}
+
+struct client *client_new(const char *listen, const char *authorization)
+{
+    struct client *c = calloc(1, sizeof *c);
+    char *header = authorization ? join("Authorization: ", authorization) : NULL;
+
+    if (!c || !(c->curl = curl_easy_init())) {
+        free(c);
+        free(header);
+        return NULL;
+    }
+    base_url(listen, c->base, sizeof c->base);
+    c->headers = curl_slist_append(NULL, "Expect:");
+    if (header)
+        c->headers = curl_slist_append(c->headers, header);
+    free(header);
+    curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers);
+    curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c->curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(c->curl, CURLOPT_TCP_NODELAY, 1L);
+    return c;
+}
+
+void client_free(struct client *c)
+{
+    if (!c)
+        return;
+    curl_slist_free_all(c->headers);
+    curl_easy_cleanup(c->curl);
+    free(c);
+}
+
+static size_t take_body(char *p, size_t size, size_t n, void *arg)
+{
+    struct client_answer *a = arg;
+
+    return buf_add(&a->body, p, size * n) ? size * n : 0;
+}
+
+static size_t take_header(char *p, size_t size, size_t n, void *arg)
+{
+    struct client_answer *a = arg;
+    static const char position[] = "x-waymark-position:", retry[] = "retry-after:";
+    size_t len = size * n;
+
+    if (len > sizeof position && !strncasecmp(p, position, sizeof position - 1)) {
+        char *v = p + sizeof position - 1;
+        size_t m = len - (sizeof position - 1);
+        while (m && (*v == ' ' || *v == '\t'))
+            v++, m--;
+        while (m && (v[m - 1] == '\r' || v[m - 1] == '\n'))
+            m--;
+        snprintf(a->position, sizeof a->position, "%.*s", (int)m, v);
+    } else if (len > sizeof retry && !strncasecmp(p, retry, sizeof retry - 1)) {
+        char text[16];
+        snprintf(text, sizeof text, "%.*s", (int)(len - (sizeof retry - 1)), p + sizeof retry - 1);
+        a->retry_after = strtol(text, NULL, 10);
+    }
+    return len;
+}
+
+void client_send(struct client *c, const char *method, const char *path, struct str body, long timeout_ms,
+                 struct client_answer *out)
+{
+    char url[8192];
+
+    if (!out->body.max)
+        buf_init(&out->body, 64 * MIB);
+    buf_reset(&out->body);
+    out->status = 0;
+    out->retry_after = 0;
+    out->position[0] = out->error[0] = '\0';
+    if ((size_t)snprintf(url, sizeof url, "%s%s", c->base, path) >= sizeof url) {
+        snprintf(out->error, sizeof out->error, "the address is too long");
+        return;
+    }
+    curl_easy_setopt(c->curl, CURLOPT_URL, url);
+    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, timeout_ms);
+    curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, out);
+    curl_easy_setopt(c->curl, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(c->curl, CURLOPT_HEADERDATA, out);
+    if (str_has(body)) {
+        curl_easy_setopt(c->curl, CURLOPT_POST, 1L);
+        curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, body.p);
+        curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
+    } else {
+        curl_easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
+    }
+    curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
+    CURLcode code = curl_easy_perform(c->curl);
+    if (code != CURLE_OK)
+        snprintf(out->error, sizeof out->error, "%s: %s", c->base, curl_easy_strerror(code));
+    else
+        curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &out->status);
+}
+
+void client_answer_free(struct client_answer *a)
+{
+    buf_deinit(&a->body);
+}
+
+const struct json *client_json(struct json_parser *p, struct client_answer *a)
+{
+    const struct json *root = NULL;
+
+    if (!buf_room(&a->body, JSON_PADDING))
+        return NULL;
+    return json_parse(p, a->body.p, a->body.n, &root, NULL) == JSON_OK ? root : NULL;
+}

@@ -1,0 +1,52 @@
+/* The `waymark` command: chooses the command and nothing else. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const struct cli_command commands[] = {
+    {"init", "[DIR]", "write a first configuration with fresh keys", NULL, cli_init},
+    {"serve", "", "run collector and profiler in one process on the embedded log", NULL, cli_serve},
+    {"check", "", "check the configuration and report every mistake at once", NULL, cli_check},
+    {"import", "FILE...", "send CSV or NDJSON files through the collector",
+     "The mapping file says what a row becomes; config/import/ has examples. An import that was cut off goes on where\n"
+     "it stopped when it is started again with the same file and mapping.",
+     cli_import},
+    {"profile", "ID", "show a profile; ID is user:... or anon:...", NULL, cli_profile},
+    {"path", "ID", "show what somebody did, event by event", NULL, cli_path},
+    {"orders", "ID", "show somebody's orders", NULL, cli_orders},
+    {"scene", "ORDER", "show how an order came about", NULL, cli_scene},
+    {"tail", "", "follow events as they are folded, or refused with --bad", NULL, cli_tail},
+    {"simulate", "", "send the traffic of a seeded shop", NULL, cli_simulate},
+    {"verify", "", "check the whole state of a stopped instance against its own events", NULL, cli_verify},
+};
+
+static void print_help(FILE *out)
+{
+    fputs("usage: waymark COMMAND [OPTIONS]\n\n", out);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf(out, "  %-9s %-8s %s\n", commands[i].name, commands[i].arguments, commands[i].summary);
+    fputs("\nEvery command takes --config FILE (default ./waymark.yaml) and --help.\n", out);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        print_help(stdout);
+        return EXIT_OK;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("waymark %s (%s)\n", WAYMARK_VERSION, WAYMARK_REVISION);
+        return EXIT_OK;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (!strcmp(argv[1], commands[i].name))
+            return commands[i].run(&commands[i], argc - 2, argv + 2);
+    fprintf(stderr, "waymark: there is no command '%s'\n\n", argv[1]);
+    print_help(stderr);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,151 @@
+/* waymark serve: collector and profiler in one process on the embedded log. It only wires: the main thread builds the
+ * parts, waits for a signal as data, and takes them down in the order of the data's path. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "collector/collector.h"
+#include "common/event_log.h"
+#include "common/log.h"
+#include "common/stats.h"
+#include "profiler/profiler.h"
+
+#define STOP_COLLECTOR_MS 5000
+#define STOP_PROFILER_MS 60000
+
+struct parts {
+    const struct conf *conf;
+    struct event_log *log;
+    struct stats *collector_stats, *profiler_stats;
+    struct profiler *profiler;
+    struct collector *collector;
+};
+
+static int open_log(struct parts *p, struct err *e)
+{
+    char path[4096];
+
+    if (mkdir(p->conf->data, 0700) != 0 && errno != EEXIST) {
+        int r = -errno;
+        err_set(e, "cannot make the data folder %s: %s", p->conf->data, strerror(-r));
+        return r;
+    }
+    snprintf(path, sizeof path, "%s/log", p->conf->data);
+    const struct event_log_options o = {.path = path,
+                                        .partitions = p->conf->partitions,
+                                        .retain_ms = p->conf->log.retain_ms,
+                                        .retain_bytes = p->conf->log.retain_bytes,
+                                        .reserve_bytes = p->conf->log.reserve_bytes};
+    return event_log_open_local(&o, &p->log, e);
+}
+
+static int start_parts(struct parts *p, struct err *e)
+{
+    int r = open_log(p, e);
+
+    p->collector_stats = stats_new();
+    p->profiler_stats = stats_new();
+    if (r == 0 && (!p->collector_stats || !p->profiler_stats))
+        r = -ENOMEM;
+    if (r == 0)
+        r = profiler_start(p->conf, p->log, p->profiler_stats, &p->profiler, e);
+    if (r == 0)
+        r = collector_start(p->conf, p->log, p->collector_stats, &p->collector, e);
+    return r;
+}
+
+/* Returns 0 when everything acked is on disk. */
+static int stop_parts(struct parts *p)
+{
+    collector_stop(p->collector, STOP_COLLECTOR_MS);
+    int r = profiler_stop(p->profiler, STOP_PROFILER_MS);
+    event_log_close(p->log);
+    stats_free(p->collector_stats);
+    stats_free(p->profiler_stats);
+    return r;
+}
+
+static void print_next_steps(const struct parts *p)
+{
+    const char *key = cli_beacon_key(p->conf);
+    unsigned collect = collector_port(p->collector), look = profiler_port(p->profiler);
+
+    printf("\nwaymark %s is up: collector on port %u, profiler on port %u\n\n", WAYMARK_VERSION, collect, look);
+    if (key) {
+        printf("Put this on a page of your shop:\n\n"
+               "  <script>fetch('http://127.0.0.1:%u/v1/page', {method: 'POST', keepalive: true, body: JSON.stringify({\n"
+               "    writeKey: '%s', anonymousId: localStorage.wm || (localStorage.wm = crypto.randomUUID()),\n"
+               "    properties: {url: location.href, title: document.title, referrer: document.referrer}})})</script>\n\n"
+               "or send an event by hand:\n\n"
+               "  curl -u %s: http://127.0.0.1:%u/v1/track -d \\\n"
+               "    '{\"userId\":\"42\",\"event\":\"Product Viewed\",\"properties\":{\"category\":\"Shoes\",\"price\":59.9}}'\n\n",
+               collect, key, key, collect);
+    }
+    printf("and look at what it did (TOKEN stands in waymark.secrets):\n\n"
+           "  curl -H \"Authorization: Bearer TOKEN\" http://127.0.0.1:%u/v1/profiles/user:42\n\n",
+           look);
+    fflush(stdout);
+}
+
+static void wait_for_signal(const sigset_t *signals)
+{
+    int sig;
+
+    sigwait(signals, &sig);
+    log_info("stopping on signal %d", sig);
+    /* A second signal means: now. Nothing acked is lost by it, the next start only has more to replay. */
+    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+}
+
+static int run(const struct conf *conf)
+{
+    struct parts p = {.conf = conf};
+    struct err e = {0};
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before the first thread, so that only sigwait sees them */
+    signal(SIGPIPE, SIG_IGN);
+
+    int r = start_parts(&p, &e);
+    if (r == 0) {
+        print_next_steps(&p);
+        wait_for_signal(&signals);
+    } else {
+        cli_error("cannot start: %s", e.text[0] ? e.text : strerror(-r));
+    }
+    if (stop_parts(&p) != 0 && r == 0)
+        r = cli_error("not everything was folded before the stop; the next start goes on from there");
+    return r == 0 ? EXIT_OK : EXIT_FAILED;
+}
+
+int cli_serve(const struct cli_command *c, int argc, char **argv)
+{
+    const char *config;
+    bool init = false;
+    const struct cli_option options[] = {
+        {"init", NULL, "write a first configuration when there is none", &init, NULL},
+    };
+    int code;
+
+    if (!cli_args(c, options, 1, &argc, argv, &config, &code))
+        return code;
+    if (argc)
+        return cli_usage_error(c, "no arguments are taken");
+    if (!config && access("./waymark.yaml", F_OK) != 0 && (init || cli_is_terminal(STDIN_FILENO)))
+        if ((code = cli_write_first_configuration(".", NULL, NULL)) != EXIT_OK)
+            return code;
+    struct conf *conf = cli_conf(config);
+    if (!conf)
+        return EXIT_FAILED;
+    code = run(conf);
+    conf_free(conf);
+    return code;
+}
