@@ -16,6 +16,14 @@
 #define LIMIT_IDLE_MS 600000           /* kept-alive and silent */
 #define LIMIT_ANSWER_MS 2000           /* from the body's end to the answer of a collector */
 #define LIMIT_QUERY_PARAMETERS 256
+#define LIMIT_BODIES_BYTES (512 * MIB) /* bodies held at once by a server; beyond it 503 */
+#define LIMIT_DRAIN_BYTES (64 * MIB)   /* of a body that was refused: read on so that the client sees the answer */
+#define LIMIT_LINGER_MS 5000           /* the same after an answer that came before the body */
+#define LIMIT_LINGERING 256            /* connections in that state; further ones are just closed */
+#define LIMIT_SEND_MS 30000            /* for an answer to be taken by the client, and beside it */
+#define LIMIT_SEND_RATE 16             /* a millisecond for so many bytes of it */
+#define LIMIT_FLUSH_MS 1000            /* at the stop, for answers to reach their sockets */
+#define LIMIT_REQUEST_ARENA (64 * MIB) /* memory of a request beside its body */
 
 /* JSON */
 #define LIMIT_JSON_DEPTH 1000          /* of a whole body; deeper is not read */
@@ -28,6 +36,7 @@
 /* Events */
 #define LIMIT_ID_BYTES 256
 #define LIMIT_TEXT_BYTES (8 * KIB)     /* a known text field; a longer one is kept only in the verbatim part */
+#define LIMIT_NAME_BYTES 256           /* a text that becomes a name in a map of the facts; likewise */
 #define LIMIT_ITEMS 5000               /* of one event */
 #define LIMIT_AMOUNT INT64_C(1000000000)
 #define LIMIT_QUANTITY INT64_C(1000000)
@@ -35,10 +44,22 @@
 #define LIMIT_TIME_LAST INT64_C(253402300799999)  /* 9999-12-31T23:59:59.999 */
 #define LIMIT_RECORD_BYTES (4 * MIB)   /* a packed event on the log */
 
+/* Collector */
+#define LIMIT_KEY_BYTES 512            /* of a write key as it is given */
+#define LIMIT_RATE INT64_C(1000000000) /* events a second and key that can be told apart from no limit */
+#define LIMIT_RETRY_AFTER_S 300        /* greatest Retry-After that SDKs honour */
+#define LIMIT_EVENT_ARENA (32 * MIB)   /* memory of one event while it is decoded */
+#define LIMIT_REJECTED_BYTES (64 * MIB) /* the list of rejected events in an answer */
+#define LIMIT_KEPT_BYTES (1 * MIB)     /* of a pool thread's buffer kept for the next request */
+#define LIMIT_METRICS_BYTES (4 * MIB)  /* the text of the metrics */
+
 /* Log */
 #define LIMIT_PARTITIONS 1024
 #define LIMIT_LOG_QUEUE_BYTES (64 * MIB)  /* appended, not yet durable; beyond it the log is full */
-#define LIMIT_LOG_READERS 64
+#define LIMIT_LOG_QUEUE_OWN (8 * MIB)     /* more that only the profiler and commands may fill, so that it drains */
+#define LIMIT_LOG_COMMIT_BYTES (8 * MIB)  /* written with one sync */
+#define LIMIT_LOG_READERS 64              /* names that hold records back */
+#define LIMIT_LOG_NAME 64                 /* bytes of a reader's name */
 
 /* Fold */
 #define LIMIT_MAP_NAMES 1000           /* names of one `by` map; those first seen earliest, the rest under "*" */

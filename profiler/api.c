@@ -1,0 +1,385 @@
+/* Routing, tokens, and the way of a request from a pool thread over the look-ups to its answer. */
+#include "profiler/api.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "profiler/api_ask.h"
+
+#define MOST_SEGMENTS 6
+#define LIMIT_SMALL_BODY (64 * KIB)
+
+static bool prepare_live(struct ask *ask);
+static bool prepare_ready(struct ask *ask);
+static void run_metrics(struct ask *ask);
+
+#define GETS "GET, HEAD"
+
+static const struct route routes[] = {
+    {.label = "/v1/profiles/{id}", .allow = GETS, .segments = {"v1", "profiles", "*"}, .scope = SCOPE_LOOKUP,
+     .personal_id = true, .prepare = prepare_profile, .run = run_profile},
+    {.label = "/v1/profiles:lookup", .allow = "POST", .segments = {"v1", "profiles:lookup"}, .scope = SCOPE_LOOKUP,
+     .prepare = ask_read_as_of, .run = run_profiles},
+    {.label = "/v1/profiles/{id}/path", .allow = GETS, .segments = {"v1", "profiles", "*", "path"},
+     .scope = SCOPE_LOOKUP, .personal_id = true, .prepare = prepare_path, .run = run_path},
+    {.label = "/v1/profiles/{id}/orders", .allow = GETS, .segments = {"v1", "profiles", "*", "orders"},
+     .scope = SCOPE_LOOKUP, .personal_id = true, .prepare = ask_read_as_of, .run = run_orders},
+    {.label = "/v1/orders/{id}/scene", .allow = GETS, .segments = {"v1", "orders", "*", "scene"},
+     .scope = SCOPE_LOOKUP, .run = run_scene},
+    {.label = "/v1/tail", .allow = GETS, .segments = {"v1", "tail"}, .scope = SCOPE_ADMIN, .prepare = prepare_tail,
+     .run = run_tail, .met = met_tail},
+    {.label = "/livez", .allow = GETS, .segments = {"livez"}, .prepare = prepare_live},
+    {.label = "/readyz", .allow = GETS, .segments = {"readyz"}, .prepare = prepare_ready},
+    {.label = "/metrics", .allow = GETS, .segments = {"metrics"}, .urgent = true, .run = run_metrics},
+};
+
+/* --- routes ------------------------------------------------------------------------------------------------- */
+
+static bool matches(const struct route *route, const struct str *segments, int n, struct str *id)
+{
+    int i = 0;
+
+    for (; route->segments[i]; i++) {
+        if (i >= n)
+            return false;
+        if (route->segments[i][0] == '*')
+            *id = segments[i];
+        else if (!str_is(segments[i], route->segments[i]))
+            return false;
+    }
+    return i == n;
+}
+
+static const struct route *find_route(struct http_request *r, struct str *id)
+{
+    struct str segments[MOST_SEGMENTS];
+    int n = http_path_segments(http_path(r), http_arena(r), segments, MOST_SEGMENTS);
+
+    for (size_t i = 0; n > 0 && i < sizeof routes / sizeof *routes; i++)
+        if (matches(&routes[i], segments, n, id))
+            return &routes[i];
+    return NULL;
+}
+
+static bool method_allowed(const struct route *route, struct str method)
+{
+    if (route->allow[0] == 'P')
+        return str_is(method, "POST");
+    return str_is(method, "GET") || str_is(method, "HEAD");
+}
+
+/* --- tokens ------------------------------------------------------------------------------------------------- */
+
+/* What stands behind "Bearer "; absent when there is no such thing. */
+static struct str bearer(struct str authorization)
+{
+    static const char scheme[] = "bearer ";
+    size_t n = sizeof scheme - 1;
+
+    if (authorization.n < n || strncasecmp(authorization.p, scheme, n) != 0)
+        return STR_NONE;
+    while (n < authorization.n && authorization.p[n] == ' ')
+        n++;
+    return n < authorization.n ? (struct str){authorization.p + n, authorization.n - n} : STR_NONE;
+}
+
+/* Looks at every token, so that the time says nothing about which. */
+static bool token_scopes(const struct conf_profiler *conf, struct str token, unsigned *scopes)
+{
+    unsigned char hash[crypto_hash_sha256_BYTES];
+    bool found = false;
+
+    crypto_hash_sha256(hash, (const unsigned char *)token.p, token.n);
+    for (size_t i = 0; i < conf->token_count; i++) {
+        if (sodium_memcmp(hash, conf->tokens[i].sha256, sizeof hash) != 0)
+            continue;
+        *scopes = found ? *scopes | conf->tokens[i].scopes : conf->tokens[i].scopes;
+        found = true;
+    }
+    return found;
+}
+
+static bool check_token(struct ask *ask)
+{
+    struct str token = bearer(http_header(ask->request, "Authorization"));
+    unsigned scopes = 0;
+
+    if (!ask->route->scope)
+        return true;
+    if (!str_has(token))
+        ask_error(ask, 401, "token_missing", "a bearer token is needed: Authorization: Bearer TOKEN");
+    else if (!token_scopes(&ask->api->o.conf->profiler, token, &scopes))
+        ask_error(ask, 401, "token_unknown", "no such token");
+    else if (!(scopes & ask->route->scope))
+        ask_error(ask, 403, "scope_missing", "the token lacks the scope %s",
+                  ask->route->scope == SCOPE_ADMIN ? "admin" : "lookup");
+    else
+        return true;
+    return false;
+}
+
+/* --- on the way to a look-up thread --------------------------------------------------------------------------- */
+
+static struct ask *ask_of(struct lookup_job *job)
+{
+    struct ask *ask = (struct ask *)job;
+
+    assert(ask->magic == ASK_MAGIC);
+    return ask;
+}
+
+static bool met(const struct lookup_job *job)
+{
+    const struct ask *ask = (const struct ask *)job;
+
+    if (ask->route->met)
+        return ask->route->met(ask);
+    for (size_t i = 0; i < ask->after_count; i++)
+        if (workers_shown(ask->api->o.workers, ask->after[i].partition) <= ask->after[i].offset)
+            return false;
+    return true;
+}
+
+/* Whether everything shown before the start is shown again, where the request looks; answers when it is not. */
+static bool caught_up(struct ask *ask)
+{
+    struct workers *w = ask->api->o.workers;
+    uint32_t first = 0, end = ask->api->o.conf->partitions;
+    struct err why;
+
+    if (ask->route->personal_id) {
+        first = ask->partition;
+        end = first + 1;
+    }
+    for (uint32_t p = first; p < end; p++) {
+        if (workers_ready(w, p))
+            continue;
+        if (workers_fault(w, p, &why))
+            ask_error(ask, 503, "not_yet", "%s", why.text);
+        else
+            ask_error(ask, 503, "not_yet", "partition %u is still folding what was there before the start", p);
+        return false;
+    }
+    return true;
+}
+
+static void run_job(struct lookup_job *job, bool in_time)
+{
+    struct ask *ask = ask_of(job);
+
+    ask->in_time = in_time;
+    if (ask->route->scope && !caught_up(ask))
+        return;
+    if (!in_time && !ask->route->met)
+        ask_error(ask, 503, "not_yet", "what was asked for is not folded yet");
+    else
+        ask->route->run(ask);
+}
+
+static void submit(struct ask *ask)
+{
+    ask->job.run = run_job;
+    ask->job.urgent = ask->route->urgent;
+    if (ask->after_count || (ask->route->met && ask->wait_ms > 0)) {
+        ask->job.met = met;
+        ask->job.poll = ask->topic == LOG_BAD;
+        ask->job.deadline = clock_monotonic() + ask->wait_ms;
+    }
+    if (!lookups_submit(ask->api->o.lookups, &ask->job))
+        ask_error(ask, 503, "unavailable", "too many requests are waiting");
+}
+
+static bool check_id(struct ask *ask)
+{
+    if (!ask->route->personal_id)
+        return true;
+    if (!id_valid(ask->id)) {
+        ask_error(ask, 400, "id_invalid", "an id is user:… or anon:… with 1 to %d bytes behind the colon",
+                  LIMIT_ID_BYTES);
+        return false;
+    }
+    ask->partition = id_partition(ask->id, ask->api->o.conf->partitions);
+    return true;
+}
+
+static void ask_start(struct api *a, struct http_request *r, const struct route *route, struct str id)
+{
+    struct ask *ask = arena_zalloc(http_arena(r), sizeof *ask);
+
+    if (!ask) {
+        request_error(r, 503, "unavailable", NULL, "out of memory");
+        return;
+    }
+    ask->magic = ASK_MAGIC;
+    ask->api = a;
+    ask->request = r;
+    ask->route = route;
+    ask->id = id;
+    ask->as_of = ask->from = ask->to = TIME_NONE;
+    if (!check_token(ask) || !check_id(ask))
+        return;
+    if (route->scope && !ask_read_waiting(ask))
+        return;
+    if (route->prepare && !route->prepare(ask))
+        return;
+    if (route->run)
+        submit(ask);
+}
+
+static void handle(struct http_request *r, void *arg)
+{
+    struct api *a = arg;
+    struct str id = STR_NONE;
+    const struct route *route = find_route(r, &id);
+
+    if (route && route->run == run_metrics && !a->metrics_here)
+        route = NULL;
+    if (!route) {
+        request_error(r, 404, "not_found", NULL, "there is no such route");
+        return;
+    }
+    http_set_route(r, route->label);
+    if (!method_allowed(route, http_method(r)))
+        request_error(r, 405, "method_not_allowed", route->allow, "the route does not take this method");
+    else
+        ask_start(a, r, route, id);
+}
+
+static void handle_metrics_only(struct http_request *r, void *arg)
+{
+    struct str id = STR_NONE;
+    const struct route *route = find_route(r, &id);
+
+    if (!route || route->scope) {
+        request_error(r, 404, "not_found", NULL, "there is no such route");
+        return;
+    }
+    http_set_route(r, route->label);
+    if (!method_allowed(route, http_method(r)))
+        request_error(r, 405, "method_not_allowed", route->allow, "the route does not take this method");
+    else
+        ask_start(arg, r, route, id);
+}
+
+/* --- health and metrics --------------------------------------------------------------------------------------- */
+
+static bool prepare_live(struct ask *ask)
+{
+    http_answer_send(ask->request, &(struct http_answer){.status = 200, .body = STR_LIT("{\"live\":true}")});
+    return false;
+}
+
+static bool prepare_ready(struct ask *ask)
+{
+    struct workers *w = ask->api->o.workers;
+    struct err why;
+
+    for (uint32_t p = 0; p < ask->api->o.conf->partitions; p++) {
+        if (workers_fault(w, p, &why)) {
+            ask_error(ask, 503, "unavailable", "%s", why.text);
+            return false;
+        }
+    }
+    if (caught_up(ask))
+        http_answer_send(ask->request, &(struct http_answer){.status = 200, .body = STR_LIT("{\"ready\":true}")});
+    return false;
+}
+
+static void run_metrics(struct ask *ask)
+{
+    struct buf body;
+
+    buf_init(&body, LIMIT_ANSWER_BYTES);
+    stats_write(ask->api->o.stats, &body);
+    if (body.failed)
+        ask_error(ask, 503, "unavailable", "out of memory");
+    else
+        http_answer_send(ask->request, &(struct http_answer){.status = 200,
+                                                             .content_type = "text/plain; version=0.0.4; charset=utf-8",
+                                                             .body_buf = &body});
+    buf_deinit(&body);
+}
+
+/* --- starting and ending -------------------------------------------------------------------------------------- */
+
+static size_t body_limit(struct http_request *r, void *arg)
+{
+    (void)arg;
+    return str_is(http_method(r), "POST") ? LIMIT_BODY_LOOKUP : LIMIT_SMALL_BODY;
+}
+
+static void done(const char *route, unsigned status, double seconds, void *arg)
+{
+    const struct api *a = arg;
+
+    metrics_request(a->o.metrics, route, status, seconds);
+}
+
+static bool is_loopback(const char *listen)
+{
+    return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]", 5) == 0 || strncmp(listen, "localhost:", 10) == 0;
+}
+
+int api_start(const struct api_options *o, struct api **out, struct err *e)
+{
+    const struct conf_profiler *conf = &o->conf->profiler;
+    struct api *a = calloc(1, sizeof *a);
+    int r;
+
+    if (!a)
+        return -ENOMEM;
+    if (sodium_init() < 0) {
+        err_set(e, "libsodium does not start");
+        free(a);
+        return -EIO;
+    }
+    a->o = *o;
+    a->metrics_here = !conf->metrics_listen && is_loopback(conf->listen);
+    struct http_options http = {.listen = conf->listen,
+                                .threads = conf->http_threads,
+                                .body_limit = body_limit,
+                                .handle = handle,
+                                .done = done,
+                                .arg = a};
+    r = http_server_start(&http, &a->server, e);
+    if (r == 0 && conf->metrics_listen) {
+        http.listen = conf->metrics_listen;
+        http.threads = 1;
+        http.handle = handle_metrics_only;
+        r = http_server_start(&http, &a->metrics_server, e);
+    }
+    if (r != 0) {
+        http_server_stop(a->server, 0);
+        free(a);
+        return r;
+    }
+    *out = a;
+    return 0;
+}
+
+uint16_t api_port(const struct api *a)
+{
+    return http_server_port(a->server);
+}
+
+void api_quiesce(struct api *a)
+{
+    http_server_quiesce(a->server);
+    if (a->metrics_server)
+        http_server_quiesce(a->metrics_server);
+}
+
+void api_stop(struct api *a, int64_t ms)
+{
+    if (!a)
+        return;
+    http_server_stop(a->metrics_server, ms);
+    http_server_stop(a->server, ms);
+    free(a);
+}

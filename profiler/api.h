@@ -1,0 +1,39 @@
+/* The profiler's HTTP surface. Pool threads of the server check route, token and parameters and never wait; look-up
+ * threads do the work and answer. */
+#ifndef WAYMARK_API_H
+#define WAYMARK_API_H
+
+#include <stdint.h>
+
+#include "common/conf.h"
+#include "common/err.h"
+#include "common/event_log.h"
+#include "common/stats.h"
+#include "profiler/lookup.h"
+#include "profiler/metrics.h"
+#include "profiler/rules.h"
+#include "profiler/state.h"
+#include "profiler/worker.h"
+
+struct api;
+
+struct api_options {
+    const struct conf *conf;
+    const struct fold_rules *rules;
+    struct event_log *log;
+    struct state *state;
+    struct workers *workers;
+    struct lookups *lookups;
+    struct metrics *metrics;
+    struct stats *stats;
+};
+
+/* Everything in the options must outlive it. */
+int api_start(const struct api_options *o, struct api **out, struct err *e);
+uint16_t api_port(const struct api *a);
+/* New requests are refused from now on. */
+void api_quiesce(struct api *a);
+/* After the look-up threads have ended. Waits up to `ms` for answers on their way, then frees. NULL is allowed. */
+void api_stop(struct api *a, int64_t ms);
+
+#endif

@@ -1,0 +1,64 @@
+/* Answers of the API, in one shape. Any thread. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "common/json.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "profiler/api_ask.h"
+
+static void send_error(struct http_request *r, unsigned status, const char *code, const char *allow,
+                       const char *message)
+{
+    struct http_field fields[3];
+    size_t n = 0;
+    struct buf body;
+
+    buf_init(&body, 4096);
+    buf_add_char(&body, '{');
+    json_write_member(&body, "code", str_of(code));
+    json_write_member(&body, "message", str_of(message));
+    buf_add_char(&body, '}');
+    if (status == 503)
+        fields[n++] = (struct http_field){"Retry-After", "1"};
+    if (status == 401)
+        fields[n++] = (struct http_field){"WWW-Authenticate", "Bearer"};
+    if (allow)
+        fields[n++] = (struct http_field){"Allow", allow};
+    http_answer_send(r, &(struct http_answer){.status = status, .fields = fields, .field_count = n, .body_buf = &body});
+    buf_deinit(&body);
+}
+
+void request_error(struct http_request *r, unsigned status, const char *code, const char *allow, const char *message)
+{
+    send_error(r, status, code, allow, message);
+}
+
+void ask_error(struct ask *ask, unsigned status, const char *code, const char *format, ...)
+{
+    char message[400];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(message, sizeof message, format, ap);
+    va_end(ap);
+    send_error(ask->request, status, code, NULL, message);
+}
+
+void ask_broken(struct ask *ask, int r, const struct err *e)
+{
+    static struct log_limit limit;
+
+    log_limited(&limit, LOG_ERROR, "profiler: a look-up failed (%d): %s", r, e->text);
+    ask_error(ask, 503, "unavailable", "the profile cannot be read now");
+}
+
+void ask_answer(struct ask *ask, struct buf *body)
+{
+    if (body->failed) {
+        ask_error(ask, 400, "parameter_invalid", "the answer would be over %zu MiB: ask for less",
+                  LIMIT_ANSWER_BYTES / MIB);
+        return;
+    }
+    http_answer_send(ask->request, &(struct http_answer){.status = 200, .body_buf = body});
+}

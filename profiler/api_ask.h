@@ -1,0 +1,137 @@
+/* What the files of the API share: one request on its way, and how it is answered. Private to api*.c. */
+#ifndef WAYMARK_API_ASK_H
+#define WAYMARK_API_ASK_H
+
+#include "common/arena.h"
+#include "common/http.h"
+#include "profiler/api.h"
+#include "profiler/cursor.h"
+#include "profiler/lookup.h"
+
+struct ask;
+
+/* A route: what it takes and who does it. */
+struct route {
+    const char *label;
+    const char *allow;        /* methods, as in Allow */
+    const char *segments[5];  /* NULL ends; "*" is an id */
+    unsigned scope;           /* that the token must have; 0: no token asked for */
+    bool personal_id;         /* the id is user:… or anon:… */
+    bool urgent;
+    /* On a pool thread: reads its own parameters. False when it has answered. NULL: it has none. */
+    bool (*prepare)(struct ask *ask);
+    /* On a look-up thread: answers. NULL: `prepare` has. */
+    void (*run)(struct ask *ask);
+    /* Whether what the route itself waits for is there; for tail. */
+    bool (*met)(const struct ask *ask);
+};
+
+/* An offset of a partition. */
+struct place_on_log {
+    uint32_t partition;
+    int64_t offset;
+};
+
+#define ASK_MAGIC 0x61736b21u
+
+/* One request; lies in the request's arena. */
+struct ask {
+    struct lookup_job job; /* first: the look-ups hand it back */
+    unsigned magic;
+    struct api *api;
+    struct http_request *request;
+    const struct route *route;
+    struct str id;      /* "user:42", or an order's id */
+    uint32_t partition; /* of a personal id */
+    bool in_time;       /* what was waited for is there */
+    const struct place_on_log *after;
+    size_t after_count;
+    int64_t wait_ms;
+    int64_t as_of; /* TIME_NONE: now */
+    /* path */
+    int64_t from, to; /* TIME_NONE: open */
+    bool desc, has_cursor;
+    struct event_key last; /* where the page before ended */
+    size_t limit;
+    /* tail */
+    enum log_topic topic;
+    int64_t *next; /* offset to read next, for each partition of the topic */
+};
+
+struct api {
+    struct api_options o;
+    struct http_server *server, *metrics_server;
+    bool metrics_here; /* /metrics stands on the own port */
+};
+
+/* --- answering (api_answer.c) ---------------------------------------------------------------------------------- */
+
+/* The answer is taken out of the buffer; one that did not fit becomes an error. */
+void ask_answer(struct ask *ask, struct buf *body);
+/* {"code":…,"message":…} */
+void ask_error(struct ask *ask, unsigned status, const char *code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* A failure of the store: 503, and a line in the log. */
+void ask_broken(struct ask *ask, int r, const struct err *e);
+void request_error(struct http_request *r, unsigned status, const char *code, const char *allow, const char *message);
+
+/* --- parameters (api_parameters.c): false when they have answered ------------------------------------------------ */
+
+bool ask_read_waiting(struct ask *ask);
+/* as_of, for the routes that take it. */
+bool ask_read_as_of(struct ask *ask);
+bool ask_read_time(struct ask *ask, const char *name, int64_t *out);
+bool ask_read_limit(struct ask *ask, size_t standard, size_t most);
+/* "0:812,3:1042": places in the arena of the request, each partition at most once. Absent or empty: none. */
+bool ask_read_places(struct ask *ask, const char *name, const struct place_on_log **out, size_t *n);
+/* Whether text is user:… or anon:… within its bounds. Pure. */
+bool id_valid(struct str id);
+/* The partition of a valid id. Pure. */
+uint32_t id_partition(struct str id, uint32_t partitions);
+
+/* --- a profile's path and orders as of a time (api_view.c) ---------------------------------------------------- */
+
+struct view {
+    struct state_view state;
+    size_t path_count;          /* entries up to the time */
+    const struct order *orders; /* as of the time */
+    size_t order_count;
+    struct arena arena;
+};
+
+/* 0, STATE_NOT_FOUND (also when there was nothing of the profile yet), or negative errno. `what` as for state_view. */
+int view_open(const struct api *a, uint32_t partition, struct str id, int64_t as_of, unsigned what, struct view *out,
+              struct err *e);
+void view_close(struct view *v);
+/* The fold of what the view shows. */
+int view_facts(const struct api *a, struct view *v, struct facts *out);
+
+/* Writes path events one after the other, each with the page before it. */
+struct path_writer {
+    const struct path_entry *path;
+    const struct path_note *notes;
+    const struct fold_rules *rules;
+    struct arena event, before; /* of the event being written and the page before it */
+};
+void path_writer_init(struct path_writer *w, const struct path_entry *path, const struct path_note *notes,
+                      const struct fold_rules *rules);
+void path_writer_deinit(struct path_writer *w);
+/* 0 or negative errno (the bytes on disk are no event). */
+int path_writer_event(struct path_writer *w, struct buf *b, size_t i);
+/* Decodes an entry into the arena. */
+int entry_decode(const struct path_entry *entry, struct arena *a, struct event *out);
+
+/* --- routes -------------------------------------------------------------------------------------------------- */
+
+bool prepare_profile(struct ask *ask);
+void run_profile(struct ask *ask);
+void run_profiles(struct ask *ask);
+bool prepare_path(struct ask *ask);
+void run_path(struct ask *ask);
+void run_orders(struct ask *ask);
+void run_scene(struct ask *ask);
+bool prepare_tail(struct ask *ask);
+void run_tail(struct ask *ask);
+bool met_tail(const struct ask *ask);
+
+#endif

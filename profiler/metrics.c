@@ -1,0 +1,221 @@
+/* The profiler's metrics. Gauges are made on a look-up thread; requests are counted on pool threads. */
+#include "profiler/metrics.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+
+#define ROUTES 16
+#define STATUSES 12
+
+static const unsigned statuses[STATUSES] = {200, 400, 401, 403, 404, 405, 408, 413, 414, 431, 500, 503};
+
+/* Series are found once and then kept: asking the registry by name is not for hot paths. */
+struct route_series {
+    _Atomic(const char *) name;
+    _Atomic(struct stats_histogram *) duration;
+    _Atomic(struct stats_counter *) requests[STATUSES + 1];
+};
+
+struct metrics {
+    struct metrics_options o;
+    struct route_series routes[ROUTES];
+    pthread_mutex_t lock;           /* of `reader` */
+    struct log_reader *reader;      /* for the age of what is unread */
+    struct state_figures *figures;  /* one reading of each partition; under the lock */
+};
+
+/* --- requests ----------------------------------------------------------------------------------------------- */
+
+static struct route_series *series_of(struct metrics *m, const char *route)
+{
+    for (size_t i = 0; i < ROUTES; i++) {
+        const char *name = NULL;
+        if (atomic_compare_exchange_strong(&m->routes[i].name, &name, route))
+            return &m->routes[i];
+        if (name == route || strcmp(name, route) == 0)
+            return &m->routes[i];
+    }
+    return &m->routes[ROUTES - 1]; /* more routes than there are: they share */
+}
+
+static struct stats_counter *counter_of(struct metrics *m, struct route_series *s, unsigned status)
+{
+    size_t i = 0;
+    char labels[128];
+
+    while (i < STATUSES && statuses[i] != status)
+        i++;
+    struct stats_counter *c = atomic_load(&s->requests[i]);
+    if (c)
+        return c;
+    if (i < STATUSES)
+        snprintf(labels, sizeof labels, "route=\"%s\",status=\"%u\"", atomic_load(&s->name), status);
+    else
+        snprintf(labels, sizeof labels, "route=\"%s\",status=\"other\"", atomic_load(&s->name));
+    c = stats_counter(m->o.stats, "waymark_requests_total", labels, "Requests answered, by route and status.");
+    atomic_store(&s->requests[i], c);
+    return c;
+}
+
+void metrics_request(struct metrics *m, const char *route, unsigned status, double seconds)
+{
+    struct route_series *s = series_of(m, route);
+    struct stats_histogram *h = atomic_load(&s->duration);
+
+    if (!h) {
+        char labels[96];
+        snprintf(labels, sizeof labels, "route=\"%s\"", atomic_load(&s->name));
+        h = stats_histogram(m->o.stats, "waymark_request_duration_seconds", labels,
+                            "Time from a request's first byte to its answer.");
+        atomic_store(&s->duration, h);
+    }
+    if (h)
+        stats_observe(h, seconds);
+    struct stats_counter *c = counter_of(m, s, status);
+    if (c)
+        stats_add(c, 1);
+}
+
+/* --- gauges ------------------------------------------------------------------------------------------------- */
+
+static void partition_line(struct buf *out, const char *name, uint32_t partition, double value)
+{
+    char labels[48];
+
+    snprintf(labels, sizeof labels, "partition=\"%u\"", partition);
+    stats_gauge_line(out, name, labels, value);
+}
+
+static void write_outcomes(struct metrics *m, struct buf *out)
+{
+    stats_gauge_head(out, "waymark_state_events", "Records of the log by what became of them, since the state began.");
+    for (int i = 0; i < OUTCOMES; i++) {
+        char labels[48];
+        uint64_t sum = 0;
+        for (uint32_t p = 0; p < m->o.partitions; p++)
+            sum += m->figures[p].outcomes[i];
+        snprintf(labels, sizeof labels, "outcome=\"%s\"", outcome_names[i]);
+        stats_gauge_line(out, "waymark_state_events", labels, (double)sum);
+    }
+}
+
+static void write_offsets(struct metrics *m, struct buf *out)
+{
+    stats_gauge_head(out, "waymark_state_offset", "Next offset to read, as shown to look-ups.");
+    for (uint32_t p = 0; p < m->o.partitions; p++)
+        partition_line(out, "waymark_state_offset", p, (double)m->figures[p].offset);
+    stats_gauge_head(out, "waymark_state_disk_offset", "Next offset to read after a crash.");
+    for (uint32_t p = 0; p < m->o.partitions; p++)
+        partition_line(out, "waymark_state_disk_offset", p, (double)m->figures[p].disk_offset);
+    stats_gauge_head(out, "waymark_state_began_offset", "Offset at which the state began.");
+    for (uint32_t p = 0; p < m->o.partitions; p++)
+        partition_line(out, "waymark_state_began_offset", p, (double)m->figures[p].began);
+}
+
+static void write_sums(struct metrics *m, struct buf *out)
+{
+    uint64_t memory = 0, commits = 0, refolds = 0;
+
+    for (uint32_t p = 0; p < m->o.partitions; p++) {
+        memory += m->figures[p].memory;
+        commits += m->figures[p].commits;
+        refolds += m->figures[p].refolds;
+    }
+    stats_gauge_head(out, "waymark_state_memory_bytes", "Memory of uncommitted events and of cached profiles.");
+    stats_gauge_line(out, "waymark_state_memory_bytes", NULL, (double)memory);
+    stats_gauge_head(out, "waymark_state_commits", "Commits of the state since the start.");
+    stats_gauge_line(out, "waymark_state_commits", NULL, (double)commits);
+    stats_gauge_head(out, "waymark_state_refolds", "Profiles folded anew since the start.");
+    stats_gauge_line(out, "waymark_state_refolds", NULL, (double)refolds);
+}
+
+/* When the first record not yet folded was appended; TIME_NONE when there is none. */
+static int64_t oldest_unread(struct metrics *m, uint32_t partition, int64_t end)
+{
+    struct log_record record;
+    int64_t offset = m->figures[partition].offset;
+
+    if (offset >= end || !m->reader || log_reader_seek(m->reader, partition, offset) != 0)
+        return TIME_NONE;
+    return log_reader_read(m->reader, partition, &record, 1, 1, NULL) == 1 ? record.time : TIME_NONE;
+}
+
+/* After the state's offsets, so that end - offset is never too small. */
+static void write_log(struct metrics *m, struct buf *out)
+{
+    int64_t now = clock_now(), oldest = now;
+
+    stats_gauge_head(out, "waymark_log_end_offset", "Next offset to write.");
+    for (uint32_t p = 0; p < m->o.partitions; p++) {
+        int64_t end = event_log_end(m->o.log, LOG_EVENTS, p), time = oldest_unread(m, p, end);
+        partition_line(out, "waymark_log_end_offset", p, (double)end);
+        if (time != TIME_NONE && time < oldest)
+            oldest = time;
+    }
+    stats_gauge_head(out, "waymark_fold_lag_seconds", "Age of the oldest event not yet folded.");
+    stats_gauge_line(out, "waymark_fold_lag_seconds", NULL, (double)(now - oldest) / 1000);
+}
+
+static void write_lookups(struct metrics *m, struct buf *out)
+{
+    uint64_t queued, waiting;
+
+    lookups_figures(m->o.lookups, &queued, &waiting);
+    stats_gauge_head(out, "waymark_lookups_queued", "Look-ups waiting for a thread.");
+    stats_gauge_line(out, "waymark_lookups_queued", NULL, (double)queued);
+    stats_gauge_head(out, "waymark_lookups_waiting", "Look-ups and tails waiting for an event to be folded.");
+    stats_gauge_line(out, "waymark_lookups_waiting", NULL, (double)waiting);
+    stats_gauge_head(out, "waymark_build_info", "The program that answers.");
+    stats_gauge_line(out, "waymark_build_info", "version=\"" WAYMARK_VERSION "\",revision=\"" WAYMARK_REVISION "\"", 1);
+}
+
+static void write_gauges(struct buf *out, void *arg)
+{
+    struct metrics *m = arg;
+
+    pthread_mutex_lock(&m->lock);
+    /* Outcomes and offset of a partition come from one reading: their sum must hold while folding goes on. */
+    for (uint32_t p = 0; p < m->o.partitions; p++)
+        state_figures(m->o.state, p, &m->figures[p]);
+    write_outcomes(m, out);
+    write_offsets(m, out);
+    write_log(m, out);
+    write_sums(m, out);
+    pthread_mutex_unlock(&m->lock);
+    write_lookups(m, out);
+}
+
+struct metrics *metrics_new(const struct metrics_options *o)
+{
+    struct metrics *m = calloc(1, sizeof *m);
+
+    if (!m)
+        return NULL;
+    m->o = *o;
+    m->figures = calloc(o->partitions, sizeof *m->figures);
+    if (!m->figures) {
+        free(m);
+        return NULL;
+    }
+    pthread_mutex_init(&m->lock, NULL);
+    /* Without a reader only the lag is missing. */
+    if (log_reader_open(o->log, LOG_EVENTS, NULL, &m->reader, NULL) != 0)
+        m->reader = NULL;
+    stats_add_gauges(o->stats, write_gauges, m);
+    return m;
+}
+
+void metrics_free(struct metrics *m)
+{
+    if (!m)
+        return;
+    log_reader_close(m->reader);
+    pthread_mutex_destroy(&m->lock);
+    free(m->figures);
+    free(m);
+}

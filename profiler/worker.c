@@ -1,0 +1,483 @@
+/* Fold workers. Each thread takes its partitions in turn: read a batch, fold it, commit when due. The rest of the
+ * program sees a partition through three atomics and, when it is in trouble, a text under a lock. */
+#include "profiler/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "common/log.h"
+
+#define BACKOFF_FIRST_MS 50
+#define BACKOFF_MOST_MS 5000
+#define WAIT_MOST_MS 1000
+
+/* Something that fails again and again. The words are under the lock of the workers. */
+struct trouble {
+    int64_t retry_at; /* monotonic; 0: none */
+    int64_t backoff_ms;
+    _Atomic bool there;
+    char text[256];
+};
+
+/* One partition. The worker's own part first; what others read is atomic. */
+struct part {
+    uint32_t number;
+    bool stopped;            /* its place is not on the log: never followed */
+    bool full;               /* memory is at its bound: no folding before a commit */
+    bool at_end;             /* the last read found nothing */
+    int64_t dirty_since;     /* monotonic; TIME_NONE: everything is on disk */
+    struct trouble folding;  /* reading and folding fail */
+    struct trouble commits;  /* committing fails; folding goes on while there is room */
+    int64_t target;          /* the log's end at the start */
+    _Atomic int64_t shown;
+    _Atomic bool ready;
+};
+
+struct worker {
+    struct workers *all;
+    struct log_reader *reader;
+    struct part **parts;
+    uint32_t *waiting; /* room for the numbers of the parts, for log_reader_wait */
+    size_t part_count;
+    struct log_record *records;
+    pthread_t thread;
+    bool started;
+};
+
+struct workers {
+    struct workers_options o;
+    struct part *parts;
+    struct worker *workers;
+    unsigned worker_count;
+    pthread_mutex_t lock; /* words of troubles, and `running` */
+    pthread_cond_t ended;
+    unsigned running;
+    _Atomic bool finishing; /* fold to the end, commit, go */
+    _Atomic bool give_up;   /* go */
+    struct log_limit limit;
+};
+
+/* --- trouble ------------------------------------------------------------------------------------------------ */
+
+static void set_trouble(struct workers *w, struct trouble *t, const char *text)
+{
+    pthread_mutex_lock(&w->lock);
+    snprintf(t->text, sizeof t->text, "%s", text);
+    pthread_mutex_unlock(&w->lock);
+    atomic_store(&t->there, true);
+}
+
+bool workers_fault(struct workers *w, uint32_t partition, struct err *why)
+{
+    assert(partition < w->o.partitions);
+    struct part *p = &w->parts[partition];
+    struct trouble *t = atomic_load(&p->folding.there) ? &p->folding : &p->commits;
+
+    if (!atomic_load(&t->there))
+        return false;
+    pthread_mutex_lock(&w->lock);
+    err_set(why, "partition %u: %.200s", partition, t->text);
+    pthread_mutex_unlock(&w->lock);
+    return true;
+}
+
+/* The store failed: nothing is lost, since the log still has it. Try again, later and later. */
+static void failed(struct workers *w, struct part *p, struct trouble *t, const char *what, const struct err *e)
+{
+    char text[256];
+
+    snprintf(text, sizeof text, "%s: %.200s", what, e->text);
+    set_trouble(w, t, text);
+    log_limited(&w->limit, LOG_ERROR, "profiler: partition %u: %s; trying again", p->number, text);
+    t->backoff_ms = t->backoff_ms ? t->backoff_ms * 2 : BACKOFF_FIRST_MS;
+    if (t->backoff_ms > BACKOFF_MOST_MS)
+        t->backoff_ms = BACKOFF_MOST_MS;
+    t->retry_at = clock_monotonic() + t->backoff_ms;
+}
+
+static void worked(const struct part *p, struct trouble *t, const char *what)
+{
+    if (!t->retry_at)
+        return;
+    t->retry_at = t->backoff_ms = 0;
+    atomic_store(&t->there, false);
+    log_info("profiler: partition %u: %s again", p->number, what);
+}
+
+/* --- following ---------------------------------------------------------------------------------------------- */
+
+static void publish(struct workers *w, struct part *p)
+{
+    struct state_figures f;
+
+    state_figures(w->o.state, p->number, &f);
+    int64_t before = atomic_exchange(&p->shown, f.offset);
+    assert(f.offset >= before);
+    if (!atomic_load(&p->ready) && f.offset >= p->target)
+        atomic_store(&p->ready, true);
+    if (f.offset > before && w->o.shown)
+        w->o.shown(w->o.arg);
+}
+
+/* Lets retention pass what is on disk. Not told is harmless: the log then only keeps more. */
+static void release(struct worker *me, struct part *p)
+{
+    struct state_figures f;
+    struct err e = {0};
+
+    state_figures(me->all->o.state, p->number, &f);
+    if (log_reader_commit(me->reader, p->number, f.disk_offset, &e) != 0)
+        log_limited(&me->all->limit, LOG_WARN, "profiler: partition %u: the log does not take its place: %s", p->number,
+                    e.text);
+}
+
+static void commit(struct worker *me, struct part *p)
+{
+    struct err e = {0};
+
+    if (state_commit(me->all->o.state, p->number, &e) != 0) {
+        failed(me->all, p, &p->commits, "cannot commit", &e);
+        return;
+    }
+    p->dirty_since = TIME_NONE;
+    p->full = false;
+    worked(p, &p->commits, "commits");
+    release(me, p);
+}
+
+/* When the next commit is due, on the monotonic clock; TIME_NONE when nothing waits for one. */
+static int64_t commit_at(const struct worker *me, const struct part *p)
+{
+    if (p->dirty_since == TIME_NONE)
+        return TIME_NONE;
+    bool now = p->full || (p->at_end && atomic_load(&me->all->finishing));
+    int64_t at = now ? p->dirty_since : p->dirty_since + me->all->o.commit_ms;
+    return at < p->commits.retry_at ? p->commits.retry_at : at;
+}
+
+static bool commit_if_due(struct worker *me, struct part *p)
+{
+    int64_t at = commit_at(me, p);
+
+    if (at == TIME_NONE || at > clock_monotonic())
+        return false;
+    commit(me, p);
+    return true;
+}
+
+/* After a failure the state may have taken a part of what was read: read on from where it stands. */
+static void go_back(struct worker *me, struct part *p)
+{
+    struct state_figures f;
+
+    state_figures(me->all->o.state, p->number, &f);
+    if (log_reader_seek(me->reader, p->number, f.offset) != 0) {
+        p->stopped = true;
+        set_trouble(me->all, &p->folding, "its place is no longer on the log");
+        log_error("profiler: partition %u stops: its place is no longer on the log", p->number);
+    }
+}
+
+static void fold(struct worker *me, struct part *p, size_t n)
+{
+    struct workers *w = me->all;
+    struct err e = {0};
+    int r = state_fold(w->o.state, p->number, me->records, n, &e);
+
+    if (p->dirty_since == TIME_NONE && state_dirty(w->o.state, p->number))
+        p->dirty_since = clock_monotonic();
+    publish(w, p);
+    p->full = r == STATE_COMMIT_DUE && p->dirty_since != TIME_NONE;
+    if (r < 0) {
+        failed(w, p, &p->folding, "cannot fold", &e);
+        go_back(me, p);
+        return;
+    }
+    worked(p, &p->folding, "folds");
+}
+
+/* One turn of a partition. Returns whether there may be more to do at once. */
+static bool step(struct worker *me, struct part *p)
+{
+    struct err e = {0};
+
+    if (p->stopped)
+        return false;
+    commit_if_due(me, p);
+    if (p->full || clock_monotonic() < p->folding.retry_at)
+        return false;
+    int n = log_reader_read(me->reader, p->number, me->records, LIMIT_FOLD_BATCH, LIMIT_FOLD_BATCH_BYTES, &e);
+    if (n < 0) {
+        failed(me->all, p, &p->folding, "cannot read the log", &e);
+        return false;
+    }
+    p->at_end = n == 0;
+    if (n > 0) {
+        fold(me, p, (size_t)n);
+        return true;
+    }
+    worked(p, &p->folding, "reads");
+    return commit_if_due(me, p);
+}
+
+/* How long nothing needs to be done if nothing is appended. */
+static int64_t idle_ms(const struct worker *me)
+{
+    int64_t now = clock_monotonic(), until = now + WAIT_MOST_MS;
+
+    for (size_t i = 0; i < me->part_count; i++) {
+        const struct part *p = me->parts[i];
+        int64_t at = commit_at(me, p);
+        if (p->stopped)
+            continue;
+        if (at != TIME_NONE && at < until)
+            until = at;
+        if (p->folding.retry_at && p->folding.retry_at < until)
+            until = p->folding.retry_at;
+    }
+    return until > now ? until - now : 1;
+}
+
+static bool all_done(const struct worker *me)
+{
+    for (size_t i = 0; i < me->part_count; i++) {
+        const struct part *p = me->parts[i];
+        if (!p->stopped && (!p->at_end || p->dirty_since != TIME_NONE || p->folding.retry_at))
+            return false;
+    }
+    return true;
+}
+
+/* A partition that may not fold now is not waited for: what stands on the log for it would end every wait at once. */
+static void rest(struct worker *me)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < me->part_count; i++) {
+        const struct part *p = me->parts[i];
+        if (!p->stopped && !p->full && !p->folding.retry_at)
+            me->waiting[n++] = p->number;
+    }
+    log_reader_wait(me->reader, me->waiting, n, idle_ms(me));
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *me = arg;
+    struct workers *w = me->all;
+
+    while (!atomic_load(&w->give_up)) {
+        bool more = false;
+        bool finishing = atomic_load(&w->finishing); /* before reading: what it then does not find was not there */
+        for (size_t i = 0; i < me->part_count; i++)
+            more |= step(me, me->parts[i]);
+        if (more)
+            continue;
+        if (finishing && all_done(me))
+            break;
+        rest(me);
+    }
+    pthread_mutex_lock(&w->lock);
+    w->running--;
+    pthread_cond_signal(&w->ended);
+    pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+/* --- starting and ending ------------------------------------------------------------------------------------ */
+
+/* A state that has seen nothing starts where the log does; any other goes on exactly where it stood. */
+static void place(struct worker *me, struct part *p)
+{
+    struct workers *w = me->all;
+    int64_t begin = event_log_begin(w->o.log, LOG_EVENTS, p->number);
+    int64_t end = event_log_end(w->o.log, LOG_EVENTS, p->number);
+    struct state_figures f;
+    uint64_t seen = 0;
+
+    state_figures(w->o.state, p->number, &f);
+    for (int i = 0; i < OUTCOMES; i++)
+        seen += f.outcomes[i];
+    if (seen == 0 && f.offset <= 0 && begin > 0) {
+        state_begin_at(w->o.state, p->number, begin);
+        state_figures(w->o.state, p->number, &f);
+    }
+    p->target = end;
+    p->dirty_since = TIME_NONE;
+    if (log_reader_seek(me->reader, p->number, f.offset) != 0) {
+        char text[200];
+        snprintf(text, sizeof text,
+                 "the state stands at offset %lld but the log holds %lld up to %lld; it was not made from this log, or "
+                 "the log has lost records",
+                 (long long)f.offset, (long long)begin, (long long)end);
+        p->stopped = true;
+        set_trouble(w, &p->folding, text);
+        log_error("profiler: partition %u stops: %s", p->number, text);
+        return;
+    }
+    if (f.disk_offset >= begin)
+        release(me, p);
+    publish(w, p);
+}
+
+/* Every thread's share of the partitions, dealt out in turn. */
+static int deal_out(struct workers *w, struct err *e)
+{
+    for (unsigned i = 0; i < w->worker_count; i++) {
+        struct worker *me = &w->workers[i];
+        size_t room = w->o.partitions / w->worker_count + 1;
+
+        me->all = w;
+        me->parts = calloc(room, sizeof(struct part *));
+        me->waiting = calloc(room, sizeof *me->waiting);
+        me->records = calloc(LIMIT_FOLD_BATCH, sizeof *me->records);
+        if (!me->parts || !me->waiting || !me->records)
+            return -ENOMEM;
+        int r = log_reader_open(w->o.log, LOG_EVENTS, "profiler", &me->reader, e);
+        if (r != 0)
+            return r < 0 ? r : -EIO;
+        for (uint32_t n = i; n < w->o.partitions; n += w->worker_count) {
+            me->parts[me->part_count++] = &w->parts[n];
+            place(me, &w->parts[n]);
+        }
+    }
+    return 0;
+}
+
+static int start_threads(struct workers *w)
+{
+    for (unsigned i = 0; i < w->worker_count; i++) {
+        struct worker *me = &w->workers[i];
+
+        pthread_mutex_lock(&w->lock);
+        w->running++;
+        pthread_mutex_unlock(&w->lock);
+        int r = pthread_create(&me->thread, NULL, worker_main, me);
+        if (r != 0) {
+            pthread_mutex_lock(&w->lock);
+            w->running--;
+            pthread_mutex_unlock(&w->lock);
+            return -r;
+        }
+        me->started = true;
+    }
+    return 0;
+}
+
+int workers_start(const struct workers_options *o, struct workers **out, struct err *e)
+{
+    assert(o->partitions > 0 && o->partitions <= LIMIT_PARTITIONS);
+    struct workers *w = calloc(1, sizeof *w);
+    pthread_condattr_t attr;
+
+    if (!w)
+        return -ENOMEM;
+    w->o = *o;
+    w->worker_count = o->threads < 1 ? 1 : o->threads > o->partitions ? o->partitions : o->threads;
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->ended, &attr);
+    pthread_condattr_destroy(&attr);
+    w->parts = calloc(o->partitions, sizeof *w->parts);
+    w->workers = calloc(w->worker_count, sizeof *w->workers);
+    int r = w->parts && w->workers ? 0 : -ENOMEM;
+    for (uint32_t i = 0; r == 0 && i < o->partitions; i++)
+        w->parts[i].number = i;
+    if (r == 0)
+        r = deal_out(w, e);
+    if (r == 0)
+        r = start_threads(w);
+    if (r != 0) {
+        workers_finish(w, 0);
+        workers_free(w);
+        return r;
+    }
+    *out = w;
+    return 0;
+}
+
+static void wake_all(struct workers *w)
+{
+    for (unsigned i = 0; i < w->worker_count; i++)
+        if (w->workers[i].reader)
+            log_reader_wake(w->workers[i].reader);
+}
+
+/* Waits until every thread has left its loop; false when the time ran out. */
+static bool wait_ended(struct workers *w, int64_t ms)
+{
+    struct timespec until;
+    int r = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&w->lock);
+    while (w->running > 0 && r == 0)
+        r = pthread_cond_timedwait(&w->ended, &w->lock, &until);
+    bool ended = w->running == 0;
+    pthread_mutex_unlock(&w->lock);
+    return ended;
+}
+
+int workers_finish(struct workers *w, int64_t ms)
+{
+    bool whole = true;
+
+    atomic_store(&w->finishing, true);
+    if (!w->workers)
+        return 0;
+    wake_all(w);
+    if (!wait_ended(w, ms)) {
+        whole = false;
+        atomic_store(&w->give_up, true);
+        wake_all(w);
+    }
+    for (unsigned i = 0; i < w->worker_count; i++) {
+        if (w->workers[i].started)
+            pthread_join(w->workers[i].thread, NULL);
+        w->workers[i].started = false;
+    }
+    for (uint32_t i = 0; i < w->o.partitions; i++)
+        whole = whole && !w->parts[i].stopped;
+    return whole ? 0 : -ETIMEDOUT;
+}
+
+void workers_free(struct workers *w)
+{
+    if (!w)
+        return;
+    for (unsigned i = 0; w->workers && i < w->worker_count; i++) {
+        assert(!w->workers[i].started);
+        log_reader_close(w->workers[i].reader);
+        free(w->workers[i].parts);
+        free(w->workers[i].waiting);
+        free(w->workers[i].records);
+    }
+    free(w->workers);
+    free(w->parts);
+    pthread_cond_destroy(&w->ended);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
+int64_t workers_shown(const struct workers *w, uint32_t partition)
+{
+    assert(partition < w->o.partitions);
+    return atomic_load(&w->parts[partition].shown);
+}
+
+bool workers_ready(const struct workers *w, uint32_t partition)
+{
+    assert(partition < w->o.partitions);
+    return atomic_load(&w->parts[partition].ready);
+}
