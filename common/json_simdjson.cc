@@ -350,6 +350,8 @@ int scan(struct json_parser *p)
     struct walk *w = &p->walk;
     simdjson::error_code code;
 
+    if (w->n == 0)
+        return fail_at(p, 0, "empty");
     if (w->n > p->scanner_cap) {
         p->scanner_cap = 0;
         code = p->scanner->set_capacity(w->n);
