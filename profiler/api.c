@@ -22,18 +22,45 @@ static void run_metrics(struct ask *ask);
 #define GETS "GET, HEAD"
 
 static const struct route routes[] = {
-    {.label = "/v1/profiles/{id}", .allow = GETS, .segments = {"v1", "profiles", "*"}, .scope = SCOPE_LOOKUP,
-     .personal_id = true, .prepare = prepare_profile, .run = run_profile},
-    {.label = "/v1/profiles:lookup", .allow = "POST", .segments = {"v1", "profiles:lookup"}, .scope = SCOPE_LOOKUP,
-     .prepare = ask_read_as_of, .run = run_profiles},
-    {.label = "/v1/profiles/{id}/path", .allow = GETS, .segments = {"v1", "profiles", "*", "path"},
-     .scope = SCOPE_LOOKUP, .personal_id = true, .prepare = prepare_path, .run = run_path},
-    {.label = "/v1/profiles/{id}/orders", .allow = GETS, .segments = {"v1", "profiles", "*", "orders"},
-     .scope = SCOPE_LOOKUP, .personal_id = true, .prepare = ask_read_as_of, .run = run_orders},
-    {.label = "/v1/orders/{id}/scene", .allow = GETS, .segments = {"v1", "orders", "*", "scene"},
-     .scope = SCOPE_LOOKUP, .run = run_scene},
-    {.label = "/v1/tail", .allow = GETS, .segments = {"v1", "tail"}, .scope = SCOPE_ADMIN, .prepare = prepare_tail,
-     .run = run_tail, .met = met_tail},
+    {.label = "/v1/profiles/{id}",
+     .allow = GETS,
+     .segments = {"v1", "profiles", "*"},
+     .scope = SCOPE_LOOKUP,
+     .personal_id = true,
+     .prepare = prepare_profile,
+     .run = run_profile},
+    {.label = "/v1/profiles:lookup",
+     .allow = "POST",
+     .segments = {"v1", "profiles:lookup"},
+     .scope = SCOPE_LOOKUP,
+     .prepare = ask_read_as_of,
+     .run = run_profiles},
+    {.label = "/v1/profiles/{id}/path",
+     .allow = GETS,
+     .segments = {"v1", "profiles", "*", "path"},
+     .scope = SCOPE_LOOKUP,
+     .personal_id = true,
+     .prepare = prepare_path,
+     .run = run_path},
+    {.label = "/v1/profiles/{id}/orders",
+     .allow = GETS,
+     .segments = {"v1", "profiles", "*", "orders"},
+     .scope = SCOPE_LOOKUP,
+     .personal_id = true,
+     .prepare = ask_read_as_of,
+     .run = run_orders},
+    {.label = "/v1/orders/{id}/scene",
+     .allow = GETS,
+     .segments = {"v1", "orders", "*", "scene"},
+     .scope = SCOPE_LOOKUP,
+     .run = run_scene},
+    {.label = "/v1/tail",
+     .allow = GETS,
+     .segments = {"v1", "tail"},
+     .scope = SCOPE_ADMIN,
+     .prepare = prepare_tail,
+     .run = run_tail,
+     .met = met_tail},
     {.label = "/livez", .allow = GETS, .segments = {"livez"}, .prepare = prepare_live},
     {.label = "/readyz", .allow = GETS, .segments = {"readyz"}, .prepare = prepare_ready},
     {.label = "/metrics", .allow = GETS, .segments = {"metrics"}, .urgent = true, .run = run_metrics},
@@ -141,7 +168,7 @@ static bool met(const struct lookup_job *job)
     if (ask->route->met)
         return ask->route->met(ask);
     for (size_t i = 0; i < ask->after_count; i++)
-        if (workers_shown(ask->api->o.workers, ask->after[i].partition) <= ask->after[i].offset)
+        if (followers_shown(ask->api->o.followers, ask->after[i].partition) <= ask->after[i].offset)
             return false;
     return true;
 }
@@ -149,7 +176,7 @@ static bool met(const struct lookup_job *job)
 /* Whether everything shown before the start is shown again, where the request looks; answers when it is not. */
 static bool caught_up(struct ask *ask)
 {
-    struct workers *w = ask->api->o.workers;
+    struct followers *f = ask->api->o.followers;
     uint32_t first = 0, end = ask->api->o.conf->partitions;
     struct err why;
 
@@ -158,9 +185,9 @@ static bool caught_up(struct ask *ask)
         end = first + 1;
     }
     for (uint32_t p = first; p < end; p++) {
-        if (workers_ready(w, p))
+        if (followers_ready(f, p))
             continue;
-        if (workers_fault(w, p, &why))
+        if (followers_fault(f, p, &why))
             ask_error(ask, 503, "not_yet", "%s", why.text);
         else
             ask_error(ask, 503, "not_yet", "partition %u is still folding what was there before the start", p);
@@ -277,11 +304,11 @@ static bool prepare_live(struct ask *ask)
 
 static bool prepare_ready(struct ask *ask)
 {
-    struct workers *w = ask->api->o.workers;
+    struct followers *f = ask->api->o.followers;
     struct err why;
 
     for (uint32_t p = 0; p < ask->api->o.conf->partitions; p++) {
-        if (workers_fault(w, p, &why)) {
+        if (followers_fault(f, p, &why)) {
             ask_error(ask, 503, "unavailable", "%s", why.text);
             return false;
         }
@@ -318,12 +345,13 @@ static void done(const char *route, unsigned status, double seconds, void *arg)
 {
     const struct api *a = arg;
 
-    metrics_request(a->o.metrics, route, status, seconds);
+    meter_request(a->o.meter, route, status, seconds);
 }
 
 static bool is_loopback(const char *listen)
 {
-    return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]", 5) == 0 || strncmp(listen, "localhost:", 10) == 0;
+    return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]", 5) == 0 ||
+           strncmp(listen, "localhost:", 10) == 0;
 }
 
 int api_start(const struct api_options *o, struct api **out, struct err *e)

@@ -9,11 +9,11 @@
 #include "common/err.h"
 #include "common/event_log.h"
 #include "common/stats.h"
+#include "profiler/follower.h"
 #include "profiler/lookup.h"
-#include "profiler/metrics.h"
+#include "profiler/meter.h"
 #include "profiler/rules.h"
 #include "profiler/state.h"
-#include "profiler/worker.h"
 
 struct api;
 
@@ -22,9 +22,9 @@ struct api_options {
     const struct fold_rules *rules;
     struct event_log *log;
     struct state *state;
-    struct workers *workers;
+    struct followers *followers;
     struct lookups *lookups;
-    struct metrics *metrics;
+    struct meter *meter;
     struct stats *stats;
 };
 

@@ -13,10 +13,10 @@ struct ask;
 /* A route: what it takes and who does it. */
 struct route {
     const char *label;
-    const char *allow;        /* methods, as in Allow */
-    const char *segments[5];  /* NULL ends; "*" is an id */
-    unsigned scope;           /* that the token must have; 0: no token asked for */
-    bool personal_id;         /* the id is user:… or anon:… */
+    const char *allow;       /* methods, as in Allow */
+    const char *segments[5]; /* NULL ends; "*" is an id */
+    unsigned scope;          /* that the token must have; 0: no token asked for */
+    bool personal_id;        /* the id is user:… or anon:… */
     bool urgent;
     /* On a pool thread: reads its own parameters. False when it has answered. NULL: it has none. */
     bool (*prepare)(struct ask *ask);

@@ -9,8 +9,8 @@
 #include "profiler/api_ask.h"
 #include "profiler/render.h"
 
-#define SCENE_PATH 50       /* events that are shown of the path */
-#define SCENE_SESSION 1000  /* events of the session that are read for its modules */
+#define SCENE_PATH 50      /* events that are shown of the path */
+#define SCENE_SESSION 1000 /* events of the session that are read for its modules */
 #define SCENE_MODULES 50
 
 /* What is at hand while a scene is written. Everything of the view is as of `moment`. */

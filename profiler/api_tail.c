@@ -21,7 +21,7 @@ static int64_t end_of(const struct ask *ask, uint32_t partition)
 {
     if (ask->topic == LOG_BAD)
         return event_log_end(ask->api->o.log, LOG_BAD, 0);
-    return workers_shown(ask->api->o.workers, partition);
+    return followers_shown(ask->api->o.followers, partition);
 }
 
 bool met_tail(const struct ask *ask)

@@ -140,9 +140,8 @@ int path_writer_event(struct path_writer *w, struct buf *b, size_t i)
         r = entry_decode(&w->path[page], &w->before, &before);
     if (r != 0)
         return r;
-    render_event(b, &(struct render_event){.event = &event,
-                                           .note = &w->notes[i],
-                                           .page_before = ask_before ? &before : NULL,
-                                           .rules = w->rules});
+    render_event(
+        b, &(struct render_event){
+               .event = &event, .note = &w->notes[i], .page_before = ask_before ? &before : NULL, .rules = w->rules});
     return 0;
 }

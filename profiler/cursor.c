@@ -1,5 +1,6 @@
 /* Cursors: fixed-width bytes and a check over them and the profile, in base64url. The check is no secret: who forges a
- * cursor only chooses where to begin reading what the token may read anyway. It finds what was cut or mixed up. Pure. */
+ * cursor only chooses where to begin reading what the token may read anyway. It finds what was cut or mixed up. Pure.
+ */
 #include "profiler/cursor.h"
 
 #include <sodium.h>
@@ -65,8 +66,8 @@ int cursor_read(struct str text, struct str profile, struct cursor *out)
     size_t n = 0;
     const char *text_end = NULL;
 
-    if (text.n == 0 || sodium_base642bin((unsigned char *)raw, sizeof raw, text.p, text.n, NULL, &n, &text_end,
-                                         CURSOR_VARIANT) != 0)
+    if (text.n == 0 ||
+        sodium_base642bin((unsigned char *)raw, sizeof raw, text.p, text.n, NULL, &n, &text_end, CURSOR_VARIANT) != 0)
         return 1;
     if (n != CURSOR_BYTES || text_end != text.p + text.n || raw[0] != CURSOR_VERSION || (raw[1] & ~1) != 0)
         return 1;

@@ -9,7 +9,7 @@
 #include "proto/event.h"
 
 struct cursor {
-    struct event_key last;  /* of the last event that was given */
+    struct event_key last; /* of the last event that was given */
     bool desc;
     int64_t from, to, as_of; /* TIME_NONE where the first request had none */
 };

@@ -1,4 +1,4 @@
-/* The look-up threads and one more, the waiter, which alone looks through the waiting list: when a worker has folded
+/* The look-up threads and one more, the waiter, which alone looks through the waiting list: when a follower has folded
  * something, when a job's time is up. One lock over both lists; nothing is run under it. */
 #include "profiler/lookup.h"
 
@@ -16,13 +16,13 @@
 
 struct lookups {
     pthread_mutex_t lock;
-    pthread_cond_t work;  /* something was queued, or the end has begun */
-    pthread_cond_t waken; /* for the waiter */
+    pthread_cond_t work;            /* something was queued, or the end has begun */
+    pthread_cond_t waken;           /* for the waiter */
     struct lookup_job *head, *tail; /* the queue */
     struct lookup_job *parked;
     uint64_t queued, waiting;
     bool closing;
-    bool look; /* the waiter shall look through its list */
+    bool look;                     /* the waiter shall look through its list */
     _Atomic uint64_t parked_count; /* what lookups_wake reads without the lock */
     pthread_t waiter;
     bool waiter_started;
@@ -132,7 +132,7 @@ static void *waiter_main(void *arg)
 
 void lookups_wake(struct lookups *l)
 {
-    /* Who parks counts itself before it is looked at, and the worker has shown before it comes here: one of the two
+    /* Who parks counts itself before it is looked at, and the follower has shown before it comes here: one of the two
      * sees the other. */
     if (atomic_load(&l->parked_count) == 0)
         return;

@@ -17,9 +17,9 @@ struct lookup_job {
     void (*run)(struct lookup_job *job, bool in_time);
     /* Whether what it waits for is there; quick, from any thread. NULL: it waits for nothing. */
     bool (*met)(const struct lookup_job *job);
-    int64_t deadline; /* monotonic ms, for waiting */
-    bool poll;        /* what it waits for wakes nobody: look four times a second */
-    bool urgent;      /* goes first, and past a full queue */
+    int64_t deadline;        /* monotonic ms, for waiting */
+    bool poll;               /* what it waits for wakes nobody: look four times a second */
+    bool urgent;             /* goes first, and past a full queue */
     struct lookup_job *next; /* ours, as is `late` */
     bool late;
 };

@@ -12,9 +12,9 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "profiler/api.h"
+#include "profiler/follower.h"
 #include "profiler/lookup.h"
-#include "profiler/metrics.h"
-#include "profiler/worker.h"
+#include "profiler/meter.h"
 
 #define LEAST_PARTITION_BYTES (1 * MIB)
 #define STOP_API_MS 5000
@@ -23,8 +23,8 @@ struct profiler {
     struct profiler_settings settings;
     struct state *state;
     struct lookups *lookups;
-    struct workers *workers;
-    struct metrics *metrics;
+    struct followers *followers;
+    struct meter *meter;
     struct api *api;
 };
 
@@ -110,27 +110,27 @@ static int start_parts(struct profiler *p, const struct conf *conf, struct event
     if (r == 0)
         r = lookups_start(conf->profiler.lookup_threads, &p->lookups, e);
     if (r == 0)
-        r = workers_start(&(struct workers_options){.log = log,
-                                                    .state = p->state,
-                                                    .partitions = conf->partitions,
-                                                    .threads = conf->profiler.threads,
-                                                    .commit_ms = conf->profiler.commit_ms,
-                                                    .shown = shown,
-                                                    .arg = p->lookups},
-                          &p->workers, e);
+        r = followers_start(&(struct followers_options){.log = log,
+                                                        .state = p->state,
+                                                        .partitions = conf->partitions,
+                                                        .threads = conf->profiler.threads,
+                                                        .commit_ms = conf->profiler.commit_ms,
+                                                        .shown = shown,
+                                                        .arg = p->lookups},
+                            &p->followers, e);
     if (r == 0) {
-        p->metrics = metrics_new(&(struct metrics_options){
+        p->meter = meter_new(&(struct meter_options){
             .stats = stats, .log = log, .state = p->state, .lookups = p->lookups, .partitions = conf->partitions});
-        r = p->metrics ? 0 : -ENOMEM;
+        r = p->meter ? 0 : -ENOMEM;
     }
     if (r == 0)
         r = api_start(&(struct api_options){.conf = conf,
                                             .rules = &p->settings.rules,
                                             .log = log,
                                             .state = p->state,
-                                            .workers = p->workers,
+                                            .followers = p->followers,
                                             .lookups = p->lookups,
-                                            .metrics = p->metrics,
+                                            .meter = p->meter,
                                             .stats = stats},
                       &p->api, e);
     return r;
@@ -170,14 +170,14 @@ int profiler_stop(struct profiler *p, int64_t ms)
         return 0;
     if (p->api)
         api_quiesce(p->api);
-    if (p->workers)
-        r = workers_finish(p->workers, ms);
+    if (p->followers)
+        r = followers_finish(p->followers, ms);
     if (p->lookups)
         lookups_finish(p->lookups);
     api_stop(p->api, STOP_API_MS);
     lookups_free(p->lookups);
-    metrics_free(p->metrics);
-    workers_free(p->workers);
+    meter_free(p->meter);
+    followers_free(p->followers);
     state_close(p->state);
     profiler_settings_deinit(&p->settings);
     free(p);

@@ -1,5 +1,5 @@
 /* The profiler's metrics. Gauges are made on a look-up thread; requests are counted on pool threads. */
-#include "profiler/metrics.h"
+#include "profiler/meter.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -21,17 +21,17 @@ struct route_series {
     _Atomic(struct stats_counter *) requests[STATUSES + 1];
 };
 
-struct metrics {
-    struct metrics_options o;
+struct meter {
+    struct meter_options o;
     struct route_series routes[ROUTES];
-    pthread_mutex_t lock;           /* of `reader` */
-    struct log_reader *reader;      /* for the age of what is unread */
-    struct state_figures *figures;  /* one reading of each partition; under the lock */
+    pthread_mutex_t lock;          /* of `reader` */
+    struct log_reader *reader;     /* for the age of what is unread */
+    struct state_figures *figures; /* one reading of each partition; under the lock */
 };
 
 /* --- requests ----------------------------------------------------------------------------------------------- */
 
-static struct route_series *series_of(struct metrics *m, const char *route)
+static struct route_series *series_of(struct meter *m, const char *route)
 {
     for (size_t i = 0; i < ROUTES; i++) {
         const char *name = NULL;
@@ -43,7 +43,7 @@ static struct route_series *series_of(struct metrics *m, const char *route)
     return &m->routes[ROUTES - 1]; /* more routes than there are: they share */
 }
 
-static struct stats_counter *counter_of(struct metrics *m, struct route_series *s, unsigned status)
+static struct stats_counter *counter_of(struct meter *m, struct route_series *s, unsigned status)
 {
     size_t i = 0;
     char labels[128];
@@ -62,7 +62,7 @@ static struct stats_counter *counter_of(struct metrics *m, struct route_series *
     return c;
 }
 
-void metrics_request(struct metrics *m, const char *route, unsigned status, double seconds)
+void meter_request(struct meter *m, const char *route, unsigned status, double seconds)
 {
     struct route_series *s = series_of(m, route);
     struct stats_histogram *h = atomic_load(&s->duration);
@@ -91,7 +91,7 @@ static void partition_line(struct buf *out, const char *name, uint32_t partition
     stats_gauge_line(out, name, labels, value);
 }
 
-static void write_outcomes(struct metrics *m, struct buf *out)
+static void write_outcomes(struct meter *m, struct buf *out)
 {
     stats_gauge_head(out, "waymark_state_events", "Records of the log by what became of them, since the state began.");
     for (int i = 0; i < OUTCOMES; i++) {
@@ -104,7 +104,7 @@ static void write_outcomes(struct metrics *m, struct buf *out)
     }
 }
 
-static void write_offsets(struct metrics *m, struct buf *out)
+static void write_offsets(struct meter *m, struct buf *out)
 {
     stats_gauge_head(out, "waymark_state_offset", "Next offset to read, as shown to look-ups.");
     for (uint32_t p = 0; p < m->o.partitions; p++)
@@ -117,7 +117,7 @@ static void write_offsets(struct metrics *m, struct buf *out)
         partition_line(out, "waymark_state_began_offset", p, (double)m->figures[p].began);
 }
 
-static void write_sums(struct metrics *m, struct buf *out)
+static void write_sums(struct meter *m, struct buf *out)
 {
     uint64_t memory = 0, commits = 0, refolds = 0;
 
@@ -135,7 +135,7 @@ static void write_sums(struct metrics *m, struct buf *out)
 }
 
 /* When the first record not yet folded was appended; TIME_NONE when there is none. */
-static int64_t oldest_unread(struct metrics *m, uint32_t partition, int64_t end)
+static int64_t oldest_unread(struct meter *m, uint32_t partition, int64_t end)
 {
     struct log_record record;
     int64_t offset = m->figures[partition].offset;
@@ -146,7 +146,7 @@ static int64_t oldest_unread(struct metrics *m, uint32_t partition, int64_t end)
 }
 
 /* After the state's offsets, so that end - offset is never too small. */
-static void write_log(struct metrics *m, struct buf *out)
+static void write_log(struct meter *m, struct buf *out)
 {
     int64_t now = clock_now(), oldest = now;
 
@@ -161,7 +161,7 @@ static void write_log(struct metrics *m, struct buf *out)
     stats_gauge_line(out, "waymark_fold_lag_seconds", NULL, (double)(now - oldest) / 1000);
 }
 
-static void write_lookups(struct metrics *m, struct buf *out)
+static void write_lookups(struct meter *m, struct buf *out)
 {
     uint64_t queued, waiting;
 
@@ -176,7 +176,7 @@ static void write_lookups(struct metrics *m, struct buf *out)
 
 static void write_gauges(struct buf *out, void *arg)
 {
-    struct metrics *m = arg;
+    struct meter *m = arg;
 
     pthread_mutex_lock(&m->lock);
     /* Outcomes and offset of a partition come from one reading: their sum must hold while folding goes on. */
@@ -190,9 +190,9 @@ static void write_gauges(struct buf *out, void *arg)
     write_lookups(m, out);
 }
 
-struct metrics *metrics_new(const struct metrics_options *o)
+struct meter *meter_new(const struct meter_options *o)
 {
-    struct metrics *m = calloc(1, sizeof *m);
+    struct meter *m = calloc(1, sizeof *m);
 
     if (!m)
         return NULL;
@@ -210,7 +210,7 @@ struct metrics *metrics_new(const struct metrics_options *o)
     return m;
 }
 
-void metrics_free(struct metrics *m)
+void meter_free(struct meter *m)
 {
     if (!m)
         return;

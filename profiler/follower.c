@@ -1,6 +1,6 @@
-/* Fold workers. Each thread takes its partitions in turn: read a batch, fold it, commit when due. The rest of the
+/* The threads that fold. Each takes its partitions in turn: read a batch, fold it, commit when due. The rest of the
  * program sees a partition through three atomics and, when it is in trouble, a text under a lock. */
-#include "profiler/worker.h"
+#include "profiler/follower.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 #define BACKOFF_MOST_MS 5000
 #define WAIT_MOST_MS 1000
 
-/* Something that fails again and again. The words are under the lock of the workers. */
+/* Something that fails again and again. The words are under the lock of the followers. */
 struct trouble {
     int64_t retry_at; /* monotonic; 0: none */
     int64_t backoff_ms;
@@ -25,22 +25,22 @@ struct trouble {
     char text[256];
 };
 
-/* One partition. The worker's own part first; what others read is atomic. */
+/* One partition. The follower's own part first; what others read is atomic. */
 struct part {
     uint32_t number;
-    bool stopped;            /* its place is not on the log: never followed */
-    bool full;               /* memory is at its bound: no folding before a commit */
-    bool at_end;             /* the last read found nothing */
-    int64_t dirty_since;     /* monotonic; TIME_NONE: everything is on disk */
-    struct trouble folding;  /* reading and folding fail */
-    struct trouble commits;  /* committing fails; folding goes on while there is room */
-    int64_t target;          /* the log's end at the start */
+    bool stopped;           /* its place is not on the log: never followed */
+    bool full;              /* memory is at its bound: no folding before a commit */
+    bool at_end;            /* the last read found nothing */
+    int64_t dirty_since;    /* monotonic; TIME_NONE: everything is on disk */
+    struct trouble folding; /* reading and folding fail */
+    struct trouble commits; /* committing fails; folding goes on while there is room */
+    int64_t target;         /* the log's end at the start */
     _Atomic int64_t shown;
     _Atomic bool ready;
 };
 
-struct worker {
-    struct workers *all;
+struct follower {
+    struct followers *all;
     struct log_reader *reader;
     struct part **parts;
     uint32_t *waiting; /* room for the numbers of the parts, for log_reader_wait */
@@ -50,11 +50,11 @@ struct worker {
     bool started;
 };
 
-struct workers {
-    struct workers_options o;
+struct followers {
+    struct followers_options o;
     struct part *parts;
-    struct worker *workers;
-    unsigned worker_count;
+    struct follower *followers;
+    unsigned follower_count;
     pthread_mutex_t lock; /* words of troubles, and `running` */
     pthread_cond_t ended;
     unsigned running;
@@ -65,36 +65,36 @@ struct workers {
 
 /* --- trouble ------------------------------------------------------------------------------------------------ */
 
-static void set_trouble(struct workers *w, struct trouble *t, const char *text)
+static void set_trouble(struct followers *all, struct trouble *t, const char *text)
 {
-    pthread_mutex_lock(&w->lock);
+    pthread_mutex_lock(&all->lock);
     snprintf(t->text, sizeof t->text, "%s", text);
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_unlock(&all->lock);
     atomic_store(&t->there, true);
 }
 
-bool workers_fault(struct workers *w, uint32_t partition, struct err *why)
+bool followers_fault(struct followers *all, uint32_t partition, struct err *why)
 {
-    assert(partition < w->o.partitions);
-    struct part *p = &w->parts[partition];
+    assert(partition < all->o.partitions);
+    struct part *p = &all->parts[partition];
     struct trouble *t = atomic_load(&p->folding.there) ? &p->folding : &p->commits;
 
     if (!atomic_load(&t->there))
         return false;
-    pthread_mutex_lock(&w->lock);
+    pthread_mutex_lock(&all->lock);
     err_set(why, "partition %u: %.200s", partition, t->text);
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_unlock(&all->lock);
     return true;
 }
 
 /* The store failed: nothing is lost, since the log still has it. Try again, later and later. */
-static void failed(struct workers *w, struct part *p, struct trouble *t, const char *what, const struct err *e)
+static void failed(struct followers *all, struct part *p, struct trouble *t, const char *what, const struct err *e)
 {
     char text[256];
 
     snprintf(text, sizeof text, "%s: %.200s", what, e->text);
-    set_trouble(w, t, text);
-    log_limited(&w->limit, LOG_ERROR, "profiler: partition %u: %s; trying again", p->number, text);
+    set_trouble(all, t, text);
+    log_limited(&all->limit, LOG_ERROR, "profiler: partition %u: %s; trying again", p->number, text);
     t->backoff_ms = t->backoff_ms ? t->backoff_ms * 2 : BACKOFF_FIRST_MS;
     if (t->backoff_ms > BACKOFF_MOST_MS)
         t->backoff_ms = BACKOFF_MOST_MS;
@@ -112,21 +112,21 @@ static void worked(const struct part *p, struct trouble *t, const char *what)
 
 /* --- following ---------------------------------------------------------------------------------------------- */
 
-static void publish(struct workers *w, struct part *p)
+static void publish(struct followers *all, struct part *p)
 {
     struct state_figures f;
 
-    state_figures(w->o.state, p->number, &f);
+    state_figures(all->o.state, p->number, &f);
     int64_t before = atomic_exchange(&p->shown, f.offset);
     assert(f.offset >= before);
     if (!atomic_load(&p->ready) && f.offset >= p->target)
         atomic_store(&p->ready, true);
-    if (f.offset > before && w->o.shown)
-        w->o.shown(w->o.arg);
+    if (f.offset > before && all->o.shown)
+        all->o.shown(all->o.arg);
 }
 
 /* Lets retention pass what is on disk. Not told is harmless: the log then only keeps more. */
-static void release(struct worker *me, struct part *p)
+static void release(struct follower *me, struct part *p)
 {
     struct state_figures f;
     struct err e = {0};
@@ -137,7 +137,7 @@ static void release(struct worker *me, struct part *p)
                     e.text);
 }
 
-static void commit(struct worker *me, struct part *p)
+static void commit(struct follower *me, struct part *p)
 {
     struct err e = {0};
 
@@ -152,7 +152,7 @@ static void commit(struct worker *me, struct part *p)
 }
 
 /* When the next commit is due, on the monotonic clock; TIME_NONE when nothing waits for one. */
-static int64_t commit_at(const struct worker *me, const struct part *p)
+static int64_t commit_at(const struct follower *me, const struct part *p)
 {
     if (p->dirty_since == TIME_NONE)
         return TIME_NONE;
@@ -161,7 +161,7 @@ static int64_t commit_at(const struct worker *me, const struct part *p)
     return at < p->commits.retry_at ? p->commits.retry_at : at;
 }
 
-static bool commit_if_due(struct worker *me, struct part *p)
+static bool commit_if_due(struct follower *me, struct part *p)
 {
     int64_t at = commit_at(me, p);
 
@@ -172,7 +172,7 @@ static bool commit_if_due(struct worker *me, struct part *p)
 }
 
 /* After a failure the state may have taken a part of what was read: read on from where it stands. */
-static void go_back(struct worker *me, struct part *p)
+static void go_back(struct follower *me, struct part *p)
 {
     struct state_figures f;
 
@@ -184,18 +184,18 @@ static void go_back(struct worker *me, struct part *p)
     }
 }
 
-static void fold(struct worker *me, struct part *p, size_t n)
+static void fold(struct follower *me, struct part *p, size_t n)
 {
-    struct workers *w = me->all;
+    struct followers *all = me->all;
     struct err e = {0};
-    int r = state_fold(w->o.state, p->number, me->records, n, &e);
+    int r = state_fold(all->o.state, p->number, me->records, n, &e);
 
-    if (p->dirty_since == TIME_NONE && state_dirty(w->o.state, p->number))
+    if (p->dirty_since == TIME_NONE && state_dirty(all->o.state, p->number))
         p->dirty_since = clock_monotonic();
-    publish(w, p);
+    publish(all, p);
     p->full = r == STATE_COMMIT_DUE && p->dirty_since != TIME_NONE;
     if (r < 0) {
-        failed(w, p, &p->folding, "cannot fold", &e);
+        failed(all, p, &p->folding, "cannot fold", &e);
         go_back(me, p);
         return;
     }
@@ -203,7 +203,7 @@ static void fold(struct worker *me, struct part *p, size_t n)
 }
 
 /* One turn of a partition. Returns whether there may be more to do at once. */
-static bool step(struct worker *me, struct part *p)
+static bool step(struct follower *me, struct part *p)
 {
     struct err e = {0};
 
@@ -227,7 +227,7 @@ static bool step(struct worker *me, struct part *p)
 }
 
 /* How long nothing needs to be done if nothing is appended. */
-static int64_t idle_ms(const struct worker *me)
+static int64_t idle_ms(const struct follower *me)
 {
     int64_t now = clock_monotonic(), until = now + WAIT_MOST_MS;
 
@@ -244,7 +244,7 @@ static int64_t idle_ms(const struct worker *me)
     return until > now ? until - now : 1;
 }
 
-static bool all_done(const struct worker *me)
+static bool all_done(const struct follower *me)
 {
     for (size_t i = 0; i < me->part_count; i++) {
         const struct part *p = me->parts[i];
@@ -255,7 +255,7 @@ static bool all_done(const struct worker *me)
 }
 
 /* A partition that may not fold now is not waited for: what stands on the log for it would end every wait at once. */
-static void rest(struct worker *me)
+static void rest(struct follower *me)
 {
     size_t n = 0;
 
@@ -267,14 +267,14 @@ static void rest(struct worker *me)
     log_reader_wait(me->reader, me->waiting, n, idle_ms(me));
 }
 
-static void *worker_main(void *arg)
+static void *follower_main(void *arg)
 {
-    struct worker *me = arg;
-    struct workers *w = me->all;
+    struct follower *me = arg;
+    struct followers *all = me->all;
 
-    while (!atomic_load(&w->give_up)) {
+    while (!atomic_load(&all->give_up)) {
         bool more = false;
-        bool finishing = atomic_load(&w->finishing); /* before reading: what it then does not find was not there */
+        bool finishing = atomic_load(&all->finishing); /* before reading: what it then does not find was not there */
         for (size_t i = 0; i < me->part_count; i++)
             more |= step(me, me->parts[i]);
         if (more)
@@ -283,30 +283,30 @@ static void *worker_main(void *arg)
             break;
         rest(me);
     }
-    pthread_mutex_lock(&w->lock);
-    w->running--;
-    pthread_cond_signal(&w->ended);
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_lock(&all->lock);
+    all->running--;
+    pthread_cond_signal(&all->ended);
+    pthread_mutex_unlock(&all->lock);
     return NULL;
 }
 
 /* --- starting and ending ------------------------------------------------------------------------------------ */
 
 /* A state that has seen nothing starts where the log does; any other goes on exactly where it stood. */
-static void place(struct worker *me, struct part *p)
+static void place(struct follower *me, struct part *p)
 {
-    struct workers *w = me->all;
-    int64_t begin = event_log_begin(w->o.log, LOG_EVENTS, p->number);
-    int64_t end = event_log_end(w->o.log, LOG_EVENTS, p->number);
+    struct followers *all = me->all;
+    int64_t begin = event_log_begin(all->o.log, LOG_EVENTS, p->number);
+    int64_t end = event_log_end(all->o.log, LOG_EVENTS, p->number);
     struct state_figures f;
     uint64_t seen = 0;
 
-    state_figures(w->o.state, p->number, &f);
+    state_figures(all->o.state, p->number, &f);
     for (int i = 0; i < OUTCOMES; i++)
         seen += f.outcomes[i];
     if (seen == 0 && f.offset <= 0 && begin > 0) {
-        state_begin_at(w->o.state, p->number, begin);
-        state_figures(w->o.state, p->number, &f);
+        state_begin_at(all->o.state, p->number, begin);
+        state_figures(all->o.state, p->number, &f);
     }
     p->target = end;
     p->dirty_since = TIME_NONE;
@@ -317,52 +317,52 @@ static void place(struct worker *me, struct part *p)
                  "the log has lost records",
                  (long long)f.offset, (long long)begin, (long long)end);
         p->stopped = true;
-        set_trouble(w, &p->folding, text);
+        set_trouble(all, &p->folding, text);
         log_error("profiler: partition %u stops: %s", p->number, text);
         return;
     }
     if (f.disk_offset >= begin)
         release(me, p);
-    publish(w, p);
+    publish(all, p);
 }
 
 /* Every thread's share of the partitions, dealt out in turn. */
-static int deal_out(struct workers *w, struct err *e)
+static int deal_out(struct followers *all, struct err *e)
 {
-    for (unsigned i = 0; i < w->worker_count; i++) {
-        struct worker *me = &w->workers[i];
-        size_t room = w->o.partitions / w->worker_count + 1;
+    for (unsigned i = 0; i < all->follower_count; i++) {
+        struct follower *me = &all->followers[i];
+        size_t room = all->o.partitions / all->follower_count + 1;
 
-        me->all = w;
+        me->all = all;
         me->parts = calloc(room, sizeof(struct part *));
         me->waiting = calloc(room, sizeof *me->waiting);
         me->records = calloc(LIMIT_FOLD_BATCH, sizeof *me->records);
         if (!me->parts || !me->waiting || !me->records)
             return -ENOMEM;
-        int r = log_reader_open(w->o.log, LOG_EVENTS, "profiler", &me->reader, e);
+        int r = log_reader_open(all->o.log, LOG_EVENTS, "profiler", &me->reader, e);
         if (r != 0)
             return r < 0 ? r : -EIO;
-        for (uint32_t n = i; n < w->o.partitions; n += w->worker_count) {
-            me->parts[me->part_count++] = &w->parts[n];
-            place(me, &w->parts[n]);
+        for (uint32_t n = i; n < all->o.partitions; n += all->follower_count) {
+            me->parts[me->part_count++] = &all->parts[n];
+            place(me, &all->parts[n]);
         }
     }
     return 0;
 }
 
-static int start_threads(struct workers *w)
+static int start_threads(struct followers *all)
 {
-    for (unsigned i = 0; i < w->worker_count; i++) {
-        struct worker *me = &w->workers[i];
+    for (unsigned i = 0; i < all->follower_count; i++) {
+        struct follower *me = &all->followers[i];
 
-        pthread_mutex_lock(&w->lock);
-        w->running++;
-        pthread_mutex_unlock(&w->lock);
-        int r = pthread_create(&me->thread, NULL, worker_main, me);
+        pthread_mutex_lock(&all->lock);
+        all->running++;
+        pthread_mutex_unlock(&all->lock);
+        int r = pthread_create(&me->thread, NULL, follower_main, me);
         if (r != 0) {
-            pthread_mutex_lock(&w->lock);
-            w->running--;
-            pthread_mutex_unlock(&w->lock);
+            pthread_mutex_lock(&all->lock);
+            all->running--;
+            pthread_mutex_unlock(&all->lock);
             return -r;
         }
         me->started = true;
@@ -370,48 +370,48 @@ static int start_threads(struct workers *w)
     return 0;
 }
 
-int workers_start(const struct workers_options *o, struct workers **out, struct err *e)
+int followers_start(const struct followers_options *o, struct followers **out, struct err *e)
 {
     assert(o->partitions > 0 && o->partitions <= LIMIT_PARTITIONS);
-    struct workers *w = calloc(1, sizeof *w);
+    struct followers *all = calloc(1, sizeof *all);
     pthread_condattr_t attr;
 
-    if (!w)
+    if (!all)
         return -ENOMEM;
-    w->o = *o;
-    w->worker_count = o->threads < 1 ? 1 : o->threads > o->partitions ? o->partitions : o->threads;
-    pthread_mutex_init(&w->lock, NULL);
+    all->o = *o;
+    all->follower_count = o->threads < 1 ? 1 : o->threads > o->partitions ? o->partitions : o->threads;
+    pthread_mutex_init(&all->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->ended, &attr);
+    pthread_cond_init(&all->ended, &attr);
     pthread_condattr_destroy(&attr);
-    w->parts = calloc(o->partitions, sizeof *w->parts);
-    w->workers = calloc(w->worker_count, sizeof *w->workers);
-    int r = w->parts && w->workers ? 0 : -ENOMEM;
+    all->parts = calloc(o->partitions, sizeof *all->parts);
+    all->followers = calloc(all->follower_count, sizeof *all->followers);
+    int r = all->parts && all->followers ? 0 : -ENOMEM;
     for (uint32_t i = 0; r == 0 && i < o->partitions; i++)
-        w->parts[i].number = i;
+        all->parts[i].number = i;
     if (r == 0)
-        r = deal_out(w, e);
+        r = deal_out(all, e);
     if (r == 0)
-        r = start_threads(w);
+        r = start_threads(all);
     if (r != 0) {
-        workers_finish(w, 0);
-        workers_free(w);
+        followers_finish(all, 0);
+        followers_free(all);
         return r;
     }
-    *out = w;
+    *out = all;
     return 0;
 }
 
-static void wake_all(struct workers *w)
+static void wake_all(struct followers *all)
 {
-    for (unsigned i = 0; i < w->worker_count; i++)
-        if (w->workers[i].reader)
-            log_reader_wake(w->workers[i].reader);
+    for (unsigned i = 0; i < all->follower_count; i++)
+        if (all->followers[i].reader)
+            log_reader_wake(all->followers[i].reader);
 }
 
 /* Waits until every thread has left its loop; false when the time ran out. */
-static bool wait_ended(struct workers *w, int64_t ms)
+static bool wait_ended(struct followers *all, int64_t ms)
 {
     struct timespec until;
     int r = 0;
@@ -421,63 +421,63 @@ static bool wait_ended(struct workers *w, int64_t ms)
     until.tv_nsec += ms % 1000 * 1000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
-    pthread_mutex_lock(&w->lock);
-    while (w->running > 0 && r == 0)
-        r = pthread_cond_timedwait(&w->ended, &w->lock, &until);
-    bool ended = w->running == 0;
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_lock(&all->lock);
+    while (all->running > 0 && r == 0)
+        r = pthread_cond_timedwait(&all->ended, &all->lock, &until);
+    bool ended = all->running == 0;
+    pthread_mutex_unlock(&all->lock);
     return ended;
 }
 
-int workers_finish(struct workers *w, int64_t ms)
+int followers_finish(struct followers *all, int64_t ms)
 {
     bool whole = true;
 
-    atomic_store(&w->finishing, true);
-    if (!w->workers)
+    atomic_store(&all->finishing, true);
+    if (!all->followers)
         return 0;
-    wake_all(w);
-    if (!wait_ended(w, ms)) {
+    wake_all(all);
+    if (!wait_ended(all, ms)) {
         whole = false;
-        atomic_store(&w->give_up, true);
-        wake_all(w);
+        atomic_store(&all->give_up, true);
+        wake_all(all);
     }
-    for (unsigned i = 0; i < w->worker_count; i++) {
-        if (w->workers[i].started)
-            pthread_join(w->workers[i].thread, NULL);
-        w->workers[i].started = false;
+    for (unsigned i = 0; i < all->follower_count; i++) {
+        if (all->followers[i].started)
+            pthread_join(all->followers[i].thread, NULL);
+        all->followers[i].started = false;
     }
-    for (uint32_t i = 0; i < w->o.partitions; i++)
-        whole = whole && !w->parts[i].stopped;
+    for (uint32_t i = 0; i < all->o.partitions; i++)
+        whole = whole && !all->parts[i].stopped;
     return whole ? 0 : -ETIMEDOUT;
 }
 
-void workers_free(struct workers *w)
+void followers_free(struct followers *all)
 {
-    if (!w)
+    if (!all)
         return;
-    for (unsigned i = 0; w->workers && i < w->worker_count; i++) {
-        assert(!w->workers[i].started);
-        log_reader_close(w->workers[i].reader);
-        free(w->workers[i].parts);
-        free(w->workers[i].waiting);
-        free(w->workers[i].records);
+    for (unsigned i = 0; all->followers && i < all->follower_count; i++) {
+        assert(!all->followers[i].started);
+        log_reader_close(all->followers[i].reader);
+        free(all->followers[i].parts);
+        free(all->followers[i].waiting);
+        free(all->followers[i].records);
     }
-    free(w->workers);
-    free(w->parts);
-    pthread_cond_destroy(&w->ended);
-    pthread_mutex_destroy(&w->lock);
-    free(w);
+    free(all->followers);
+    free(all->parts);
+    pthread_cond_destroy(&all->ended);
+    pthread_mutex_destroy(&all->lock);
+    free(all);
 }
 
-int64_t workers_shown(const struct workers *w, uint32_t partition)
+int64_t followers_shown(const struct followers *all, uint32_t partition)
 {
-    assert(partition < w->o.partitions);
-    return atomic_load(&w->parts[partition].shown);
+    assert(partition < all->o.partitions);
+    return atomic_load(&all->parts[partition].shown);
 }
 
-bool workers_ready(const struct workers *w, uint32_t partition)
+bool followers_ready(const struct followers *all, uint32_t partition)
 {
-    assert(partition < w->o.partitions);
-    return atomic_load(&w->parts[partition].ready);
+    assert(partition < all->o.partitions);
+    return atomic_load(&all->parts[partition].ready);
 }

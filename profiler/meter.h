@@ -1,6 +1,7 @@
-/* What the profiler tells Prometheus. Counters are raised where things happen; gauges are read when the text is made. */
-#ifndef WAYMARK_METRICS_H
-#define WAYMARK_METRICS_H
+/* What the profiler tells Prometheus. Counters are raised where things happen; gauges are read when the text is made.
+ */
+#ifndef WAYMARK_METER_H
+#define WAYMARK_METER_H
 
 #include <stdint.h>
 
@@ -9,9 +10,9 @@
 #include "profiler/lookup.h"
 #include "profiler/state.h"
 
-struct metrics;
+struct meter;
 
-struct metrics_options {
+struct meter_options {
     struct stats *stats;
     struct event_log *log;
     struct state *state;
@@ -20,9 +21,9 @@ struct metrics_options {
 };
 
 /* Everything in the options must outlive the last stats_write. NULL when memory is out. */
-struct metrics *metrics_new(const struct metrics_options *o);
-void metrics_free(struct metrics *m);
+struct meter *meter_new(const struct meter_options *o);
+void meter_free(struct meter *m);
 /* One answer. `route` is a literal of a bounded set. Any thread. */
-void metrics_request(struct metrics *m, const char *route, unsigned status, double seconds);
+void meter_request(struct meter *m, const char *route, unsigned status, double seconds);
 
 #endif
