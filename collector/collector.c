@@ -1,0 +1,273 @@
+/* The collector: owns and orders the parts. Requests are handled on the pool threads of its HTTP server; the event log
+ * answers them from its own. A second server of one thread stands where only operators reach it, if so configured. */
+#include "collector/collector.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "collector/answer.h"
+#include "collector/intake.h"
+#include "collector/metrics.h"
+#include "collector/origin.h"
+#include "collector/routes.h"
+#include "common/clock.h"
+#include "common/http.h"
+#include "common/limits.h"
+#include "common/log.h"
+
+struct collector {
+    const struct conf *conf;
+    struct event_log *log;
+    struct stats *stats;
+    struct metrics *metrics;
+    struct intake *intake;
+    struct http_server *server;
+    struct http_server *metrics_server; /* NULL: none */
+    bool metrics_here;                  /* on the own port */
+    atomic_bool stopping;
+};
+
+static void answer_text(struct http_request *r, const struct answer_fields *f, const char *text)
+{
+    struct buf body;
+
+    buf_init(&body, KIB);
+    buf_add_text(&body, text);
+    answer_send(r, f, 200, NULL, &body);
+    buf_deinit(&body);
+}
+
+/* Ready means: an event that came now would be made durable. */
+static void answer_ready(struct collector *c, struct http_request *r, const struct answer_fields *f)
+{
+    enum log_status status = atomic_load(&c->stopping) ? LOG_STOPPED : event_log_ready(c->log);
+
+    if (status == LOG_OK)
+        answer_text(r, f, "{\"ready\":true}");
+    else
+        answer_error(r, f, 503, "unavailable", log_status_text(status), 1);
+}
+
+static void answer_metrics(struct collector *c, struct http_request *r, const struct answer_fields *f)
+{
+    struct buf body;
+
+    buf_init(&body, LIMIT_METRICS_BYTES);
+    stats_write(c->stats, &body);
+    if (body.failed)
+        answer_error(r, f, 503, "unavailable", "out of memory", 1);
+    else
+        answer_send(r, f, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
+    buf_deinit(&body);
+}
+
+static void answer_not_allowed(struct http_request *r, const struct answer_fields *f, const struct route *route)
+{
+    struct answer_fields fields = *f;
+
+    answer_add(&fields, "Allow", route_methods(route));
+    answer_error(r, &fields, 405, "method_not_allowed", "this route does not take this method", 0);
+}
+
+static void dispatch(struct collector *c, struct http_request *r, const struct route *route,
+                     const struct answer_fields *f)
+{
+    switch (route->kind) {
+    case ROUTE_EVENTS:
+    case ROUTE_ORDERS:
+        intake_post(c->intake, r, route, f);
+        break;
+    case ROUTE_PIXEL:
+        intake_pixel(c->intake, r, f);
+        break;
+    case ROUTE_DISCARD:
+        answer_text(r, f, "{\"success\":true}");
+        break;
+    case ROUTE_LIVE:
+        answer_text(r, f, "{\"live\":true}");
+        break;
+    case ROUTE_READY:
+        answer_ready(c, r, f);
+        break;
+    case ROUTE_METRICS:
+        answer_metrics(c, r, f);
+        break;
+    }
+}
+
+static void handle(struct http_request *r, void *arg)
+{
+    struct collector *c = arg;
+    const struct route *route = route_find(http_path(r));
+    struct answer_fields f;
+
+    if (route && route->kind == ROUTE_METRICS && !c->metrics_here)
+        route = NULL;
+    if (route)
+        http_set_route(r, route->label);
+    answer_begin(&f, r);
+    if (str_is(http_method(r), "OPTIONS"))
+        answer_text(r, &f, "");
+    else if (!route)
+        answer_error(r, &f, 404, "not_found", "there is no such route", 0);
+    else if (!route_allows(route, http_method(r)))
+        answer_not_allowed(r, &f, route);
+    else
+        dispatch(c, r, route, &f);
+}
+
+/* The server for operators: health and figures only. */
+static void handle_metrics(struct http_request *r, void *arg)
+{
+    struct collector *c = arg;
+    const struct route *route = route_find(http_path(r));
+    struct answer_fields f = {.n = 0};
+
+    if (!route || (route->kind != ROUTE_METRICS && route->kind != ROUTE_LIVE && route->kind != ROUTE_READY))
+        answer_error(r, &f, 404, "not_found", "there is no such route", 0);
+    else if (!route_allows(route, http_method(r)))
+        answer_not_allowed(r, &f, route);
+    else if (str_is(http_method(r), "OPTIONS"))
+        answer_text(r, &f, "");
+    else
+        dispatch(c, r, route, &f);
+}
+
+static size_t body_limit(struct http_request *r, void *arg)
+{
+    struct collector *c = arg;
+
+    return intake_body_limit(c->intake, r);
+}
+
+static size_t no_body(struct http_request *r, void *arg)
+{
+    (void)r, (void)arg;
+    return 0;
+}
+
+static void count_request(const char *route, unsigned status, double seconds, void *arg)
+{
+    struct collector *c = arg;
+
+    metrics_request(c->metrics, route, status, seconds);
+}
+
+static size_t common_fields(struct http_request *r, struct http_field *out, size_t max, void *arg)
+{
+    struct answer_fields f;
+    size_t n;
+
+    (void)arg;
+    answer_begin(&f, r);
+    for (n = 0; n < f.n && n < max; n++)
+        out[n] = f.at[n];
+    return n;
+}
+
+static int start_servers(struct collector *c, struct err *e)
+{
+    const struct conf_collector *conf = &c->conf->collector;
+    const struct http_options metrics_options = {
+        .listen = conf->metrics_listen, .threads = 1, .body_limit = no_body, .handle = handle_metrics, .arg = c};
+    const struct http_options options = {.listen = conf->listen,
+                                         .threads = conf->threads,
+                                         .body_limit = body_limit,
+                                         .handle = handle,
+                                         .done = count_request,
+                                         .common_fields = common_fields,
+                                         .arg = c};
+    int r = 0;
+
+    c->metrics_here = !conf->metrics_listen && origin_is_loopback(conf->listen);
+    if (conf->metrics_listen) {
+        r = http_server_start(&metrics_options, &c->metrics_server, e);
+        if (r != 0)
+            err_prefix(e, "collector.metrics_listen");
+    }
+    if (r == 0) {
+        r = http_server_start(&options, &c->server, e);
+        if (r != 0)
+            err_prefix(e, "collector.listen");
+    }
+    return r;
+}
+
+/* In the order of the data's path: no new requests, answers for those that are here, then the servers' threads. Also of
+ * what is half built. */
+static void stop_parts(struct collector *c, int64_t ms)
+{
+    int64_t until = clock_monotonic() + ms;
+
+    atomic_store(&c->stopping, true);
+    if (c->server)
+        http_server_quiesce(c->server);
+    if (c->intake)
+        intake_stop(c->intake, ms);
+    int64_t left = until - clock_monotonic();
+    http_server_stop(c->server, left > 0 ? left : 0);
+    http_server_stop(c->metrics_server, 0);
+}
+
+static void free_parts(struct collector *c)
+{
+    intake_free(c->intake);
+    metrics_free(c->metrics);
+    free(c);
+}
+
+int collector_start(const struct conf *conf, struct event_log *log, struct stats *stats, struct collector **out,
+                    struct err *e)
+{
+    struct collector *c;
+    int r = -ENOMEM;
+
+    if (sodium_init() < 0 || !(c = calloc(1, sizeof *c))) {
+        err_set(e, "collector: out of memory or randomness");
+        return r;
+    }
+    c->conf = conf;
+    c->log = log;
+    c->stats = stats;
+    c->metrics = metrics_new(stats, log);
+    c->intake = c->metrics ? intake_new(conf, log, c->metrics) : NULL;
+    if (!c->intake)
+        err_set(e, "collector: out of memory or threads");
+    else
+        r = start_servers(c, e);
+    if (r != 0) {
+        stop_parts(c, 0);
+        free_parts(c);
+        return r;
+    }
+    log_info("collector: listening on %s, port %u", conf->collector.listen, http_server_port(c->server));
+    if (c->metrics_server)
+        log_info("collector: metrics on %s, port %u", conf->collector.metrics_listen,
+                 http_server_port(c->metrics_server));
+    *out = c;
+    return 0;
+}
+
+uint16_t collector_port(const struct collector *c)
+{
+    return http_server_port(c->server);
+}
+
+void collector_stop(struct collector *c, int64_t ms)
+{
+    uint64_t received, accepted, refused;
+
+    if (!c)
+        return;
+    log_info("collector: stopping");
+    stop_parts(c, ms);
+    metrics_totals(c->metrics, &received, &accepted, &refused);
+    assert(received == accepted + refused);
+    log_info("collector: stopped; events received %" PRIu64 ", accepted %" PRIu64 ", refused %" PRIu64, received,
+             accepted, refused);
+    free_parts(c);
+}
