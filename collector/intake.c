@@ -157,14 +157,22 @@ static void refuse_unreadable(struct visit *v, int rc, const struct err *e)
         submit_unavailable(v->in->submitter, v->r, v->fields, 0, LOG_OK);
 }
 
+static const char *const key_members[] = {"writeKey", "write_key"};
+
+static void offer_member(struct auth *a, const struct json *object)
+{
+    for (int i = 0; i < 2; i++)
+        auth_offer(a, request_text(object, key_members[i]));
+}
+
 static bool authenticate(struct visit *v)
 {
     struct auth a = {.conf = &v->in->conf->collector};
 
     offer_authorization(&a, v->r);
     if (!a.key) {
-        auth_offer(&a, request_text(v->body.top, "writeKey"));
-        auth_offer(&a, request_text(v->body.first, "writeKey"));
+        offer_member(&a, v->body.top);
+        offer_member(&a, v->body.first);
         offer_rest(&a, v->r);
     }
     return admit(v, &a);
@@ -199,7 +207,7 @@ static struct decode_input input_of(const struct visit *v)
         .received = http_received_at(v->r),
         .route_type = v->route->kind == ROUTE_EVENTS ? v->route->type : 0,
         .batch = v->body.batch,
-        .ip = origin_address(http_peer(v->r), http_header(v->r, "X-Forwarded-For"),
+        .ip = origin_address(http_peer(v->r), http_header_list(v->r, "X-Forwarded-For"),
                              v->in->conf->collector.trusted_proxies),
         .user_agent = http_header(v->r, "User-Agent"),
         .blocked = v->in->conf->blocked,
@@ -232,10 +240,11 @@ static bool take_decoded(struct visit *v, int rc, const struct event *e, const s
 /* A server key is a secret: where it came in the body it is not kept with the event. */
 static void mask_key(const struct visit *v, const struct json *event)
 {
-    const struct json *k = v->key->kind == CONF_KEY_SERVER ? json_get(event, "writeKey") : NULL;
-
-    if (k && k->type == JSON_STRING && k->raw.n > 2)
-        memset((char *)k->raw.p + 1, '*', k->raw.n - 2); /* the bytes are the request's own */
+    for (int i = 0; v->key->kind == CONF_KEY_SERVER && i < 2; i++) {
+        const struct json *k = json_get(event, key_members[i]);
+        if (k && k->type == JSON_STRING && k->raw.n > 2)
+            memset((char *)k->raw.p + 1, '*', k->raw.n - 2); /* the bytes are the request's own */
+    }
 }
 
 static bool take_item(struct visit *v, const struct request_item *item, struct decode_input *in)

@@ -76,11 +76,13 @@ static void drop_body(struct http_request *r)
 void http_request_unref(struct http_request *r)
 {
     struct http_server *s = r->server;
-    unsigned before = atomic_fetch_sub(&r->refs, 1);
+    unsigned before;
 
-    assert(r->magic == HTTP_REQUEST_MAGIC && before > 0);
+    assert(r->magic == HTTP_REQUEST_MAGIC);
+    before = atomic_fetch_sub(&r->refs, 1);
+    assert(before > 0);
     if (before > 1)
-        return;
+        return; /* somebody else frees it, perhaps now */
     assert(!r->response);
     drop_body(r);
     arena_deinit(&r->arena);
@@ -288,6 +290,29 @@ struct str http_header(const struct http_request *r, const char *name)
             return r->headers[i].value;
     }
     return STR_NONE;
+}
+
+struct str http_header_list(struct http_request *r, const char *name)
+{
+    struct str first = http_header(r, name);
+    size_t n = 0, at = 0;
+
+    for (size_t i = 0; i < r->header_count; i++)
+        if (same_name(r->headers[i].name, name))
+            n += r->headers[i].value.n + 2;
+    if (n <= first.n + 2)
+        return first;
+    char *all = arena_alloc(&r->arena, n);
+    for (size_t i = 0; all && i < r->header_count; i++) {
+        struct str value = r->headers[i].value;
+        if (!same_name(r->headers[i].name, name))
+            continue;
+        if (value.n)
+            memcpy(all + at, value.p, value.n);
+        memcpy(all + at + value.n, ", ", 2);
+        at += value.n + 2;
+    }
+    return all ? (struct str){all, at - 2} : STR_NONE;
 }
 
 struct str http_query(const struct http_request *r, const char *name)
