@@ -68,7 +68,7 @@ static inline bool raw_sendf(int fd, const char *format, ...) __attribute__((for
 
 static inline bool raw_sendf(int fd, const char *format, ...)
 {
-    static char text[128 * 1024];
+    static _Thread_local char text[128 * 1024];
     va_list args;
     int n;
 
@@ -116,7 +116,7 @@ static inline bool raw_ends(int fd, int64_t ms)
 /* The value of a header in an answer, NULL when it is not there; overwritten by the next call. */
 static inline const char *raw_field(const struct raw_reply *r, const char *name)
 {
-    static char value[1024];
+    static _Thread_local char value[1024];
     size_t n = strlen(name);
 
     for (const char *line = strstr(r->head, "\r\n"); line; line = strstr(line + 2, "\r\n")) {
