@@ -180,8 +180,7 @@ static int add_track(struct facts *f, const struct event *e, const struct event_
     return 0;
 }
 
-static int add_page(struct facts *f, const struct event *e, const struct event_key *end,
-                    const struct fold_rules *rules)
+static int add_page(struct facts *f, const struct event *e, const struct event_key *end, const struct fold_rules *rules)
 {
     struct event_key key = event_key(e);
 

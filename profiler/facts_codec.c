@@ -233,10 +233,10 @@ static int take_map(struct reader *r, enum facts_map map, struct facts *f)
 /* All plain counters in the order in which they are written. */
 static void list_counters(struct facts *f, uint64_t *v[COUNTERS])
 {
-    uint64_t *all[COUNTERS] = {&f->events,           &f->sessions,         &f->pages,          &f->products_viewed,
-                               &f->products_added,   &f->products_removed, &f->checkouts,      &f->touches,
-                               &f->campaigns,        &f->orders,           &f->credit_notes,   &f->orders_cancelled,
-                               &f->orders_refunded,  &f->items_without_cost};
+    uint64_t *all[COUNTERS] = {
+        &f->events,           &f->sessions,         &f->pages,           &f->products_viewed,   &f->products_added,
+        &f->products_removed, &f->checkouts,        &f->touches,         &f->campaigns,         &f->orders,
+        &f->credit_notes,     &f->orders_cancelled, &f->orders_refunded, &f->items_without_cost};
 
     memcpy(v, all, sizeof(all));
 }

@@ -299,8 +299,8 @@ static int fold_order_names(struct folding *fo, const struct order *o)
     struct event_key key = facts_order_key(o);
 
     for (int map = ORDER_MAP_FIRST; map < ORDER_MAP_END; map++) {
-        struct str name = map == BY_CAMPAIGN ? last_campaign(fo, o->placed_at)
-                                             : facts_order_name(o, (enum facts_map)map);
+        struct str name =
+            map == BY_CAMPAIGN ? last_campaign(fo, o->placed_at) : facts_order_name(o, (enum facts_map)map);
         struct named *entry;
 
         if (!str_has(name))

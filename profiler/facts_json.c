@@ -145,7 +145,8 @@ static void write_mean_days(struct buf *b, const struct facts *f)
     if (f->orders < 2)
         buf_add_text(b, "null");
     else
-        num_write_double(b, (double)(f->last_order_at - f->first_order_at) / (double)TIME_DAY / (double)(f->orders - 1));
+        num_write_double(b,
+                         (double)(f->last_order_at - f->first_order_at) / (double)TIME_DAY / (double)(f->orders - 1));
 }
 
 void facts_write_json(const struct facts *f, const struct fold_rules *rules, struct buf *b)

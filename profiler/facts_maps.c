@@ -7,9 +7,9 @@
 #include "common/limits.h"
 
 const char *const facts_map_names[FACTS_MAPS] = {
-    [BY_CATEGORY] = "category", [BY_BRAND] = "brand",       [BY_STYLE] = "style",       [BY_COLOR] = "color",
-    [BY_SIZE] = "size",         [BY_PRODUCT] = "product",   [BY_STORE] = "store",       [BY_CITY] = "city",
-    [BY_DISTRICT] = "district", [BY_CHANNEL] = "channel",   [BY_CAMPAIGN] = "campaign", [BY_MODULE] = "module",
+    [BY_CATEGORY] = "category", [BY_BRAND] = "brand",     [BY_STYLE] = "style",       [BY_COLOR] = "color",
+    [BY_SIZE] = "size",         [BY_PRODUCT] = "product", [BY_STORE] = "store",       [BY_CITY] = "city",
+    [BY_DISTRICT] = "district", [BY_CHANNEL] = "channel", [BY_CAMPAIGN] = "campaign", [BY_MODULE] = "module",
 };
 
 size_t facts_map_limit(const struct fold_rules *rules)

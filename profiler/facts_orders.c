@@ -192,8 +192,7 @@ static size_t item_changes(const struct order *o, enum facts_map map, int sign, 
                   .lines = sign,
                   .ordered = sign * order_pieces(it),
                   .amount = o->home_currency ? sign * order_line(it) : 0},
-            .had = sign < 0,
-            .has = sign > 0,
+            .had = sign<0, .has = sign> 0,
         };
     }
     return n;
@@ -226,8 +225,7 @@ static size_t order_change(const struct order *o, struct str name, int sign, str
         return 0;
     *out = (struct change){
         .d = {.name = name, .orders = sign, .amount = o->home_currency ? sign * o->total : 0},
-        .had = sign < 0,
-        .has = sign > 0,
+        .had = sign<0, .has = sign> 0,
     };
     return 1;
 }

@@ -169,8 +169,8 @@ struct device {
     uint32_t number;
     uint32_t session; /* 0: none yet */
     int64_t first, last;
-    int64_t page;     /* index of the latest page of the session, -1: none */
-    int64_t next;     /* on the way back: index of the session start met last, -1: none */
+    int64_t page; /* index of the latest page of the session, -1: none */
+    int64_t next; /* on the way back: index of the session start met last, -1: none */
 };
 
 /* Devices by number: open addressing, at most half full. */

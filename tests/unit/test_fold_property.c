@@ -126,9 +126,9 @@ static void make_statement(struct world *w, size_t i, struct event *e)
 static void make_event(struct world *w, size_t i)
 {
     static const struct str tracks[] = {
-        {"Product Viewed", 14},  {"Product Added", 13},    {"Product Removed", 15}, {"Checkout Started", 16},
-        {"Order Completed", 15}, {"Order Cancelled", 15},  {"Order Refunded", 14},  {"Order Updated", 13},
-        {"Product Viewed", 14},  {"Parcel Packed", 13},    {"Product Added", 13},   {"Product Viewed", 14},
+        {"Product Viewed", 14},  {"Product Added", 13},   {"Product Removed", 15}, {"Checkout Started", 16},
+        {"Order Completed", 15}, {"Order Cancelled", 15}, {"Order Refunded", 14},  {"Order Updated", 13},
+        {"Product Viewed", 14},  {"Parcel Packed", 13},   {"Product Added", 13},   {"Product Viewed", 14},
     };
     static const enum event_type types[] = {EVENT_PAGE,  EVENT_PAGE,     EVENT_SCREEN, EVENT_TRACK, EVENT_TRACK,
                                             EVENT_TRACK, EVENT_IDENTIFY, EVENT_ORDER,  EVENT_ORDER};
@@ -389,8 +389,8 @@ static void arrive(struct engine *g, const struct event *e)
     if (rc == FACTS_REFOLD) {
         refold(g);
         for (size_t i = 0; i < ORDERS && g->tell_campaigns; i++)
-            g->orders[i].campaign = g->orders[i].mine && g->orders[i].order.counted
-                                        ? campaign_of(g, &g->orders[i].order) : STR_NONE;
+            g->orders[i].campaign =
+                g->orders[i].mine && g->orders[i].order.counted ? campaign_of(g, &g->orders[i].order) : STR_NONE;
     }
 }
 

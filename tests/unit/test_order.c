@@ -14,7 +14,7 @@
 #include "profiler/order.h"
 
 #define M MICROS
-#define AMOUNT(v) ((struct opt){true, (v) * M})
+#define AMOUNT(v) ((struct opt){true, (v)*M})
 #define COUNT(s) (sizeof(s) / sizeof((s)[0]))
 
 static const struct fold_rules rules = {.session_gap_ms = 1000, .currency = "GBP"};
@@ -133,12 +133,9 @@ static void test_stated(void **state)
         bool beacon, server;
         enum order_status status;
     } rows[] = {
-        {"Order Completed", true, true, STATUS_CREATED},
-        {"Order Updated", true, true, STATUS_NONE},
-        {"Order Cancelled", false, true, STATUS_CANCELLED},
-        {"Order Refunded", false, true, STATUS_REFUNDED},
-        {"order completed", false, false, STATUS_NONE},
-        {"Product Viewed", false, false, STATUS_NONE},
+        {"Order Completed", true, true, STATUS_CREATED},    {"Order Updated", true, true, STATUS_NONE},
+        {"Order Cancelled", false, true, STATUS_CANCELLED}, {"Order Refunded", false, true, STATUS_REFUNDED},
+        {"order completed", false, false, STATUS_NONE},     {"Product Viewed", false, false, STATUS_NONE},
     };
     struct event e;
     enum order_status s;
@@ -257,22 +254,52 @@ static void test_status(void **state)
         /* at one time the one further along */
         {{{STATUS_PAID, 10, 0}, {STATUS_CREATED, 10, 0}}, 2, STATUS_PAID, STATUS_PAID, 10, 10, true},
         {{{STATUS_DELIVERED, 10, 0}, {STATUS_SHIPPED, 10, 0}}, 2, STATUS_DELIVERED, STATUS_DELIVERED, 10, 10, true},
-        {{{STATUS_CANCELLED, 10, 0}, {STATUS_REFUNDED, 10, 0}, {STATUS_CREATED, 10, 0}}, 3, STATUS_CANCELLED,
-         STATUS_CANCELLED, 10, TIME_NONE, false},
+        {{{STATUS_CANCELLED, 10, 0}, {STATUS_REFUNDED, 10, 0}, {STATUS_CREATED, 10, 0}},
+         3,
+         STATUS_CANCELLED,
+         STATUS_CANCELLED,
+         10,
+         TIME_NONE,
+         false},
         {{{STATUS_REFUNDED, 10, 0}, {STATUS_DELIVERED, 10, 0}}, 2, STATUS_REFUNDED, STATUS_DELIVERED, 10, 10, true},
         /* the back end's word stands against a later one of a page */
-        {{{STATUS_CANCELLED, 10, 0}, {STATUS_CREATED, 20, 1}}, 2, STATUS_CANCELLED, STATUS_CANCELLED, 20, TIME_NONE,
+        {{{STATUS_CANCELLED, 10, 0}, {STATUS_CREATED, 20, 1}},
+         2,
+         STATUS_CANCELLED,
+         STATUS_CANCELLED,
+         20,
+         TIME_NONE,
          false},
-        {{{STATUS_CREATED, 10, 1}, {STATUS_CANCELLED, 20, 0}}, 2, STATUS_CANCELLED, STATUS_CANCELLED, 10, TIME_NONE,
+        {{{STATUS_CREATED, 10, 1}, {STATUS_CANCELLED, 20, 0}},
+         2,
+         STATUS_CANCELLED,
+         STATUS_CANCELLED,
+         10,
+         TIME_NONE,
          false},
         /* cancelled, then refunded: still cancelled */
-        {{{STATUS_CREATED, 10, 0}, {STATUS_CANCELLED, 20, 0}, {STATUS_REFUNDED, 30, 0}}, 3, STATUS_REFUNDED,
-         STATUS_CANCELLED, 10, TIME_NONE, false},
-        {{{STATUS_CREATED, 10, 0}, {STATUS_REFUNDED, 20, 0}, {STATUS_CANCELLED, 30, 0}}, 3, STATUS_CANCELLED,
-         STATUS_CANCELLED, 10, TIME_NONE, false},
+        {{{STATUS_CREATED, 10, 0}, {STATUS_CANCELLED, 20, 0}, {STATUS_REFUNDED, 30, 0}},
+         3,
+         STATUS_REFUNDED,
+         STATUS_CANCELLED,
+         10,
+         TIME_NONE,
+         false},
+        {{{STATUS_CREATED, 10, 0}, {STATUS_REFUNDED, 20, 0}, {STATUS_CANCELLED, 30, 0}},
+         3,
+         STATUS_CANCELLED,
+         STATUS_CANCELLED,
+         10,
+         TIME_NONE,
+         false},
         /* taken up again after it was cancelled */
-        {{{STATUS_CREATED, 10, 0}, {STATUS_CANCELLED, 20, 0}, {STATUS_PAID, 30, 0}}, 3, STATUS_PAID, STATUS_PAID, 10,
-         30, true},
+        {{{STATUS_CREATED, 10, 0}, {STATUS_CANCELLED, 20, 0}, {STATUS_PAID, 30, 0}},
+         3,
+         STATUS_PAID,
+         STATUS_PAID,
+         10,
+         30,
+         true},
         /* placed by whatever comes first of the four */
         {{{STATUS_DELIVERED, 10, 0}, {STATUS_SHIPPED, 20, 0}}, 2, STATUS_SHIPPED, STATUS_SHIPPED, 10, 10, true},
         {{{STATUS_CANCELLED, 10, 0}}, 1, STATUS_CANCELLED, STATUS_CANCELLED, TIME_NONE, TIME_NONE, false},

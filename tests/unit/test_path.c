@@ -272,13 +272,13 @@ static void test_session_change(void **state)
         {TIME_NONE, 0, TIME_NONE, 1},
         {0, 1000, TIME_NONE, 0},
         {0, 1001, TIME_NONE, 1},
-        {TIME_NONE, 0, 1000, 0},  /* the next one was the start */
+        {TIME_NONE, 0, 1000, 0}, /* the next one was the start */
         {TIME_NONE, 0, 1001, 1},
-        {0, 500, 1000, 0},        /* inside */
-        {0, 1000, 2000, -1},      /* a late one joins two */
-        {0, 900, 2000, 0},        /* joins the first only */
-        {0, 1100, 2000, 0},       /* joins the second only */
-        {0, 1001, 3000, 1},       /* one of its own */
+        {0, 500, 1000, 0},   /* inside */
+        {0, 1000, 2000, -1}, /* a late one joins two */
+        {0, 900, 2000, 0},   /* joins the first only */
+        {0, 1100, 2000, 0},  /* joins the second only */
+        {0, 1001, 3000, 1},  /* one of its own */
         {0, 0, 0, 0},
         {INT64_MIN + 1, 0, INT64_MAX, 1},
     };
@@ -291,10 +291,14 @@ static void test_session_change(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_makes_sessions), cmocka_unit_test(test_order_flag),
-        cmocka_unit_test(test_external_referrers),  cmocka_unit_test(test_touches_by_campaign),
-        cmocka_unit_test(test_sessions),            cmocka_unit_test(test_dwell),
-        cmocka_unit_test(test_other_events),        cmocka_unit_test(test_many_devices),
+        cmocka_unit_test(test_what_makes_sessions),
+        cmocka_unit_test(test_order_flag),
+        cmocka_unit_test(test_external_referrers),
+        cmocka_unit_test(test_touches_by_campaign),
+        cmocka_unit_test(test_sessions),
+        cmocka_unit_test(test_dwell),
+        cmocka_unit_test(test_other_events),
+        cmocka_unit_test(test_many_devices),
         cmocka_unit_test(test_session_change),
     };
 
