@@ -35,27 +35,24 @@ void refusal_prefix(struct refusal *why, const char *format, ...)
 
 /* --- members --- */
 
-static int key_cmp(struct str key, const struct key_row *row)
-{
-    if (key.n != row->n)
-        return key.n < row->n ? -1 : 1;
-    return memcmp(key.p, row->name, key.n);
-}
+#define KEY_LONGEST 32
 
 static const struct key_row *key_find(const struct key_table *keys, struct str key)
 {
-    size_t low = 0, high = keys->count;
-
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        int c = key_cmp(key, &keys->rows[middle]);
-        if (c == 0)
-            return &keys->rows[middle];
-        if (c < 0)
-            high = middle;
-        else
-            low = middle + 1;
+    if (key.n == 0 || key.n > KEY_LONGEST)
+        return NULL;
+    const struct key_row *row = keys->rows, *end = row + keys->count;
+    uint32_t tag = KEY_TAG(key.n, key.p[0], key.p[key.n - 1]);
+    for (size_t n = keys->count; n > 0; n /= 2) {
+        const struct key_row *middle = row + n / 2;
+        if (middle->tag < tag) {
+            row = middle + 1;
+            n--;
+        }
     }
+    for (; row < end && row->tag == tag; row++)
+        if (memcmp(row->name, key.p, key.n) == 0)
+            return row;
     return NULL;
 }
 

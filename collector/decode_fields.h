@@ -25,17 +25,20 @@ void refusal_prefix(struct refusal *why, const char *format, ...) __attribute__(
 
 /* --- members --- */
 
-/* A key and the slot of the field that it names. `snake` marks the spelling that gives way. */
+/* A key and the slot of the field that it names. `snake` marks the spelling that gives way. The tag is the key's length,
+ * first and last byte: it tells most keys apart without looking at them. */
 struct key_row {
     const char *name;
-    unsigned char n;
+    uint32_t tag;
     unsigned char slot;
     bool snake;
 };
-#define KEY(name, slot) {name, sizeof(name) - 1, slot, false}
-#define SNAKE(name, slot) {name, sizeof(name) - 1, slot, true}
+#define KEY_TAG(n, first, last) ((uint32_t)(n) << 16 | (uint32_t)(unsigned char)(first) << 8 | (unsigned char)(last))
+#define KEY_ROW(name, slot, snake) {name, KEY_TAG(sizeof(name) - 1, (name)[0], (name)[sizeof(name) - 2]), slot, snake}
+#define KEY(name, slot) KEY_ROW(name, slot, false)
+#define SNAKE(name, slot) KEY_ROW(name, slot, true)
 
-/* Sorted by length, then bytes. */
+/* Sorted by tag. */
 struct key_table {
     const struct key_row *rows;
     size_t count;
