@@ -10,6 +10,12 @@ static inline int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b < 0);
 }
 
+/* What floor_div leaves: 0 to b - 1. */
+static inline int64_t floor_rest(int64_t a, int64_t b)
+{
+    return a % b + (a % b < 0 ? b : 0);
+}
+
 /* Days from 1970-01-01 to a date that exists, and back. */
 int64_t calendar_days(int64_t year, int month, int day);
 void calendar_date(int64_t days, int64_t *year, int *month, int *day);

@@ -205,7 +205,7 @@ static char *put_digits(char *p, int64_t v, int n)
 void time_write(struct buf *b, int64_t ms)
 {
     char text[40], *p = text;
-    int64_t days = floor_div(ms, TIME_DAY), of_day = ms - days * TIME_DAY, year;
+    int64_t days = floor_div(ms, TIME_DAY), of_day = floor_rest(ms, TIME_DAY), year;
     int month, day;
 
     assert(ms != TIME_NONE);

@@ -329,6 +329,11 @@ static void read_all(struct conf_state *s, struct str text, struct conf *c)
 
 struct conf *conf_parse(const char *file, struct str text, struct buf *errors)
 {
+    return conf_parse_within(file, text, errors, CONF_MEMORY);
+}
+
+struct conf *conf_parse_within(const char *file, struct str text, struct buf *errors, size_t memory)
+{
     struct whole *w = calloc(1, sizeof *w);
     struct conf_state *s = calloc(1, sizeof *s);
 
@@ -338,7 +343,7 @@ struct conf *conf_parse(const char *file, struct str text, struct buf *errors)
         free(s);
         return NULL;
     }
-    arena_init(&w->arena, CONF_MEMORY);
+    arena_init(&w->arena, memory);
     *s = (struct conf_state){.file = file, .arena = &w->arena};
     if (text.n > CONF_FILE_BYTES)
         conf_error(s, NULL, "larger than %zu bytes", CONF_FILE_BYTES);

@@ -58,6 +58,9 @@ const char *conf_shown(struct conf_state *s, struct str text);
 void *conf_alloc(struct conf_state *s, size_t n);
 const char *conf_copy(struct conf_state *s, struct str text);
 
+/* conf_parse with another bound on memory, for tests. */
+struct conf *conf_parse_within(const char *file, struct str text, struct buf *errors, size_t memory);
+
 /* Reads the YAML text. NULL after mistakes, which are reported. An empty file is an empty map. */
 struct conf_node *conf_yaml(struct conf_state *s, struct str text);
 /* Whether the node is YAML's null: ~, null or nothing. */

@@ -230,7 +230,7 @@ void zone_hour_weekday(const struct zone *z, int64_t ms, int *hour, int *weekday
     int64_t local = ms + (z ? zone_offset(z, ms) : 0);
     int64_t days = floor_div(local, TIME_DAY);
 
-    *hour = (int)((local - days * TIME_DAY) / TIME_HOUR);
-    *weekday = (int)(days + 3 - floor_div(days + 3, 7) * 7) + 1;
+    *hour = (int)(floor_rest(local, TIME_DAY) / TIME_HOUR);
+    *weekday = (int)floor_rest(days + 3, 7) + 1;
     assert(*hour >= 0 && *hour <= 23 && *weekday >= 1 && *weekday <= 7);
 }

@@ -139,7 +139,7 @@ static int64_t change_day(const struct change *c, int64_t year)
         return first + c->day;
 
     first = calendar_days(year, c->month, 1);
-    int64_t weekday = first + 4 - floor_div(first + 4, 7) * 7; /* 1970-01-01 was a Thursday, 4 */
+    int64_t weekday = floor_rest(first + 4, 7); /* 1970-01-01 was a Thursday, 4 */
     int64_t day = (c->weekday - weekday + 7) % 7 + 7 * (c->week - 1);
     while (day >= calendar_month_days(year, c->month)) /* the fifth is the last */
         day -= 7;
