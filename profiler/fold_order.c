@@ -1,0 +1,331 @@
+/* Orders in the state: the statements of one order under one log key, kept as one value that is made anew for each
+ * change, so that a view can hold on to it. Changes are the worker's; reading is anybody's. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/limits.h"
+#include "profiler/state_private.h"
+#include "proto/codec.h"
+
+/* --- the value --------------------------------------------------------------------------------------------- */
+
+struct order_doc *order_doc_new(struct str bytes)
+{
+    struct order_doc *d = malloc(sizeof *d + bytes.n);
+
+    if (!d)
+        return NULL;
+    atomic_init(&d->refs, 1);
+    d->n = bytes.n;
+    if (bytes.n)
+        memcpy(d->bytes, bytes.p, bytes.n);
+    return d;
+}
+
+struct order_doc *order_doc_ref(struct order_doc *d)
+{
+    atomic_fetch_add_explicit(&d->refs, 1, memory_order_relaxed);
+    return d;
+}
+
+void order_doc_unref(struct order_doc *d)
+{
+    if (d && atomic_fetch_sub_explicit(&d->refs, 1, memory_order_acq_rel) == 1)
+        free(d);
+}
+
+static bool get_span(const char **p, const char *end, struct str *out)
+{
+    uint64_t n;
+
+    if (!get_varint(p, end, &n) || n > (size_t)(end - *p))
+        return false;
+    *out = (struct str){*p, (size_t)n};
+    *p += n;
+    return true;
+}
+
+int order_doc_read(struct str bytes, struct arena *a, struct order_parts *out)
+{
+    const char *p = bytes.p, *end = bytes.p + bytes.n;
+    uint64_t format, truncated;
+    struct chunk_reader r;
+    size_t i = 0;
+
+    if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_span(&p, end, &out->owner) ||
+        !get_span(&p, end, &out->order_id) || !get_varint(&p, end, &truncated) ||
+        !chunk_open((struct str){p, (size_t)(end - p)}, &r) || r.left == 0)
+        return -EIO;
+    out->truncated = truncated != 0;
+    out->count = r.left;
+    out->statements = arena_alloc(a, r.left * sizeof *out->statements);
+    if (!out->statements)
+        return -ENOMEM;
+    while (chunk_next(&r, &out->statements[i]))
+        i++;
+    return r.left ? -EIO : 0;
+}
+
+bool order_doc_write(const struct order_parts *parts, struct arena *a, struct buf *b)
+{
+    const struct chunk_entry **v = arena_alloc(a, parts->count * sizeof(*v));
+
+    if (!v)
+        return false;
+    for (size_t i = 0; i < parts->count; i++)
+        v[i] = &parts->statements[i];
+    buf_add_varint(b, STATE_FORMAT);
+    buf_add_varint(b, parts->owner.n);
+    buf_add_str(b, parts->owner);
+    buf_add_varint(b, parts->order_id.n);
+    buf_add_str(b, parts->order_id);
+    buf_add_varint(b, parts->truncated);
+    return chunk_write(v, parts->count, b);
+}
+
+int order_parts_build(const struct order_parts *parts, const struct fold_rules *rules, struct arena *a,
+                      struct order *out)
+{
+    struct event *events = arena_alloc(a, parts->count * sizeof *events);
+    const struct event **v = arena_alloc(a, parts->count * sizeof(*v));
+
+    assert(parts->count > 0);
+    if (!events || !v)
+        return -ENOMEM;
+    for (size_t i = 0; i < parts->count; i++) {
+        if (event_unpack(parts->statements[i].bytes, a, &events[i]) != CODEC_OK)
+            return -EIO;
+        v[i] = &events[i];
+    }
+    return order_build(v, parts->count, rules, a, out);
+}
+
+struct str order_owner(const struct order *order, char *buf)
+{
+    return order->best ? profile_id(order->best->anonymous_id, order->best->user_id, buf) : STR_NONE;
+}
+
+/* --- changing one ------------------------------------------------------------------------------------------------ */
+
+static size_t place_of(const struct order_parts *parts, const struct event_key *key)
+{
+    size_t low = 0, high = parts->count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (event_key_cmp(&parts->statements[middle].key, key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* `parts` has room for one more. */
+static void insert(struct order_parts *parts, const struct chunk_entry *e)
+{
+    size_t at = place_of(parts, &e->key);
+
+    memmove(parts->statements + at + 1, parts->statements + at, (parts->count - at) * sizeof *parts->statements);
+    parts->statements[at] = *e;
+    parts->count++;
+}
+
+static bool take_out(struct order_parts *parts, const struct chunk_entry *e)
+{
+    size_t at = place_of(parts, &e->key);
+
+    if (at == parts->count || event_key_cmp(&parts->statements[at].key, &e->key) != 0)
+        return false;
+    parts->count--;
+    memmove(parts->statements + at, parts->statements + at + 1, (parts->count - at) * sizeof *parts->statements);
+    return true;
+}
+
+static void cut(struct order_parts *parts)
+{
+    if (parts->count <= LIMIT_STATEMENTS)
+        return;
+    parts->count = LIMIT_STATEMENTS;
+    parts->truncated = true;
+}
+
+/* Adds the statements that a profile's path has of the order. */
+static int collect_path(struct partition *p, struct str profile, struct str order_id, struct order_parts *parts,
+                        struct err *e)
+{
+    struct arena *a = &p->order_arena;
+    struct state_view view;
+    int rc = state_view(p->state, p->number, profile, VIEW_PATH, &view, e);
+
+    if (rc != 0)
+        return rc == STATE_NOT_FOUND ? 0 : rc;
+    for (size_t i = 0; i < view.path_count && rc == 0; i++) {
+        enum order_status status;
+        struct event ev;
+
+        if (!(view.path[i].flags & ENTRY_ORDER))
+            continue;
+        arena_reset(&p->arena_other);
+        if (event_unpack(view.path[i].bytes, &p->arena_other, &ev) != CODEC_OK)
+            rc = damaged(e, "an event");
+        else if (order_stated(&ev, &status) && str_eq(ev.order.order_id, order_id)) {
+            struct chunk_entry entry = {view.path[i].key, view.path[i].flags, arena_dup(a, view.path[i].bytes)};
+
+            insert(parts, &entry);
+            if (!entry.bytes.p)
+                rc = -ENOMEM;
+            cut(parts);
+        }
+    }
+    state_view_free(&view);
+    return rc;
+}
+
+/* An order whose statements were cut lost one that counted: the next in line is only in the paths. */
+static int collect(struct partition *p, struct str profile, const struct chunk_entry *drop, struct order_parts *parts,
+                   struct err *e)
+{
+    char buf[PROFILE_ID_MAX_BYTES];
+    int rc;
+
+    parts->count = 0;
+    parts->truncated = false;
+    rc = collect_path(p, profile, parts->order_id, parts, e);
+    if (rc == 0)
+        rc = collect_path(p, profile_sibling(profile, buf), parts->order_id, parts, e);
+    if (rc == 0)
+        take_out(parts, drop);
+    return rc;
+}
+
+static int load_before(struct partition *p, struct order_change *c, struct order_parts *parts, struct err *e)
+{
+    const struct order_doc *doc = c->order->doc;
+    int rc;
+
+    if (!doc)
+        return 0;
+    rc = order_doc_read((struct str){doc->bytes, doc->n}, &p->order_arena, parts);
+    if (rc == 0)
+        rc = order_parts_build(parts, p->state->rules, &p->order_arena, &c->before);
+    if (rc == -EIO)
+        return damaged(e, "an order");
+    c->had = rc == 0;
+    return rc < 0 || !str_has(parts->owner) ? rc : partition_profile(p, parts->owner, &c->owner_before, e);
+}
+
+static int change_parts(struct partition *p, struct str profile, const struct chunk_entry *drop,
+                        const struct chunk_entry *add, struct order_parts *parts, struct err *e)
+{
+    struct chunk_entry *v = arena_alloc(&p->order_arena, (LIMIT_STATEMENTS + 2) * sizeof *v);
+    int rc = 0;
+
+    if (!v)
+        return -ENOMEM;
+    assert(parts->count <= LIMIT_STATEMENTS);
+    if (parts->count)
+        memcpy(v, parts->statements, parts->count * sizeof *v);
+    parts->statements = v;
+    if (drop && take_out(parts, drop) && parts->truncated)
+        rc = collect(p, profile, drop, parts, e);
+    if (add && rc == 0)
+        insert(parts, add);
+    cut(parts);
+    return rc;
+}
+
+static int build_now(struct partition *p, struct order_change *c, struct order_parts *parts, struct err *e)
+{
+    char buf[PROFILE_ID_MAX_BYTES];
+    int rc;
+
+    if (parts->count == 0)
+        return 0;
+    rc = order_parts_build(parts, p->state->rules, &p->order_arena, &c->now);
+    if (rc < 0)
+        return rc == -EIO ? damaged(e, "an order") : rc;
+    c->has = true;
+    parts->owner = order_owner(&c->now, buf);
+    rc = str_has(parts->owner) ? partition_profile(p, parts->owner, &c->owner_now, e) : 0;
+    if (rc < 0)
+        return rc;
+    buf_reset(&p->scratch);
+    if (!order_doc_write(parts, &p->order_arena, &p->scratch))
+        return -ENOMEM;
+    c->doc = order_doc_new(buf_str(&p->scratch));
+    return c->doc ? 0 : -ENOMEM;
+}
+
+int order_change_make(struct partition *p, struct str profile, struct str order_id, const struct chunk_entry *drop,
+                      const struct chunk_entry *add, struct order_change *out, struct err *e)
+{
+    struct order_parts parts = {.order_id = order_id};
+    int rc;
+
+    *out = (struct order_change){0};
+    rc = partition_order(p, state_hash(p->state, profile_log_key(profile)), state_hash(p->state, order_id), &out->order,
+                         e);
+    if (rc == 0)
+        rc = load_before(p, out, &parts, e);
+    if (rc == 0)
+        rc = change_parts(p, profile, drop, add, &parts, e);
+    if (rc == 0)
+        rc = build_now(p, out, &parts, e);
+    return rc;
+}
+
+void order_change_drop(struct order_change *c)
+{
+    order_doc_unref(c->doc);
+    c->doc = NULL;
+}
+
+/* --- showing it ----------------------------------------------------------------------------------------------------- */
+
+static void change_facts(struct partition *p, struct profile *r, const struct order *before, const struct order *now,
+                         const struct order_shown *shown, bool in_order)
+{
+    struct facts_order was = {before, STR_NONE}, is = {now, STR_NONE};
+
+    profile_touch(p, r);
+    r->version = shown->version;
+    if (r->refold)
+        return;
+    if (facts_touch_matters(&r->facts, 0, in_order, true) ||
+        facts_change_order(&r->facts, before ? &was : NULL, now ? &is : NULL, p->state->rules) != FACTS_OK)
+        r->refold = true;
+    partition_recount(p, &r->kept);
+}
+
+static void order_touch(struct partition *p, struct kept_order *o, struct profile *via)
+{
+    o->kept.touched = true;
+    if (o->interval == p->interval_number)
+        return;
+    o->interval = p->interval_number;
+    o->next_dirty = via->dirty_orders;
+    via->dirty_orders = o;
+    pointers_add(&p->dirty_orders, o);
+}
+
+void order_change_apply(struct partition *p, struct order_change *c, struct profile *via,
+                        const struct order_shown *shown)
+{
+    const struct order *before = c->had ? &c->before : NULL, *now = c->has ? &c->now : NULL;
+    struct profile *was = c->owner_before, *is = c->owner_now;
+
+    profile_touch(p, via);
+    order_touch(p, c->order, via);
+    order_doc_unref(c->order->doc);
+    c->order->doc = c->doc;
+    c->doc = NULL;
+    partition_recount(p, &c->order->kept);
+    if (was && was != is)
+        change_facts(p, was, before, NULL, shown, was == via ? shown->in_order : comes_last(&was->facts, shown->time));
+    if (is)
+        change_facts(p, is, was == is ? before : NULL, now, shown,
+                     is == via ? shown->in_order : comes_last(&is->facts, shown->time));
+}

@@ -1,0 +1,343 @@
+/* Inside the state: what a partition holds in memory. Only the files of the state include this.
+ *
+ * Threads. A partition has one worker, the only one who changes it, and any number of look-ups. A field marked [lock] is
+ * changed by the worker under the partition's lock, so the worker reads it without and the look-ups with the lock.
+ * [worker] is the worker's alone. The lock is never held while reading or writing the store; there is no second lock.
+ *
+ * Intervals. What was folded since the last commit is an *interval*: the packed events in blocks of memory that a view
+ * keeps alive by a reference. A commit writes it and then, under the lock, only counts the interval's number up: lists
+ * that carry an older number are empty from then on, and the worker tidies them up at its leisure. */
+#ifndef WAYMARK_STATE_PRIVATE_H
+#define WAYMARK_STATE_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "profiler/chunk.h"
+#include "profiler/state.h"
+#include "profiler/state_table.h"
+#include "profiler/store.h"
+#include "profiler/uidset.h"
+#include "proto/keys.h"
+
+/* From this many uids on a stream writes them down by themselves. */
+#define LARGE_STREAM_UIDS 1024
+/* A late chunk spans no more, so that a search by time knows where to stop. */
+#define LATE_SPAN_MS (4 * TIME_HOUR)
+#define STATE_FORMAT 1
+#define PROFILE_KIND_BYTES 5 /* "user:" */
+#define PROFILE_ID_MAX_BYTES (PROFILE_KIND_BYTES + KEY_ID_MAX_BYTES)
+
+/* --- an interval ------------------------------------------------------------------------------------------- */
+
+struct interval_block;
+struct interval {
+    _Atomic uint32_t refs;
+    struct interval_block *blocks; /* [worker] */
+    _Atomic size_t held;           /* bytes in them */
+};
+
+/* An event folded in this interval. Immutable once it is in its stream's list, but for `dead_at`. */
+struct entry {
+    struct entry *next; /* the one before it */
+    struct event_key key;
+    uint32_t flags, length;
+    _Atomic int64_t dead_at; /* 1 + offset of the record that replaced it; 0: it stands */
+    char bytes[];
+};
+
+/* A copy on disk that an earlier one has replaced; the commit takes it out of its chunk. */
+struct gone {
+    struct gone *next;
+    struct event_key key;
+};
+
+struct interval *interval_new(void);
+void interval_ref(struct interval *i);
+void interval_unref(struct interval *i);
+/* Aligned for any type; NULL when memory is out. */
+void *interval_alloc(struct interval *i, size_t n);
+
+static inline struct str entry_bytes(const struct entry *e)
+{
+    return (struct str){e->bytes, e->length};
+}
+
+/* --- what is kept in memory ---------------------------------------------------------------------------------- */
+
+enum kept_kind { KEPT_STREAM, KEPT_PROFILE, KEPT_ORDER };
+
+/* Links every object into the ring that the clock of eviction goes round. */
+struct kept {
+    struct kept *prev, *next;
+    enum kept_kind kind;
+    bool touched;
+    size_t bytes; /* as counted in the partition's memory */
+};
+
+/* Session events of one session that lie in this interval. */
+struct span {
+    int64_t first, last;
+};
+
+struct uid_slot {
+    uint64_t spread;
+    struct entry *entry;
+};
+
+struct stream {
+    struct table_node node; /* key: hash of the stream */
+    struct kept kept;
+    struct profile *profile;
+    struct str anonymous_id, user_id; /* behind the struct */
+
+    uint64_t interval;          /* [lock] to which the three below belong */
+    struct entry *entries;      /* [lock] newest first */
+    struct gone *gone;          /* [lock] newest first */
+    struct stream *next_dirty;  /* [lock] of the profile */
+    bool on_disk;               /* [worker] its record is */
+
+    /* [worker] this interval */
+    struct uid_slot *slots;     /* entries that stand, by uid */
+    size_t slot_count, slot_cap;
+    struct span *spans;         /* sorted, more than a session gap apart */
+    size_t span_count, span_cap;
+    bool spans_inexact;         /* an event was replaced: only a fold of everything knows the sessions */
+
+    /* [worker] what is on disk */
+    struct uidset uids;
+    bool large;                 /* has uids written by themselves */
+    uint32_t uid_parts, uid_parts_next; /* values that hold them; after the commit being made, if it writes some */
+    int64_t disk_last;          /* no chunk's entry is later; TIME_NONE: nothing on disk */
+    int64_t last_next;          /* the latest entry of the commit being made */
+    int64_t session_last;       /* last session event on disk before `session_floor`, within reach of a session */
+    int64_t session_floor;      /* for times from here on session_last is right; before it the chunks say */
+};
+
+/* An order's statements as they are on disk (order_doc_*): made anew for each change. */
+struct order_doc {
+    _Atomic uint32_t refs;
+    size_t n;
+    char bytes[];
+};
+
+struct kept_order {
+    struct table_node node;   /* key: of log key and order together */
+    struct table_node by_id;  /* key: hash of the order id */
+    struct kept kept;
+    struct key_hash log_key;
+    uint64_t interval;            /* [lock] in which it changed last */
+    struct order_doc *doc;        /* [lock] NULL: there is none */
+    struct kept_order *next_dirty; /* [lock] of the profile through which it changed first */
+    bool on_disk;                 /* [worker] */
+};
+
+struct profile {
+    struct table_node node; /* key: hash of its id */
+    struct kept kept;
+    struct str id;              /* behind the struct */
+    uint32_t streams;           /* [worker] in memory, which keep it there */
+    int64_t version;            /* [lock] 0: made for an event that was not folded yet */
+    struct facts facts;         /* [lock] exact unless refold */
+    bool refold;                /* [lock] */
+    uint64_t interval;          /* [lock] to which the two below belong */
+    struct stream *dirty_streams;    /* [lock] */
+    struct kept_order *dirty_orders; /* [lock] */
+};
+
+struct pointers {
+    void **v;
+    size_t n, cap;
+};
+
+struct partition {
+    struct state *state;
+    uint32_t number;
+    pthread_mutex_t lock;
+    struct table streams, profiles, orders, orders_by_id; /* [lock] */
+    struct kept ring;                 /* [worker] head */
+    struct kept *hand;                /* [worker] */
+    size_t kept_count;                /* [worker] */
+
+    uint64_t interval_number;         /* [lock] */
+    struct interval *interval;        /* [lock] the pointer */
+    uint32_t commit;                  /* [lock] number of the last commit that views may read */
+    struct state_figures figures;     /* [lock]; memory is kept apart */
+    uint64_t memory;                  /* [lock] of what is kept, without the interval */
+    uint64_t memory_base;             /* [worker] memory after the last eviction */
+    struct pointers dirty_streams, dirty_profiles, dirty_orders; /* [worker] this interval */
+    struct uid last_uid;              /* [worker] of the last record that was an event */
+    int64_t last_offset;              /* [worker] its offset; -1: none */
+    int64_t unflushed;                /* [worker] offset written but not yet on disk; -1: none */
+    struct arena arena;               /* [worker] one record */
+    struct arena order_arena;         /* [worker] one record's orders */
+    struct arena arena_other;         /* [worker] an event looked at in passing */
+    struct buf scratch;               /* [worker] */
+};
+
+struct state {
+    struct store *store;
+    const struct fold_rules *rules;
+    struct key_secret secret;
+    uint64_t seed;
+    uint64_t commit_bytes, cache_bytes;
+    uint32_t partition_count;
+    bool read_only;
+    struct partition *partitions;
+};
+
+/* --- partition.c: objects ------------------------------------------------------------------------------------ */
+
+int partition_init(struct partition *p, struct state *s, uint32_t number, struct err *e);
+/* Copes with one that was never inited (zeroed). */
+void partition_deinit(struct partition *p);
+/* "user:U" or "anon:D" in `buf`, which has PROFILE_ID_MAX_BYTES. */
+struct str profile_id(struct str anonymous_id, struct str user_id, char *buf);
+bool profile_id_valid(struct str id);
+/* The key on the log of a profile's events: its id without the kind. */
+struct str profile_log_key(struct str id);
+/* The other profile with the same log key. */
+struct str profile_sibling(struct str id, char *buf);
+struct key_hash state_hash(const struct state *s, struct str bytes);
+/* From memory, else from disk, else new (version 0, not on disk). Worker, without the lock. 0 or negative errno. */
+int partition_profile(struct partition *p, struct str id, struct profile **out, struct err *e);
+int partition_stream(struct partition *p, struct str anonymous_id, struct str user_id, struct stream **out,
+                     struct err *e);
+int partition_order(struct partition *p, struct key_hash log_key, struct key_hash order, struct kept_order **out,
+                    struct err *e);
+/* Only from memory; NULL when it is not there. With the lock, or the worker. */
+struct profile *partition_find_profile(struct partition *p, struct key_hash hash);
+/* Counts what an object holds now. Worker, with the lock. */
+void partition_recount(struct partition *p, struct kept *k);
+/* Drops clean objects until memory fits the budget. Worker, without the lock. */
+void partition_evict(struct partition *p);
+/* Room for `more` pointers: 0 or -ENOMEM. Then pointers_add cannot fail. */
+int pointers_reserve(struct pointers *v, size_t more);
+void pointers_add(struct pointers *v, void *item);
+
+struct stream *kept_stream(struct kept *k);
+struct profile *kept_profile(struct kept *k);
+struct kept_order *kept_order_of(struct kept *k);
+
+/* A profile as it is on disk; spans point into the bytes. 0 or -EIO. */
+struct profile_record {
+    struct str id;
+    int64_t version;
+    struct str facts;
+};
+int profile_record_read(struct str bytes, struct profile_record *out);
+/* A stream's ids as they are on disk. False when the buffer failed; 0 or -EIO. */
+bool stream_record_write(struct str anonymous_id, struct str user_id, struct buf *b);
+int stream_record_read(struct str bytes, struct str *anonymous_id, struct str *user_id);
+
+static inline bool stream_current(const struct partition *p, const struct stream *s)
+{
+    return s->interval == p->interval_number;
+}
+
+static inline bool profile_current(const struct partition *p, const struct profile *r)
+{
+    return r->interval == p->interval_number;
+}
+
+/* --- partition_stream.c: a stream's memory ----------------------------------------------------------------------- */
+
+void stream_deinit(struct stream *s);
+size_t stream_bytes(const struct stream *s);
+/* The entry of this interval with that uid, or NULL. */
+struct entry *stream_entry(const struct stream *s, const struct uid *uid);
+/* Makes room for one more entry: 0 or -ENOMEM. Then stream_entry_put cannot fail. */
+int stream_entry_reserve(struct stream *s);
+/* Puts the entry in the place of its uid. */
+void stream_entry_put(struct stream *s, struct entry *e);
+/* Loads uids and the last times. 0 or negative errno. */
+int stream_load(struct partition *p, struct stream *s, struct err *e);
+/* Uids written by themselves, into s->uids; says in s->large whether there were any. */
+int stream_load_uids(struct partition *p, struct stream *s, struct err *e);
+/* Session events next to `time` in this stream, as far as a session may reach; TIME_NONE for none. */
+struct neighbours {
+    bool inside; /* `time` lies inside a session of this interval: nothing changes */
+    int64_t before, after;
+};
+int stream_neighbours(struct partition *p, struct stream *s, int64_t time, struct neighbours *out, struct err *e);
+/* Notes a session event. 0 or -ENOMEM. */
+int stream_span_add(struct stream *s, int64_t time, int64_t gap);
+/* What was in memory is on disk now: forgets the interval. */
+void stream_settle(struct stream *s);
+
+/* --- partition_chunks.c: reading chunks ---------------------------------------------------------------------------- */
+
+struct chunk_range {
+    struct key_hash stream;
+    int64_t from, to;  /* times of entries, both ends in */
+    uint32_t commit;   /* later commits are passed over */
+};
+/* Called for every chunk that may hold an entry of the range, ordinary ones first. Returns 0 to go on, 1 to stop, or a
+ * negative errno. */
+typedef int chunk_visitor(void *arg, const struct key_place *place, struct str value);
+int chunks_visit(struct state *s, uint32_t partition, const struct store_snapshot *snap, const struct chunk_range *range,
+                 chunk_visitor *each, void *arg, struct err *e);
+/* -EIO with words. */
+int damaged(struct err *e, const char *what);
+
+/* --- fold_order.c: orders ---------------------------------------------------------------------------------------- */
+
+struct order_doc *order_doc_new(struct str bytes);
+struct order_doc *order_doc_ref(struct order_doc *d);
+void order_doc_unref(struct order_doc *d);
+
+/* A doc taken apart; spans point into it. */
+struct order_parts {
+    struct str order_id, owner; /* the owner is a profile id */
+    bool truncated;             /* had more statements than may count */
+    struct chunk_entry *statements; /* in the order of events */
+    size_t count;
+};
+int order_doc_read(struct str bytes, struct arena *a, struct order_parts *out);
+bool order_doc_write(const struct order_parts *parts, struct arena *a, struct buf *b);
+/* Decodes the statements and builds the order from them. -EIO for statements that cannot be decoded. count >= 1. */
+int order_parts_build(const struct order_parts *parts, const struct fold_rules *rules, struct arena *a,
+                      struct order *out);
+
+/* The profile that has it; `buf` has PROFILE_ID_MAX_BYTES. Absent when the order has no best statement. */
+struct str order_owner(const struct order *order, char *buf);
+
+/* One order that a record changes. */
+struct order_change {
+    struct kept_order *order;
+    struct order_doc *doc; /* new; NULL: no statement is left */
+    bool had, has;         /* whether there was, is an order */
+    struct order before, now;
+    struct profile *owner_before, *owner_now;
+};
+/* Works out what taking `drop` out of and putting `add` into (either may be NULL) the statements of an order does.
+ * Changes nothing that others see. Worker, without the lock; lives until the order arena is reset. */
+int order_change_make(struct partition *p, struct str profile, struct str order_id, const struct chunk_entry *drop,
+                      const struct chunk_entry *add, struct order_change *out, struct err *e);
+/* Shows it. With the lock; room for one order and two profiles must be reserved. `via`: the profile whose event it was. */
+struct order_shown {
+    int64_t version, time; /* of the profiles it changes; of the event */
+    bool in_order;         /* whether the event was the last of via's path */
+};
+void order_change_apply(struct partition *p, struct order_change *c, struct profile *via,
+                        const struct order_shown *shown);
+void order_change_drop(struct order_change *c);
+
+/* --- fold.c ------------------------------------------------------------------------------------------------------- */
+
+/* Notes that the profile changes in this interval. With the lock; room must be reserved. */
+void profile_touch(struct partition *p, struct profile *r);
+/* Whether an event of that time comes after every event and order of the facts. */
+bool comes_last(const struct facts *facts, int64_t time);
+
+/* --- commit.c ------------------------------------------------------------------------------------------------------- */
+
+/* Reads the partition's offset and counters. */
+int meta_load(struct partition *p, struct err *e);
+
+/* --- view.c ------------------------------------------------------------------------------------------------------- */
+
+/* Folds the profile anew from a view with path and orders. 0 and facts, or negative errno. */
+int state_view_fold(const struct state_view *v, const struct fold_rules *rules, struct facts *out);
+
+#endif

@@ -1,0 +1,103 @@
+/* Linear hashing over intrusive nodes. The keys are keyed hashes: nobody outside can fill one bucket. */
+#include "profiler/state_table.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+enum { FIRST_LEVEL = 64 };
+
+int table_init(struct table *t)
+{
+    *t = (struct table){.cap = 2 * FIRST_LEVEL, .level = FIRST_LEVEL};
+    t->buckets = calloc(t->cap, sizeof(*t->buckets));
+    return t->buckets ? 0 : -ENOMEM;
+}
+
+void table_deinit(struct table *t)
+{
+    free(t->buckets);
+    *t = (struct table){0};
+}
+
+static size_t bucket_of(const struct table *t, const struct key_hash *key)
+{
+    uint64_t h = key_hash_number(key);
+    size_t i = (size_t)h & (t->level - 1);
+
+    return i < t->split ? (size_t)h & (2 * t->level - 1) : i;
+}
+
+static struct table_node *same_key(struct table_node *n, const struct key_hash *key)
+{
+    while (n && !key_hash_eq(&n->key, key))
+        n = n->next;
+    return n;
+}
+
+struct table_node *table_find(const struct table *t, const struct key_hash *key)
+{
+    return same_key(t->buckets[bucket_of(t, key)], key);
+}
+
+struct table_node *table_again(const struct table_node *n)
+{
+    return same_key(n->next, &n->key);
+}
+
+/* Moves what belongs there from the next bucket in turn to its new twin. */
+static void split_one(struct table *t)
+{
+    struct table_node *n = t->buckets[t->split], *next, **stay = &t->buckets[t->split];
+    struct table_node **go = &t->buckets[t->split + t->level];
+
+    for (; n; n = next) {
+        next = n->next;
+        if (key_hash_number(&n->key) & t->level) {
+            *go = n;
+            go = &n->next;
+        } else {
+            *stay = n;
+            stay = &n->next;
+        }
+    }
+    *stay = *go = NULL;
+    if (++t->split == t->level) {
+        t->level *= 2;
+        t->split = 0;
+    }
+}
+
+int table_add(struct table *t, struct table_node *n)
+{
+    size_t i;
+
+    if (t->level + t->split == t->cap) {
+        struct table_node **more = realloc(t->buckets, 2 * t->cap * sizeof(struct table_node *));
+
+        if (!more)
+            return -ENOMEM;
+        memset(more + t->cap, 0, t->cap * sizeof(struct table_node *));
+        t->buckets = more;
+        t->cap *= 2;
+    }
+    if (t->count >= t->level + t->split)
+        split_one(t);
+    i = bucket_of(t, &n->key);
+    n->next = t->buckets[i];
+    t->buckets[i] = n;
+    t->count++;
+    return 0;
+}
+
+void table_remove(struct table *t, struct table_node *n)
+{
+    struct table_node **at = &t->buckets[bucket_of(t, &n->key)];
+
+    while (*at != n) {
+        assert(*at != NULL);
+        at = &(*at)->next;
+    }
+    *at = n->next;
+    t->count--;
+}

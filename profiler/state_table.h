@@ -1,0 +1,36 @@
+/* A hash table of objects that carry their own link and key. It grows by one bucket for each object (linear hashing), so
+ * that no insertion takes long: look-ups wait for the lock that it is changed under. One thread at a time. */
+#ifndef WAYMARK_STATE_TABLE_H
+#define WAYMARK_STATE_TABLE_H
+
+#include <stddef.h>
+
+#include "proto/keys.h"
+
+struct table_node {
+    struct table_node *next; /* in its bucket */
+    struct key_hash key;
+};
+
+struct table {
+    struct table_node **buckets;
+    size_t count, cap; /* objects; buckets that there is memory for */
+    size_t level;      /* a power of two: buckets before the present round */
+    size_t split;      /* next bucket to be split in this round */
+};
+
+/* 0 or -ENOMEM. */
+int table_init(struct table *t);
+void table_deinit(struct table *t);
+/* The newest of that key; go on with table_again for the others. */
+struct table_node *table_find(const struct table *t, const struct key_hash *key);
+struct table_node *table_again(const struct table_node *n);
+/* 0 or -ENOMEM, and then nothing was added. */
+int table_add(struct table *t, struct table_node *n);
+void table_remove(struct table *t, struct table_node *n);
+static inline size_t table_bytes(const struct table *t)
+{
+    return t->cap * sizeof *t->buckets;
+}
+
+#endif

@@ -1,0 +1,434 @@
+/* RocksDB behind store.h. Called by fold workers (writes) and look-up threads (reads); RocksDB's own threads flush and
+ * compact. */
+#include "profiler/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <rocksdb/c.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/limits.h"
+#include "proto/keys.h"
+
+enum { INFO_LOG_SILENT = 4, BLOOM_BITS = 10, BLOCK_BYTES = 16384, FORMAT_VERSION = 5, NAME_BYTES = 16 };
+
+struct store {
+    rocksdb_t *db;
+    rocksdb_options_t *options;
+    rocksdb_cache_t *cache;
+    rocksdb_column_family_handle_t **families; /* partitions, then the shared one */
+    uint32_t partitions, found;
+    rocksdb_writeoptions_t *write;
+    rocksdb_flushoptions_t *flush;
+    rocksdb_readoptions_t *read;
+};
+
+struct store_batch {
+    rocksdb_writebatch_t *b;
+};
+
+struct store_iter {
+    rocksdb_iterator_t *it;
+    rocksdb_readoptions_t *read;
+};
+
+struct store_snapshot {
+    const rocksdb_snapshot_t *s;
+    rocksdb_readoptions_t *read;
+};
+
+/* RocksDB's words become an errno; takes the text. */
+static int failed(char *text, struct err *e)
+{
+    bool full = strstr(text, "No space left") || strstr(text, "Out of space") || strstr(text, "quota");
+
+    err_set(e, "%s", text);
+    if (e)
+        e->retriable = full;
+    rocksdb_free(text);
+    return full ? -ENOSPC : -EIO;
+}
+
+/* --- opening ---------------------------------------------------------------------------------------------- */
+
+static rocksdb_options_t *make_options(const struct store_options *o, rocksdb_cache_t *cache)
+{
+    rocksdb_options_t *r = rocksdb_options_create();
+    rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
+    rocksdb_universal_compaction_options_t *u = rocksdb_universal_compaction_options_create();
+
+    rocksdb_options_set_create_if_missing(r, !o->read_only);
+    /* A talkative RocksDB ends the process on a full disk. */
+    rocksdb_options_set_info_log_level(r, INFO_LOG_SILENT);
+    rocksdb_options_set_max_background_jobs(r, 2);
+    /* Twice a batch: a flush begins when we say so and not in between. */
+    rocksdb_options_set_write_buffer_size(r, 2 * o->batch_bytes + 8 * MIB);
+    rocksdb_options_set_arena_block_size(r, 1 * MIB);
+    rocksdb_options_set_compression(r, rocksdb_lz4_compression);
+    rocksdb_options_set_compaction_style(r, rocksdb_universal_compaction);
+    rocksdb_options_set_universal_compaction_options(r, u);
+    rocksdb_options_set_prefix_extractor(r, rocksdb_slicetransform_create_fixed_prefix(KEY_PREFIX_BYTES));
+    rocksdb_block_based_options_set_block_size(t, BLOCK_BYTES);
+    rocksdb_block_based_options_set_block_cache(t, cache);
+    rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
+    rocksdb_block_based_options_set_whole_key_filtering(t, 1);
+    rocksdb_block_based_options_set_format_version(t, FORMAT_VERSION);
+    rocksdb_options_set_block_based_table_factory(r, t);
+    rocksdb_block_based_options_destroy(t);
+    rocksdb_universal_compaction_options_destroy(u);
+    return r;
+}
+
+/* Whether another process has the folder open: a read-only open does not ask. */
+static bool is_locked(const char *path)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char name[4096];
+    int fd;
+    bool held;
+
+    snprintf(name, sizeof name, "%s/LOCK", path);
+    fd = open(name, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    held = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    close(fd);
+    return held;
+}
+
+static void family_name(char *to, uint32_t partition)
+{
+    snprintf(to, NAME_BYTES, "p%u", (unsigned)partition);
+}
+
+/* The number of partition families on disk, or a negative errno; 0 when there is no database. */
+static int families_on_disk(const struct store_options *o, const rocksdb_options_t *options, struct err *e)
+{
+    char name[4096], *text = NULL, **names;
+    size_t n = 0;
+
+    snprintf(name, sizeof name, "%s/CURRENT", o->path);
+    if (access(name, F_OK) != 0)
+        return 0;
+    names = rocksdb_list_column_families(options, o->path, &n, &text);
+    if (text)
+        return failed(text, e);
+    rocksdb_list_column_families_destroy(names, n);
+    return (int)n - 1;
+}
+
+struct family_list {
+    char (*text)[NAME_BYTES];
+    const char **names;
+    const rocksdb_options_t **options;
+    rocksdb_column_family_handle_t **handles;
+};
+
+static void list_deinit(struct family_list *l)
+{
+    free(l->text);
+    free(l->names);
+    free(l->options);
+    free(l->handles);
+}
+
+static bool list_init(struct family_list *l, uint32_t partitions, const rocksdb_options_t *options)
+{
+    l->text = calloc(partitions + 1, sizeof *l->text);
+    l->names = calloc(partitions + 1, sizeof *l->names);
+    l->options = calloc(partitions + 1, sizeof *l->options);
+    l->handles = calloc(partitions + 1, sizeof *l->handles);
+    if (!l->text || !l->names || !l->options || !l->handles) {
+        list_deinit(l);
+        return false;
+    }
+    for (uint32_t i = 0; i < partitions; i++)
+        family_name(l->text[i], i);
+    snprintf(l->text[partitions], NAME_BYTES, "default");
+    for (uint32_t i = 0; i <= partitions; i++) {
+        l->names[i] = l->text[i];
+        l->options[i] = options;
+    }
+    return true;
+}
+
+static int open_families(struct store *s, const struct store_options *o, struct err *e)
+{
+    struct family_list l = {0};
+    char *text = NULL;
+
+    if (!list_init(&l, s->found, s->options))
+        return -ENOMEM;
+    if (o->read_only)
+        s->db = rocksdb_open_for_read_only_column_families(s->options, o->path, (int)s->found + 1, l.names, l.options,
+                                                           l.handles, 0, &text);
+    else
+        s->db = rocksdb_open_column_families(s->options, o->path, (int)s->found + 1, l.names, l.options, l.handles,
+                                             &text);
+    if (!text) {
+        memcpy(s->families, l.handles, s->found * sizeof(rocksdb_column_family_handle_t *));
+        s->families[s->partitions] = l.handles[s->found];
+    }
+    list_deinit(&l);
+    if (!text)
+        return 0;
+    if (strstr(text, "LOCK") || strstr(text, "lock")) {
+        err_set(e, "the state in %s is in use by another process", o->path);
+        rocksdb_free(text);
+        return -EBUSY;
+    }
+    return failed(text, e);
+}
+
+int store_make_families(struct store *s, struct err *e)
+{
+    char name[NAME_BYTES], *text = NULL;
+
+    for (uint32_t i = s->found; i < s->partitions; i++) {
+        family_name(name, i);
+        s->families[i] = rocksdb_create_column_family(s->db, s->options, name, &text);
+        if (text)
+            return failed(text, e);
+        s->found = i + 1;
+    }
+    return 0;
+}
+
+static int open_db(struct store *s, const struct store_options *o, struct err *e)
+{
+    int rc = families_on_disk(o, s->options, e);
+
+    if (rc < 0)
+        return rc;
+    s->found = (uint32_t)rc;
+    if (o->read_only && s->found == 0) {
+        err_set(e, "there is no state in %s", o->path);
+        return -ENOENT;
+    }
+    if (o->read_only && is_locked(o->path)) {
+        err_set(e, "the state in %s is in use by another process", o->path);
+        return -EBUSY;
+    }
+    if (s->found > s->partitions || (o->read_only && s->found < s->partitions)) {
+        err_set(e, "the state in %s has %u partitions, not %u: use the number it was made with, or remove the folder "
+                "to have it rebuilt from the log", o->path, (unsigned)s->found, (unsigned)s->partitions);
+        return -EINVAL;
+    }
+    return open_families(s, o, e);
+}
+
+int store_open(const struct store_options *o, struct store **out, struct err *e)
+{
+    struct store *s = calloc(1, sizeof *s);
+    int rc;
+
+    if (!s)
+        return -ENOMEM;
+    s->partitions = o->partitions;
+    s->cache = rocksdb_cache_create_lru(o->block_cache_bytes);
+    s->options = make_options(o, s->cache);
+    s->families = calloc(o->partitions + 1, sizeof(*s->families));
+    s->write = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(s->write, 1);
+    s->flush = rocksdb_flushoptions_create();
+    rocksdb_flushoptions_set_wait(s->flush, 1);
+    s->read = rocksdb_readoptions_create();
+    if (!s->families)
+        rc = -ENOMEM;
+    else if (!o->read_only && mkdir(o->path, 0700) != 0 && errno != EEXIST)
+        rc = -errno, err_set(e, "cannot make %s: %s", o->path, strerror(-rc));
+    else
+        rc = open_db(s, o, e);
+    if (rc < 0) {
+        store_close(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+void store_close(struct store *s)
+{
+    if (!s)
+        return;
+    for (uint32_t i = 0; s->families && i <= s->partitions; i++)
+        if (s->families[i])
+            rocksdb_column_family_handle_destroy(s->families[i]);
+    if (s->db)
+        rocksdb_close(s->db);
+    free(s->families);
+    rocksdb_readoptions_destroy(s->read);
+    rocksdb_flushoptions_destroy(s->flush);
+    rocksdb_writeoptions_destroy(s->write);
+    rocksdb_options_destroy(s->options);
+    rocksdb_cache_destroy(s->cache);
+    free(s);
+}
+
+static rocksdb_column_family_handle_t *family_of(const struct store *s, uint32_t family)
+{
+    assert(family < s->partitions || family == STORE_SHARED);
+    return s->families[family == STORE_SHARED ? s->partitions : family];
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------ */
+
+int store_get(struct store *s, uint32_t family, struct str key, const struct store_snapshot *snap,
+              struct store_value *out, struct err *e)
+{
+    char *text = NULL;
+    rocksdb_pinnableslice_t *pin =
+        rocksdb_get_pinned_cf(s->db, snap ? snap->read : s->read, family_of(s, family), key.p, key.n, &text);
+    size_t n;
+
+    if (text)
+        return failed(text, e);
+    if (!pin)
+        return STORE_NOT_FOUND;
+    out->pin = pin;
+    out->bytes.p = rocksdb_pinnableslice_value(pin, &n);
+    out->bytes.n = n;
+    return 0;
+}
+
+void store_value_free(struct store_value *v)
+{
+    if (v->pin)
+        rocksdb_pinnableslice_destroy(v->pin);
+    v->pin = NULL;
+}
+
+struct store_snapshot *store_snapshot_new(struct store *s)
+{
+    struct store_snapshot *snap = malloc(sizeof *snap);
+
+    if (!snap)
+        return NULL;
+    snap->s = rocksdb_create_snapshot(s->db);
+    snap->read = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_snapshot(snap->read, snap->s);
+    return snap;
+}
+
+void store_snapshot_free(struct store *s, struct store_snapshot *snap)
+{
+    if (!snap)
+        return;
+    rocksdb_readoptions_destroy(snap->read);
+    rocksdb_release_snapshot(s->db, snap->s);
+    free(snap);
+}
+
+struct store_iter *store_iter_new(struct store *s, uint32_t family, const struct store_snapshot *snap, bool prefix_scan)
+{
+    struct store_iter *it = malloc(sizeof *it);
+
+    if (!it)
+        return NULL;
+    it->read = rocksdb_readoptions_create();
+    if (snap)
+        rocksdb_readoptions_set_snapshot(it->read, snap->s);
+    rocksdb_readoptions_set_total_order_seek(it->read, !prefix_scan);
+    it->it = rocksdb_create_iterator_cf(s->db, it->read, family_of(s, family));
+    return it;
+}
+
+void store_iter_free(struct store_iter *it)
+{
+    if (!it)
+        return;
+    rocksdb_iter_destroy(it->it);
+    rocksdb_readoptions_destroy(it->read);
+    free(it);
+}
+
+void store_iter_seek(struct store_iter *it, struct str key)
+{
+    rocksdb_iter_seek(it->it, key.p, key.n);
+}
+
+void store_iter_seek_back(struct store_iter *it, struct str key)
+{
+    rocksdb_iter_seek_for_prev(it->it, key.p, key.n);
+}
+
+void store_iter_next(struct store_iter *it)
+{
+    rocksdb_iter_next(it->it);
+}
+
+bool store_iter_at(struct store_iter *it, struct str *key, struct str *value)
+{
+    if (!rocksdb_iter_valid(it->it))
+        return false;
+    key->p = rocksdb_iter_key(it->it, &key->n);
+    if (value)
+        value->p = rocksdb_iter_value(it->it, &value->n);
+    return true;
+}
+
+int store_iter_status(struct store_iter *it, struct err *e)
+{
+    char *text = NULL;
+
+    rocksdb_iter_get_error(it->it, &text);
+    return text ? failed(text, e) : 0;
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------ */
+
+struct store_batch *store_batch_new(void)
+{
+    struct store_batch *b = malloc(sizeof *b);
+
+    if (b)
+        b->b = rocksdb_writebatch_create();
+    return b;
+}
+
+void store_batch_free(struct store_batch *b)
+{
+    if (!b)
+        return;
+    rocksdb_writebatch_destroy(b->b);
+    free(b);
+}
+
+void store_batch_put(struct store *s, struct store_batch *b, uint32_t family, struct str key, struct str value)
+{
+    rocksdb_writebatch_put_cf(b->b, family_of(s, family), key.p, key.n, value.n ? value.p : "", value.n);
+}
+
+void store_batch_delete(struct store *s, struct store_batch *b, uint32_t family, struct str key)
+{
+    rocksdb_writebatch_delete_cf(b->b, family_of(s, family), key.p, key.n);
+}
+
+size_t store_batch_bytes(const struct store_batch *b)
+{
+    size_t n;
+
+    rocksdb_writebatch_data(b->b, &n);
+    return n;
+}
+
+int store_write(struct store *s, struct store_batch *b, struct err *e)
+{
+    char *text = NULL;
+
+    rocksdb_write(s->db, s->write, b->b, &text);
+    return text ? failed(text, e) : 0;
+}
+
+int store_flush(struct store *s, uint32_t family, struct err *e)
+{
+    char *text = NULL;
+
+    rocksdb_flush_cf(s->db, s->flush, family_of(s, family), &text);
+    return text ? failed(text, e) : 0;
+}

@@ -1,0 +1,78 @@
+/* The state's RocksDB: one column family for each partition and one for what they share. A partition's commit is one
+ * batch and one flush of its family: the write-ahead log is off, so all of a batch is on disk or none of it. The only
+ * file that knows RocksDB. Any thread, but one writer for each family. */
+#ifndef WAYMARK_STORE_H
+#define WAYMARK_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/str.h"
+
+struct store;
+struct store_batch;
+struct store_iter;
+struct store_snapshot;
+
+struct store_options {
+    const char *path;
+    uint32_t partitions;
+    uint64_t batch_bytes; /* size of a usual batch: a memtable holds one */
+    uint64_t block_cache_bytes;
+    bool read_only;
+};
+
+/* The family that all partitions share. */
+#define STORE_SHARED UINT32_MAX
+
+enum { STORE_NOT_FOUND = 1 };
+
+/* Opens the shared family, making the database when there is none (never when read_only), and the partitions' families
+ * that are there. Fails with a text that says so when somebody else has the folder open. */
+int store_open(const struct store_options *o, struct store **out, struct err *e);
+/* Iterators, values and snapshots must be gone. NULL is allowed. */
+void store_close(struct store *s);
+
+/* Makes the partitions' families that are missing. */
+int store_make_families(struct store *s, struct err *e);
+
+/* A value read; `bytes` lives until store_value_free. */
+struct store_value {
+    struct str bytes;
+    void *pin;
+};
+/* 0, STORE_NOT_FOUND or a negative errno. `snap` NULL: the newest. */
+int store_get(struct store *s, uint32_t family, struct str key, const struct store_snapshot *snap,
+              struct store_value *out, struct err *e);
+void store_value_free(struct store_value *v);
+
+/* What is there now, kept readable. Made in about a microsecond. */
+struct store_snapshot *store_snapshot_new(struct store *s);
+void store_snapshot_free(struct store *s, struct store_snapshot *snap);
+
+/* Walks keys. With `prefix_scan` only keys with the prefix of the one sought are sure to be met, and the walk can pass
+ * files that have none; without it every key. NULL when memory is out. */
+struct store_iter *store_iter_new(struct store *s, uint32_t family, const struct store_snapshot *snap, bool prefix_scan);
+void store_iter_free(struct store_iter *it);
+void store_iter_seek(struct store_iter *it, struct str key);
+/* To the last key at or before `key`. */
+void store_iter_seek_back(struct store_iter *it, struct str key);
+void store_iter_next(struct store_iter *it);
+/* True while it stands on a key; key and value live until it moves. */
+bool store_iter_at(struct store_iter *it, struct str *key, struct str *value);
+/* After store_iter_at said false: 0 at the end, negative errno when reading failed. */
+int store_iter_status(struct store_iter *it, struct err *e);
+
+struct store_batch *store_batch_new(void);
+void store_batch_free(struct store_batch *b);
+void store_batch_put(struct store *s, struct store_batch *b, uint32_t family, struct str key, struct str value);
+void store_batch_delete(struct store *s, struct store_batch *b, uint32_t family, struct str key);
+size_t store_batch_bytes(const struct store_batch *b);
+/* All of it or nothing becomes readable at once. Durable only after store_flush. */
+int store_write(struct store *s, struct store_batch *b, struct err *e);
+/* Waits until everything written to the family is on disk. */
+int store_flush(struct store *s, uint32_t family, struct err *e);
+
+#endif

@@ -1,0 +1,478 @@
+/* Views: one consistent reading of a profile. Under the lock a view only takes hold of what memory has, and of a
+ * snapshot of the store; then it reads and merges at its leisure. Look-up threads, and the worker when it folds anew.
+ *
+ * A commit may stand in the snapshot that was not yet shown when the lock was held: its chunks are passed over by their
+ * number, since memory still has their events; its orders and profiles are covered by those in memory. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "profiler/state_private.h"
+#include "proto/codec.h"
+
+struct seen_stream {
+    struct key_hash hash;
+    struct entry *entries;
+    struct gone *gone;
+    struct event_key *gone_keys; /* sorted */
+    size_t gone_count;
+    bool merged;
+};
+
+struct seen_order {
+    struct key_hash order;
+    struct order_doc *doc; /* NULL: there is none any more */
+};
+
+struct reading {
+    struct arena arena;
+    struct interval *interval;
+    struct state *state;
+    uint32_t partition;
+    struct store_snapshot *snap;
+    struct err *err;
+    int64_t offset;
+    uint32_t commit;
+    struct seen_stream *streams;
+    size_t stream_count;
+    struct seen_order *orders;
+    size_t order_count;
+    bool found, refold;
+    int64_t version;
+    struct path_entry *path;
+    size_t path_count, path_cap;
+};
+
+/* --- with the lock ------------------------------------------------------------------------------------------- */
+
+static int see_streams(struct reading *r, const struct partition *p, const struct profile *profile)
+{
+    const struct stream *s;
+    size_t n = 0;
+
+    if (!profile_current(p, profile))
+        return 0;
+    for (s = profile->dirty_streams; s; s = s->next_dirty)
+        n++;
+    r->streams = arena_zalloc(&r->arena, (n + 1) * sizeof *r->streams);
+    if (!r->streams)
+        return -ENOMEM;
+    for (s = profile->dirty_streams; s; s = s->next_dirty) {
+        struct seen_stream *seen = &r->streams[r->stream_count++];
+
+        seen->hash = s->node.key;
+        seen->entries = s->entries;
+        seen->gone = s->gone;
+    }
+    return 0;
+}
+
+static int see_orders(struct reading *r, const struct partition *p, const struct profile *profile)
+{
+    const struct kept_order *o;
+    size_t n = 0;
+    struct seen_order *more;
+
+    if (!profile || !profile_current(p, profile) || !profile->dirty_orders)
+        return 0;
+    for (o = profile->dirty_orders; o; o = o->next_dirty)
+        n++;
+    more = realloc(r->orders, (r->order_count + n) * sizeof *more);
+    if (!more)
+        return -ENOMEM;
+    r->orders = more;
+    for (o = profile->dirty_orders; o; o = o->next_dirty)
+        r->orders[r->order_count++] = (struct seen_order){o->by_id.key, o->doc ? order_doc_ref(o->doc) : NULL};
+    return 0;
+}
+
+static int see(struct reading *r, struct partition *p, struct key_hash id, struct key_hash sibling)
+{
+    struct profile *profile = partition_find_profile(p, id);
+    int rc = 0;
+
+    r->offset = p->figures.offset;
+    r->commit = p->commit;
+    if (profile && profile->version > 0) {
+        r->found = true;
+        r->version = profile->version;
+        r->refold = profile->refold;
+        rc = see_streams(r, p, profile);
+    }
+    if (rc == 0 && profile)
+        rc = see_orders(r, p, profile);
+    if (rc == 0)
+        rc = see_orders(r, p, partition_find_profile(p, sibling));
+    if (rc < 0)
+        return rc;
+    r->snap = store_snapshot_new(r->state->store);
+    if (!r->snap)
+        return -ENOMEM;
+    r->interval = p->interval;
+    interval_ref(r->interval);
+    return 0;
+}
+
+static int begin(struct reading *r, struct state *s, uint32_t partition, struct str id, struct err *e)
+{
+    char buf[PROFILE_ID_MAX_BYTES];
+    struct key_hash hash = state_hash(s, id), sibling = state_hash(s, profile_sibling(id, buf));
+    struct partition *p = &s->partitions[partition];
+    int rc;
+
+    arena_init(&r->arena, SIZE_MAX);
+    r->state = s;
+    r->partition = partition;
+    r->err = e;
+    pthread_mutex_lock(&p->lock);
+    rc = see(r, p, hash, sibling);
+    pthread_mutex_unlock(&p->lock);
+    return rc;
+}
+
+/* What is held of others; the arena and the path stay. */
+static void let_go(struct reading *r)
+{
+    for (size_t i = 0; i < r->order_count; i++)
+        order_doc_unref(r->orders[i].doc);
+    free(r->orders);
+    r->orders = NULL;
+    r->order_count = 0;
+    store_snapshot_free(r->state->store, r->snap);
+    r->snap = NULL;
+}
+
+static void reading_free(struct reading *r)
+{
+    let_go(r);
+    if (r->interval)
+        interval_unref(r->interval);
+    free(r->path);
+    arena_deinit(&r->arena);
+    free(r);
+}
+
+/* --- the path -------------------------------------------------------------------------------------------------- */
+
+static int add_entry(struct reading *r, const struct path_entry *e)
+{
+    if (r->path_count == r->path_cap) {
+        size_t cap = r->path_cap ? 2 * r->path_cap : 64;
+        struct path_entry *more = realloc(r->path, cap * sizeof *more);
+
+        if (!more)
+            return -ENOMEM;
+        r->path = more;
+        r->path_cap = cap;
+    }
+    r->path[r->path_count++] = *e;
+    return 0;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    return event_key_cmp(a, b);
+}
+
+/* The replaced copies, so that they can be searched. Some may have been replaced after this view's moment: those that
+ * stand in a list taken hold of under the lock had not. */
+static int sort_gone(struct reading *r, struct seen_stream *s)
+{
+    const struct gone *g;
+    size_t n = 0;
+
+    for (g = s->gone; g; g = g->next)
+        n++;
+    if (n == 0)
+        return 0;
+    s->gone_keys = arena_alloc(&r->arena, n * sizeof *s->gone_keys);
+    if (!s->gone_keys)
+        return -ENOMEM;
+    for (g = s->gone; g; g = g->next)
+        s->gone_keys[s->gone_count++] = g->key;
+    qsort(s->gone_keys, n, sizeof *s->gone_keys, compare_keys);
+    return 0;
+}
+
+struct merge {
+    struct reading *r;
+    const struct seen_stream *seen; /* NULL: nothing of it is in memory */
+    uint32_t device;
+};
+
+static bool is_gone(const struct seen_stream *s, const struct event_key *key)
+{
+    return s && s->gone_count > 0 && bsearch(key, s->gone_keys, s->gone_count, sizeof *key, compare_keys);
+}
+
+static int merge_chunk(void *arg, const struct key_place *place, struct str value)
+{
+    struct merge *m = arg;
+    struct chunk_reader reader;
+    struct chunk_entry e;
+    struct str copy;
+    int rc = 0;
+
+    (void)place;
+    copy = arena_dup(&m->r->arena, value); /* the walk moves on, the path stays */
+    if (!copy.p)
+        return -ENOMEM;
+    if (!chunk_open(copy, &reader))
+        return -EIO;
+    while (rc == 0 && chunk_next(&reader, &e)) {
+        struct path_entry entry = {e.key, e.flags, m->device, e.bytes, NULL};
+
+        if (!is_gone(m->seen, &e.key))
+            rc = add_entry(m->r, &entry);
+    }
+    return rc < 0 ? rc : reader.left ? -EIO : 0;
+}
+
+static int merge_memory(struct reading *r, const struct seen_stream *s, uint32_t device)
+{
+    int rc = 0;
+
+    for (const struct entry *e = s->entries; e && rc == 0; e = e->next) {
+        int64_t dead_at = atomic_load_explicit(&e->dead_at, memory_order_relaxed);
+        struct path_entry entry = {e->key, e->flags, device, entry_bytes(e), NULL};
+
+        if (dead_at == 0 || dead_at > r->offset)
+            rc = add_entry(r, &entry);
+    }
+    return rc;
+}
+
+static struct seen_stream *find_seen(struct reading *r, const struct key_hash *hash)
+{
+    for (size_t i = 0; i < r->stream_count; i++)
+        if (key_hash_eq(&r->streams[i].hash, hash))
+            return &r->streams[i];
+    return NULL;
+}
+
+/* A stream that is on disk, and what memory has of it. */
+static int merge_stream(struct reading *r, struct key_hash stream, uint32_t device)
+{
+    struct seen_stream *seen = find_seen(r, &stream);
+    struct merge m = {r, seen, device};
+    struct chunk_range range = {stream, INT64_MIN, INT64_MAX, r->commit};
+    int rc = seen ? sort_gone(r, seen) : 0;
+
+    if (rc == 0)
+        rc = chunks_visit(r->state, r->partition, r->snap, &range, merge_chunk, &m, r->err);
+    if (rc == -EIO)
+        return damaged(r->err, "a chunk of a path");
+    if (rc < 0 || !seen)
+        return rc;
+    seen->merged = true;
+    return merge_memory(r, seen, device);
+}
+
+/* In this version a stream is a device of its profile: the pairs (device, user) of one profile differ in the device. */
+static int read_path(struct reading *r, struct key_hash profile)
+{
+    struct key prefix = key_one(KEY_STREAM, profile);
+    struct store_iter *it = store_iter_new(r->state->store, r->partition, r->snap, true);
+    struct key_hash owner, stream;
+    uint32_t device = 0;
+    struct str key;
+    int rc = 0;
+
+    if (!it)
+        return -ENOMEM;
+    for (store_iter_seek(it, key_str(&prefix)); rc == 0 && store_iter_at(it, &key, NULL); store_iter_next(it)) {
+        if (!str_starts(key, key_str(&prefix)))
+            break;
+        rc = key_read_two(key, KEY_STREAM, &owner, &stream) ? merge_stream(r, stream, device++)
+                                                           : damaged(r->err, "a key");
+    }
+    if (rc == 0)
+        rc = store_iter_status(it, r->err);
+    store_iter_free(it);
+    for (size_t i = 0; i < r->stream_count && rc == 0; i++)
+        if (!r->streams[i].merged)
+            rc = merge_memory(r, &r->streams[i], device++);
+    if (rc == 0 && r->path_count > 1)
+        qsort(r->path, r->path_count, sizeof *r->path, path_entry_cmp);
+    return rc;
+}
+
+/* --- orders ------------------------------------------------------------------------------------------------------ */
+
+struct order_list {
+    struct order *v;
+    size_t n, cap;
+};
+
+static int add_order(struct reading *r, struct order_list *l, struct str id, struct str doc)
+{
+    struct order_parts parts;
+    int rc;
+
+    doc = arena_dup(&r->arena, doc);
+    if (!doc.p)
+        return -ENOMEM;
+    rc = order_doc_read(doc, &r->arena, &parts);
+    if (rc == 0 && !str_eq(parts.owner, id))
+        return 0;
+    if (rc == 0 && l->n == l->cap) {
+        size_t cap = l->cap ? 2 * l->cap : 8;
+        struct order *more = arena_alloc(&r->arena, cap * sizeof *more);
+
+        if (!more)
+            return -ENOMEM;
+        if (l->n)
+            memcpy(more, l->v, l->n * sizeof *more);
+        l->v = more;
+        l->cap = cap;
+    }
+    if (rc == 0)
+        rc = order_parts_build(&parts, r->state->rules, &r->arena, &l->v[l->n]);
+    if (rc == 0)
+        l->n++;
+    return rc == -EIO ? damaged(r->err, "an order") : rc;
+}
+
+static bool order_in_memory(const struct reading *r, const struct key_hash *order)
+{
+    for (size_t i = 0; i < r->order_count; i++)
+        if (key_hash_eq(&r->orders[i].order, order))
+            return true;
+    return false;
+}
+
+static int64_t order_moment(const struct order *o)
+{
+    return o->placed_at != TIME_NONE ? o->placed_at : o->statements[0]->time;
+}
+
+static int compare_orders(const void *a, const void *b)
+{
+    const struct order *x = a, *y = b;
+    int64_t s = order_moment(x), t = order_moment(y);
+
+    return s != t ? (s < t ? -1 : 1) : str_cmp(x->order_id, y->order_id);
+}
+
+static int read_orders(struct reading *r, struct str id, struct order_list *l)
+{
+    struct key prefix = key_one(KEY_ORDER, state_hash(r->state, profile_log_key(id)));
+    struct store_iter *it = store_iter_new(r->state->store, r->partition, r->snap, true);
+    struct key_hash log_key, order;
+    struct str key, value;
+    int rc = 0;
+
+    if (!it)
+        return -ENOMEM;
+    for (store_iter_seek(it, key_str(&prefix)); rc == 0 && store_iter_at(it, &key, &value); store_iter_next(it)) {
+        if (!str_starts(key, key_str(&prefix)))
+            break;
+        if (!key_read_two(key, KEY_ORDER, &log_key, &order))
+            rc = damaged(r->err, "a key");
+        else if (!order_in_memory(r, &order))
+            rc = add_order(r, l, id, value);
+    }
+    if (rc == 0)
+        rc = store_iter_status(it, r->err);
+    store_iter_free(it);
+    for (size_t i = 0; i < r->order_count && rc == 0; i++)
+        if (r->orders[i].doc)
+            rc = add_order(r, l, id, (struct str){r->orders[i].doc->bytes, r->orders[i].doc->n});
+    if (rc == 0 && l->n > 1)
+        qsort(l->v, l->n, sizeof *l->v, compare_orders);
+    return rc;
+}
+
+/* --- a view ---------------------------------------------------------------------------------------------------------- */
+
+static int read_version(struct reading *r, struct key_hash profile)
+{
+    struct key key = key_one(KEY_PROFILE, profile);
+    struct profile_record record;
+    struct store_value v = {0};
+    int rc;
+
+    if (r->found)
+        return 0;
+    rc = store_get(r->state->store, r->partition, key_str(&key), r->snap, &v, r->err);
+    if (rc != 0)
+        return rc == STORE_NOT_FOUND ? STATE_NOT_FOUND : rc;
+    if (profile_record_read(v.bytes, &record) < 0)
+        rc = damaged(r->err, "a profile");
+    else
+        r->version = record.version;
+    store_value_free(&v);
+    return rc;
+}
+
+static int fill_view(struct reading *r, struct str id, unsigned what, struct state_view *out)
+{
+    struct key_hash profile = state_hash(r->state, id);
+    struct order_list orders = {0};
+    int rc = read_version(r, profile);
+
+    if (rc == 0 && (what & VIEW_PATH))
+        rc = read_path(r, profile);
+    if (rc == 0 && (what & VIEW_ORDERS))
+        rc = read_orders(r, id, &orders);
+    if (rc != 0)
+        return rc;
+    id = arena_dup(&r->arena, id);
+    if (!id.p)
+        return -ENOMEM;
+    *out = (struct state_view){id, r->version, r->path, r->path_count, orders.v, orders.n, r};
+    return 0;
+}
+
+int state_view(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_view *out,
+               struct err *e)
+{
+    struct reading *r;
+    int rc;
+
+    assert(partition < s->partition_count);
+    if (!profile_id_valid(id))
+        return STATE_NOT_FOUND;
+    r = calloc(1, sizeof *r);
+    if (!r)
+        return -ENOMEM;
+    rc = begin(r, s, partition, id, e);
+    if (rc == 0)
+        rc = fill_view(r, id, what, out);
+    if (rc == 0)
+        let_go(r);
+    else
+        reading_free(r);
+    return rc;
+}
+
+void state_view_free(struct state_view *v)
+{
+    if (v->private)
+        reading_free(v->private);
+    v->private = NULL;
+}
+
+struct decoder {
+    struct arena arena;
+};
+
+static int decode_entry(void *arg, const struct path_entry *entry, struct event *out)
+{
+    struct decoder *d = arg;
+
+    arena_reset(&d->arena);
+    return event_unpack(entry->bytes, &d->arena, out) == CODEC_OK ? 0 : -EIO;
+}
+
+int state_view_fold(const struct state_view *v, const struct fold_rules *rules, struct facts *out)
+{
+    struct decoder d;
+    struct fold_input in = {v->path, v->path_count, v->orders, v->order_count, decode_entry, &d};
+    int rc;
+
+    arena_init(&d.arena, SIZE_MAX);
+    rc = facts_fold(&in, rules, out);
+    arena_deinit(&d.arena);
+    return rc;
+}

@@ -1,0 +1,84 @@
+/* The keys of the profiler's state in RocksDB, all layouts in one place. Keys hold keyed hashes of ids, never ids: an
+ * erased key can stand in RocksDB's MANIFEST for ever. Numbers are big-endian, so that keys sort as numbers do. Pure.
+ *
+ *   'M'                                          offset, commit number, counters
+ *   'F' profile                                  a profile: id, version, facts
+ *   'S' profile stream                           a stream of it: its anonymous and user id; never changes
+ *   'P' stream last-time commit part             a chunk of the path: entries up to last-time, beginning at or after the
+ *                                                last time of the chunk before it
+ *   'L' stream last-time commit part             a chunk of entries that came late: spans at most LATE_SPAN_MS
+ *   'U' stream commit part                       uids of a large stream
+ *   'O' log-key order                            an order: its owner and statements
+ *   'X' order log-key                            nothing: finds an order by its id alone
+ *
+ * The kind and the first hash are the prefix that bloom filters and scans go by. */
+#ifndef WAYMARK_KEYS_H
+#define WAYMARK_KEYS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/str.h"
+
+#define KEY_HASH_BYTES 16
+#define KEY_PREFIX_BYTES (1 + KEY_HASH_BYTES)
+#define KEY_MAX_BYTES 40
+
+struct key_hash {
+    unsigned char b[KEY_HASH_BYTES];
+};
+
+/* Random, made with the state and kept in it. */
+struct key_secret {
+    unsigned char b[16];
+};
+
+struct key {
+    size_t n;
+    unsigned char b[KEY_MAX_BYTES];
+};
+
+enum key_kind {
+    KEY_META = 'M', KEY_PROFILE = 'F', KEY_STREAM = 'S', KEY_CHUNK = 'P', KEY_LATE = 'L', KEY_UIDS = 'U',
+    KEY_ORDER = 'O', KEY_ORDER_INDEX = 'X'
+};
+
+/* Where a chunk stands; of KEY_UIDS `time` is 0. */
+struct key_place {
+    enum key_kind kind; /* KEY_CHUNK, KEY_LATE or KEY_UIDS */
+    struct key_hash stream;
+    int64_t time;
+    uint32_t commit, part;
+};
+
+/* Longest ids that a stream may have, each. */
+#define KEY_ID_MAX_BYTES 1024
+
+struct key_hash key_hash_of(const struct key_secret *secret, struct str bytes);
+/* Of the pair, absent apart from empty. Both at most KEY_ID_MAX_BYTES. */
+struct key_hash key_hash_stream(const struct key_secret *secret, struct str anonymous_id, struct str user_id);
+/* Of two hashes, where one is to stand for both in memory. */
+struct key_hash key_hash_pair(const struct key_secret *secret, struct key_hash a, struct key_hash b);
+/* The first bytes as a number: hashes are evenly spread already. */
+uint64_t key_hash_number(const struct key_hash *h);
+bool key_hash_eq(const struct key_hash *a, const struct key_hash *b);
+
+struct key key_meta(void);
+/* Kind and one hash: the whole key of a profile, the prefix of the others. */
+struct key key_one(enum key_kind kind, struct key_hash h);
+/* Kind and two hashes: a stream, an order, its index. */
+struct key key_two(enum key_kind kind, struct key_hash first, struct key_hash second);
+/* A chunk or uids. */
+struct key key_placed(const struct key_place *place);
+/* Before every chunk of that kind and stream whose last time is `time` or later. */
+struct key key_seek(enum key_kind kind, struct key_hash stream, int64_t time);
+
+/* Readers; false when the bytes are no such key. */
+bool key_read_two(struct str key, enum key_kind kind, struct key_hash *first, struct key_hash *second);
+bool key_read_placed(struct str key, struct key_place *out);
+static inline struct str key_str(const struct key *k)
+{
+    return (struct str){(const char *)k->b, k->n};
+}
+
+#endif
