@@ -113,6 +113,8 @@ static struct str bearer(struct str authorization)
         return STR_NONE;
     while (n < authorization.n && authorization.p[n] == ' ')
         n++;
+    while (authorization.n > n && strchr(" \t", authorization.p[authorization.n - 1]))
+        authorization.n--;
     return n < authorization.n ? (struct str){authorization.p + n, authorization.n - n} : STR_NONE;
 }
 

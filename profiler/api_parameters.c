@@ -5,17 +5,13 @@
 
 #define WAIT_STANDARD_MS 1000
 
-static const struct str user_prefix = {"user:", 5}, anon_prefix = {"anon:", 5}, guest_prefix = {"anon:order:", 11};
+static const struct str user_prefix = {"user:", 5}, anon_prefix = {"anon:", 5};
 
 bool id_valid(struct str id)
 {
-    size_t most = LIMIT_ID_BYTES;
-
     if (!str_starts(id, user_prefix) && !str_starts(id, anon_prefix))
         return false;
-    if (str_starts(id, guest_prefix)) /* the device of an order that names nobody */
-        most += guest_prefix.n - anon_prefix.n;
-    return id.n > user_prefix.n && id.n - user_prefix.n <= most;
+    return id.n > user_prefix.n && id.n - user_prefix.n <= LIMIT_ID_BYTES;
 }
 
 uint32_t id_partition(struct str id, uint32_t partitions)
