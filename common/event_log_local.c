@@ -1,0 +1,566 @@
+/* The embedded log: its life, and what the header common/event_log.h promises of appending and of the figures. Any
+ * thread calls in; writing is log_writer.c's, reading log_reader.c's, dropping log_retention.c's. */
+#include "common/event_log_local.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/log_record.h"
+#include "common/log_wal.h"
+
+#define DISK_AGE_MS 200 /* how old the figure of free space may be */
+
+const char *log_status_text(enum log_status s)
+{
+    switch (s) {
+    case LOG_OK:
+        return "ok";
+    case LOG_QUEUE_FULL:
+        return "the queue of the log is full";
+    case LOG_DISK_FULL:
+        return "the disk of the log is full";
+    case LOG_FAILED:
+        return "the log cannot be written";
+    case LOG_TOO_LARGE:
+        return "larger than a record of the log may be";
+    case LOG_STOPPED:
+        return "the log is closing";
+    }
+    return "unknown";
+}
+
+void log_cond_init(pthread_cond_t *c)
+{
+    pthread_condattr_t a;
+
+    pthread_condattr_init(&a);
+    pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+    pthread_cond_init(c, &a);
+    pthread_condattr_destroy(&a);
+}
+
+struct timespec log_deadline(int64_t ms)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += ms / 1000;
+    t.tv_nsec += (ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    return t;
+}
+
+uint32_t log_family_of(const struct event_log *log, enum log_topic topic, uint32_t partition)
+{
+    assert(log->magic == EVENT_LOG_MAGIC);
+    assert(partition < event_log_partitions(log, topic));
+    return topic == LOG_EVENTS ? partition : log->families - 1;
+}
+
+/* Disk */
+
+static int64_t measure_free(const char *path)
+{
+    struct statvfs v;
+
+    if (statvfs(path, &v) != 0)
+        return INT64_MAX; /* the write will tell */
+    return (int64_t)(v.f_bavail * v.f_frsize);
+}
+
+int64_t log_disk_free(struct event_log *log)
+{
+    int64_t now = clock_monotonic(), checked = atomic_load(&log->disk_checked);
+
+    if (now - checked >= DISK_AGE_MS && atomic_compare_exchange_strong(&log->disk_checked, &checked, now))
+        atomic_store(&log->disk_free, measure_free(log->path));
+    return atomic_load(&log->disk_free);
+}
+
+/* The profiler's records and commands may use half of the reserve, or what fills the disk could never drain. */
+static bool below_reserve(struct event_log *log, enum log_by by)
+{
+    uint64_t reserve = log->o.reserve_bytes;
+
+    if (by == LOG_BY_PROFILER || by == LOG_BY_COMMAND)
+        reserve /= 2;
+    return reserve > 0 && (uint64_t)log_disk_free(log) < reserve;
+}
+
+/* The store and its ends */
+
+static int fact_begin(struct event_log *log, uint32_t family, int64_t *begin, struct err *e)
+{
+    char name[32];
+    struct buf value;
+
+    snprintf(name, sizeof(name), "begin/%u", family);
+    buf_init(&value, 64);
+    int r = log_store_fact(log->store, str_of(name), &value, e);
+    if (r == 0 && value.n == 8)
+        *begin = (int64_t)log_get64(value.p);
+    else if (r == 0)
+        r = -EBADMSG;
+    buf_deinit(&value);
+    return r == -ENOENT ? 0 : r;
+}
+
+static int read_at(struct log_iter *i, int64_t *offset, uint64_t *before, size_t *size, struct err *e)
+{
+    struct str value;
+    struct log_record record;
+    int r = log_iter_at(i, offset, &value, e);
+
+    if (r != 1)
+        return r;
+    if (!log_record_read(value, &record, before)) {
+        err_set(e, "record %lld of the log cannot be read", (long long)*offset);
+        return -EBADMSG;
+    }
+    *size = value.n;
+    return 1;
+}
+
+static int lost(uint32_t family, int64_t from, struct err *e)
+{
+    err_set(e, "the log has lost records of partition %u from offset %lld on", family, (long long)from);
+    return -EBADMSG;
+}
+
+/* First and last record of a family, against its begin. Never lets an end go back. */
+static int take_ends(struct event_log *log, uint32_t family, struct log_iter *i, struct err *e)
+{
+    struct log_family *f = &log->family[family];
+    int64_t begin = 0, first = 0, last = -1;
+    uint64_t before = 0, bytes_begin = 0;
+    size_t size = 0;
+    int r = fact_begin(log, family, &begin, e);
+
+    if (r < 0)
+        return r;
+    if (begin < f->begin)
+        begin = f->begin;
+    log_iter_seek(i, begin);
+    r = read_at(i, &first, &bytes_begin, &size, e);
+    if (r < 0)
+        return r;
+    if (r == 1 && first != begin)
+        return lost(family, begin, e);
+    if (r == 1) {
+        log_iter_seek_last(i);
+        r = read_at(i, &last, &before, &size, e);
+        if (r < 0)
+            return r;
+    }
+    if ((last < begin ? begin : last + 1) < f->end)
+        return lost(family, last < begin ? begin : last + 1, e);
+    f->begin = begin;
+    f->bytes_begin = bytes_begin;
+    f->bytes_end = f->bytes_next = before + size;
+    f->end = f->next = last < begin ? begin : last + 1;
+    return 0;
+}
+
+int log_take_store(struct event_log *log, struct err *e)
+{
+    bool fresh;
+    int r = log_wal_mend(log->path, e);
+
+    assert(!log->store);
+    if (r == 0)
+        r = log_store_open(log->path, log->o.partitions, &log->store, &fresh, e);
+    for (uint32_t f = 0; f < log->families && r == 0; f++) {
+        struct log_iter *i = log_iter_new(log->store, f);
+
+        r = take_ends(log, f, i, e);
+        log_iter_free(i);
+    }
+    if (r != 0) {
+        log_store_close(log->store);
+        log->store = NULL;
+    }
+    return r;
+}
+
+int log_write(struct event_log *log, struct log_batch *b, struct err *e)
+{
+    int r = -EIO;
+
+    pthread_mutex_lock(&log->write_lock);
+    if (log->broken) {
+        err_set(e, "the log waits to be opened anew");
+    } else {
+        r = log_store_commit(log->store, b, e);
+        if (r < 0) {
+            log->broken = true;
+            atomic_store(&log->trouble, r == -ENOSPC ? LOG_DISK_FULL : LOG_FAILED);
+            log_error("appends are refused: %s", e->text);
+        }
+    }
+    pthread_mutex_unlock(&log->write_lock);
+    return r;
+}
+
+/* Opening and closing */
+
+static int lock_folder(struct event_log *log, struct err *e)
+{
+    char file[4096];
+    int n = snprintf(file, sizeof(file), "%s/waymark.lock", log->path), r;
+
+    if (n < 0 || (size_t)n >= sizeof(file)) {
+        err_set(e, "the name %s is too long", log->path);
+        return -ENAMETOOLONG;
+    }
+    if (mkdir(log->path, 0750) != 0 && errno != EEXIST) {
+        r = -errno;
+        err_set(e, "cannot make the folder %s: %s", log->path, strerror(-r));
+        return r;
+    }
+    log->lock_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (log->lock_fd < 0 || flock(log->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        r = -errno;
+        if (r == -EWOULDBLOCK)
+            err_set(e, "the log in %s is in use by another process", log->path);
+        else
+            err_set(e, "cannot lock %s: %s", file, strerror(-r));
+        return r;
+    }
+    return 0;
+}
+
+static int check_reserve(struct event_log *log, struct err *e)
+{
+    int64_t bytes = measure_free(log->path);
+
+    if ((uint64_t)bytes >= log->o.reserve_bytes)
+        return 0;
+    err_set(e, "the disk of %s has %lld MiB free, less than the reserve of %llu MiB", log->path,
+            (long long)(bytes / (int64_t)MIB), (unsigned long long)(log->o.reserve_bytes / MIB));
+    return -ENOSPC;
+}
+
+static int check_options(const struct event_log_options *o, struct err *e)
+{
+    if (o->path && o->path[0] && o->partitions >= 1 && o->partitions <= LIMIT_PARTITIONS && o->retain_ms >= 0)
+        return 0;
+    err_set(e, "the log wants a folder and 1 to %d partitions", LIMIT_PARTITIONS);
+    return -EINVAL;
+}
+
+static struct log_queue *queue_new(void)
+{
+    struct log_queue *q = calloc(1, sizeof(*q));
+
+    if (!q)
+        abort();
+    buf_init(&q->bytes, LIMIT_LOG_QUEUE_BYTES + LIMIT_LOG_QUEUE_OWN);
+    return q;
+}
+
+static void queue_free(struct log_queue *q)
+{
+    buf_deinit(&q->bytes);
+    free(q->waiting);
+    free(q);
+}
+
+static struct event_log *new_log(const struct event_log_options *o)
+{
+    struct event_log *log = calloc(1, sizeof(*log));
+    pthread_rwlockattr_t a;
+
+    if (!log || !(log->path = strdup(o->path)) || !(log->family = calloc(o->partitions + 1, sizeof(*log->family))))
+        abort();
+    log->magic = EVENT_LOG_MAGIC;
+    log->o = *o;
+    log->o.path = log->path;
+    log->families = o->partitions + 1;
+    log->lock_fd = -1;
+    log->disk_checked = INT64_MIN / 2;
+    log->filling = queue_new();
+    log->writing = queue_new();
+    pthread_rwlockattr_init(&a);
+    pthread_rwlockattr_setkind_np(&a, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&log->store_lock, &a);
+    pthread_rwlockattr_destroy(&a);
+    pthread_mutex_init(&log->write_lock, NULL);
+    pthread_mutex_init(&log->queue_lock, NULL);
+    pthread_mutex_init(&log->ends_lock, NULL);
+    pthread_mutex_init(&log->readers_lock, NULL);
+    pthread_mutex_init(&log->tick_lock, NULL);
+    log_cond_init(&log->queue_cond);
+    log_cond_init(&log->ends_cond);
+    log_cond_init(&log->tick_cond);
+    return log;
+}
+
+static void free_log(struct event_log *log)
+{
+    log_store_close(log->store);
+    log_names_free(log);
+    queue_free(log->filling);
+    queue_free(log->writing);
+    pthread_rwlock_destroy(&log->store_lock);
+    pthread_mutex_destroy(&log->write_lock);
+    pthread_mutex_destroy(&log->queue_lock);
+    pthread_mutex_destroy(&log->ends_lock);
+    pthread_mutex_destroy(&log->readers_lock);
+    pthread_mutex_destroy(&log->tick_lock);
+    pthread_cond_destroy(&log->queue_cond);
+    pthread_cond_destroy(&log->ends_cond);
+    pthread_cond_destroy(&log->tick_cond);
+    if (log->lock_fd >= 0)
+        close(log->lock_fd);
+    free(log->family);
+    free(log->path);
+    log->magic = 0;
+    free(log);
+}
+
+static void start_thread(pthread_t *t, const char *name, void *(*run)(void *), struct event_log *log)
+{
+    if (pthread_create(t, NULL, run, log) != 0)
+        abort();
+    pthread_setname_np(*t, name);
+}
+
+int event_log_open_local(const struct event_log_options *o, struct event_log **out, struct err *e)
+{
+    struct err own = {0}; /* log_write and others want somewhere to put words */
+    int r = check_options(o, e);
+
+    if (r < 0)
+        return r;
+    if (!e)
+        e = &own;
+    struct event_log *log = new_log(o);
+    r = lock_folder(log, e);
+    if (r == 0)
+        r = check_reserve(log, e);
+    if (r == 0)
+        r = log_take_store(log, e);
+    if (r == 0)
+        r = log_names_load(log, e);
+    if (r != 0) {
+        free_log(log);
+        return r;
+    }
+    start_thread(&log->writer, "log-writer", log_writer_main, log);
+    start_thread(&log->retention, "log-retention", log_retention_main, log);
+    *out = log;
+    return 0;
+}
+
+void event_log_close(struct event_log *log)
+{
+    if (!log)
+        return;
+    assert(log->magic == EVENT_LOG_MAGIC);
+    pthread_mutex_lock(&log->queue_lock);
+    log->stopping = true;
+    pthread_cond_broadcast(&log->queue_cond);
+    pthread_mutex_unlock(&log->queue_lock);
+    pthread_join(log->writer, NULL);
+    pthread_mutex_lock(&log->tick_lock);
+    log->tick_stop = true;
+    pthread_cond_broadcast(&log->tick_cond);
+    pthread_mutex_unlock(&log->tick_lock);
+    pthread_join(log->retention, NULL);
+    assert(!log->readers); /* their walks stand in the store */
+    free_log(log);
+}
+
+/* Appending */
+
+static bool queue_add(struct log_queue *q, const struct log_record *record, struct log_waiting w)
+{
+    w.size = (uint32_t)log_record_size(record);
+    w.at = q->bytes.n;
+    if (q->n == q->cap) {
+        size_t cap = q->cap ? 2 * q->cap : 1024;
+        struct log_waiting *more = realloc(q->waiting, cap * sizeof(*more));
+
+        if (!more)
+            return false;
+        q->waiting = more;
+        q->cap = cap;
+    }
+    if (!buf_room(&q->bytes, w.size))
+        return false;
+    log_record_write(q->bytes.p + w.at, record, record->time ? record->time : clock_now());
+    q->bytes.n += w.size;
+    q->waiting[q->n++] = w;
+    return true;
+}
+
+/* All or none; the caller has the queue's lock. */
+static bool queue_add_all(struct event_log *log, enum log_topic topic, enum log_by by, const struct log_record *records,
+                          size_t n, log_done *done, void *const *args)
+{
+    struct log_queue *q = log->filling;
+    size_t n_before = q->n, bytes_before = q->bytes.n;
+    uint32_t partitions = event_log_partitions(log, topic);
+
+    for (size_t i = 0; i < n; i++) {
+        struct log_waiting w = {.done = done, .arg = args ? args[i] : NULL, .by = by, .offset = -1};
+
+        w.family = log_family_of(log, topic, event_log_partition(records[i].key, partitions));
+        if (!queue_add(q, &records[i], w)) {
+            q->n = n_before;
+            q->bytes.n = bytes_before;
+            q->bytes.failed = false;
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum log_status check_records(const struct log_record *records, size_t n, size_t *bytes)
+{
+    *bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (records[i].key.n > LIMIT_RECORD_BYTES || records[i].value.n > LIMIT_RECORD_BYTES - records[i].key.n)
+            return LOG_TOO_LARGE;
+        *bytes += log_record_size(&records[i]);
+    }
+    return *bytes > LIMIT_LOG_QUEUE_BYTES ? LOG_TOO_LARGE : LOG_OK;
+}
+
+static enum log_status may_write(struct event_log *log, enum log_by by)
+{
+    enum log_status trouble = (enum log_status)atomic_load(&log->trouble);
+
+    if (trouble != LOG_OK)
+        return trouble;
+    return below_reserve(log, by) ? LOG_DISK_FULL : LOG_OK;
+}
+
+static size_t queue_limit(enum log_by by)
+{
+    return LIMIT_LOG_QUEUE_BYTES + (by == LOG_BY_PROFILER || by == LOG_BY_COMMAND ? LIMIT_LOG_QUEUE_OWN : 0);
+}
+
+enum log_status event_log_append(struct event_log *log, enum log_topic topic, enum log_by by,
+                                 const struct log_record *records, size_t n, log_done *done, void *const *args)
+{
+    size_t bytes;
+    enum log_status s = check_records(records, n, &bytes);
+
+    assert(log->magic == EVENT_LOG_MAGIC && by < LOG_BYS);
+    if (s == LOG_OK && n > 0)
+        s = may_write(log, by);
+    if (s != LOG_OK || n == 0)
+        return s;
+    pthread_mutex_lock(&log->queue_lock);
+    bool first = log->filling->n == 0;
+    if (log->stopping)
+        s = LOG_STOPPED;
+    else if (log->queued_bytes + bytes > queue_limit(by) ||
+             !queue_add_all(log, topic, by, records, n, done, args))
+        s = LOG_QUEUE_FULL;
+    else
+        log->queued_bytes += bytes;
+    if (first && s == LOG_OK)
+        pthread_cond_signal(&log->queue_cond);
+    pthread_mutex_unlock(&log->queue_lock);
+    return s;
+}
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool called;
+    enum log_status status;
+    uint32_t partition;
+    int64_t offset;
+};
+
+static void wake_waiter(void *arg, enum log_status status, uint32_t partition, int64_t offset)
+{
+    struct waiter *w = arg;
+
+    pthread_mutex_lock(&w->lock);
+    w->called = true;
+    w->status = status;
+    w->partition = partition;
+    w->offset = offset;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+enum log_status event_log_append_wait(struct event_log *log, enum log_topic topic, enum log_by by,
+                                      const struct log_record *record, uint32_t *partition, int64_t *offset)
+{
+    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    void *arg = &w;
+
+    assert(!pthread_equal(pthread_self(), log->writer)); /* it would wait for itself */
+    enum log_status s = event_log_append(log, topic, by, record, 1, wake_waiter, &arg);
+    if (s == LOG_OK) {
+        pthread_mutex_lock(&w.lock);
+        while (!w.called)
+            pthread_cond_wait(&w.cond, &w.lock);
+        pthread_mutex_unlock(&w.lock);
+        s = w.status;
+    }
+    pthread_mutex_destroy(&w.lock);
+    pthread_cond_destroy(&w.cond);
+    if (s == LOG_OK && partition)
+        *partition = w.partition;
+    if (s == LOG_OK && offset)
+        *offset = w.offset;
+    return s;
+}
+
+/* Figures */
+
+uint32_t event_log_partitions(const struct event_log *log, enum log_topic topic)
+{
+    assert(topic < LOG_TOPICS);
+    return topic == LOG_EVENTS ? log->o.partitions : 1;
+}
+
+int64_t event_log_begin(struct event_log *log, enum log_topic topic, uint32_t partition)
+{
+    return atomic_load(&log->family[log_family_of(log, topic, partition)].begin);
+}
+
+int64_t event_log_end(struct event_log *log, enum log_topic topic, uint32_t partition)
+{
+    return atomic_load(&log->family[log_family_of(log, topic, partition)].end);
+}
+
+uint64_t event_log_appends(struct event_log *log, enum log_by by)
+{
+    assert(by < LOG_BYS);
+    return atomic_load(&log->appends[by]);
+}
+
+enum log_status event_log_ready(struct event_log *log)
+{
+    enum log_status s = may_write(log, LOG_BY_COLLECTOR);
+
+    if (s != LOG_OK)
+        return s;
+    pthread_mutex_lock(&log->queue_lock);
+    if (log->stopping)
+        s = LOG_STOPPED;
+    else if (log->queued_bytes >= LIMIT_LOG_QUEUE_BYTES)
+        s = LOG_QUEUE_FULL;
+    pthread_mutex_unlock(&log->queue_lock);
+    return s;
+}

@@ -1,0 +1,493 @@
+/* The store under the embedded log, on RocksDB: a column family per partition, so that the keys of a family only grow;
+ * its files do not overlap, move down the levels without being rewritten and are dropped whole. The default family
+ * holds the facts (format, partitions, begins, readers). Called by the threads of the log and by its readers. */
+#include "common/log_store.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <rocksdb/c.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/limits.h"
+#include "common/num.h"
+
+#define FORMAT "1"
+#define MEMTABLES (128 * MIB) /* all families together */
+#define WAL_FILES (256 * MIB) /* replayed when opening */
+#define FILE_BYTES (32 * MIB) /* what retention can give back at once */
+#define CACHE_BYTES (32 * MIB)
+#define BLOCK_BYTES (16 * KIB)
+#define READAHEAD (1 * MIB)
+#define FAMILY_NAME 32
+enum { QUIET = 4, TORN_TAIL_ONLY = 0, KEY = 8 };
+
+struct log_store {
+    rocksdb_t *db;
+    rocksdb_options_t *options;
+    rocksdb_block_based_table_options_t *table;
+    rocksdb_cache_t *cache;
+    rocksdb_writeoptions_t *write;
+    rocksdb_readoptions_t *read;
+    rocksdb_column_family_handle_t *facts;
+    rocksdb_column_family_handle_t **family;
+    uint32_t families;
+    char *path;
+};
+
+/* Takes over RocksDB's text and says which kind of failure it is. */
+static int failed(const struct log_store *s, const char *doing, char *text, struct err *e)
+{
+    int r = strstr(text, "No space left") || strstr(text, "quota exceeded") ? -ENOSPC
+            : strstr(text, "Corruption")                                    ? -EBADMSG
+            : strstr(text, "lock")                                          ? -EBUSY
+                                                                            : -EIO;
+
+    err_set(e, "%s %s: %s", doing, s->path, text);
+    if (e)
+        e->retriable = r != -EBADMSG;
+    rocksdb_free(text);
+    return r;
+}
+
+static void key_of(int64_t offset, char key[KEY])
+{
+    uint64_t v = htobe64((uint64_t)offset);
+
+    assert(offset >= 0);
+    memcpy(key, &v, KEY);
+}
+
+static void family_name(uint32_t family, uint32_t partitions, char name[FAMILY_NAME])
+{
+    if (family == partitions)
+        snprintf(name, FAMILY_NAME, "bad");
+    else
+        snprintf(name, FAMILY_NAME, "events.%u", family);
+}
+
+/* A memtable takes memory by whole blocks: a thousand families must not pass the bound by their first blocks. */
+static size_t arena_block(uint32_t families)
+{
+    size_t n = MEMTABLES / 4 / families;
+
+    return n > MIB ? MIB : n < 4 * KIB ? 4 * KIB : n;
+}
+
+static void set_table(struct log_store *s)
+{
+    s->cache = rocksdb_cache_create_lru(CACHE_BYTES);
+    s->table = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_cache(s->table, s->cache);
+    rocksdb_block_based_options_set_block_size(s->table, BLOCK_BYTES);
+    rocksdb_block_based_options_set_format_version(s->table, 5);
+    rocksdb_options_set_block_based_table_factory(s->options, s->table);
+}
+
+/* The info log is silenced because RocksDB aborts when its own log meets a full disk. */
+static void set_options(struct log_store *s)
+{
+    rocksdb_options_t *o = s->options = rocksdb_options_create();
+
+    rocksdb_options_set_info_log_level(o, QUIET);
+    rocksdb_options_set_keep_log_file_num(o, 2);
+    rocksdb_options_set_stats_dump_period_sec(o, 0);
+    rocksdb_options_set_wal_recovery_mode(o, TORN_TAIL_ONLY);
+    rocksdb_options_set_paranoid_checks(o, 1);
+    rocksdb_options_set_db_write_buffer_size(o, MEMTABLES);
+    rocksdb_options_set_write_buffer_size(o, FILE_BYTES);
+    rocksdb_options_set_arena_block_size(o, arena_block(s->families));
+    rocksdb_options_set_max_write_buffer_number(o, 4);
+    rocksdb_options_set_max_total_wal_size(o, WAL_FILES);
+    rocksdb_options_set_target_file_size_base(o, FILE_BYTES);
+    rocksdb_options_set_max_background_jobs(o, 2);
+    rocksdb_options_set_max_open_files(o, 1000);
+    rocksdb_options_set_bytes_per_sync(o, MIB);
+    rocksdb_options_set_compression(o, rocksdb_lz4_compression);
+    set_table(s);
+    s->write = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(s->write, 1);
+    rocksdb_writeoptions_set_memtable_insert_hint_per_batch(s->write, 1);
+    s->read = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(s->read, 1);
+    rocksdb_readoptions_set_fill_cache(s->read, 0);
+}
+
+static bool has_store(const char *path)
+{
+    char file[4096];
+    int n = snprintf(file, sizeof(file), "%s/CURRENT", path);
+
+    return n > 0 && (size_t)n < sizeof(file) && access(file, F_OK) == 0;
+}
+
+static int make_store(struct log_store *s, struct err *e)
+{
+    char *text = NULL;
+
+    rocksdb_options_set_create_if_missing(s->options, 1);
+    s->db = rocksdb_open(s->options, s->path, &text);
+    rocksdb_options_set_create_if_missing(s->options, 0);
+    if (text)
+        return failed(s, "making the log in", text, e);
+    /* Closed and opened again with its facts by the caller: one way of opening. */
+    rocksdb_close(s->db);
+    s->db = NULL;
+    return 0;
+}
+
+/* Puts the handle of a named family in its place. False when the name is none of ours. */
+static bool place_family(struct log_store *s, const char *name, rocksdb_column_family_handle_t *handle)
+{
+    char want[FAMILY_NAME];
+
+    if (strcmp(name, "default") == 0) {
+        s->facts = handle;
+        return true;
+    }
+    for (uint32_t f = 0; f < s->families; f++) {
+        family_name(f, s->families - 1, want);
+        if (strcmp(name, want) == 0) {
+            s->family[f] = handle;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int wrong_partitions(const struct log_store *s, char **names, size_t n, struct err *e)
+{
+    uint32_t found = 0;
+
+    for (size_t i = 0; i < n; i++)
+        found += strncmp(names[i], "events.", strlen("events.")) == 0;
+    err_set(e, "the log in %s has %u partitions, the configuration says %u: the number cannot change", s->path, found,
+            s->families - 1);
+    return -EINVAL;
+}
+
+static int open_named(struct log_store *s, char **names, size_t n, struct err *e)
+{
+    rocksdb_column_family_handle_t **handles = calloc(n, sizeof(*handles));
+    const rocksdb_options_t **options = calloc(n, sizeof(*options));
+    bool ours = true;
+    char *text = NULL;
+
+    if (!handles || !options)
+        abort();
+    for (size_t i = 0; i < n; i++)
+        options[i] = s->options;
+    s->db = rocksdb_open_column_families(s->options, s->path, (int)n, (const char *const *)names, options, handles,
+                                         &text);
+    for (size_t i = 0; i < n && !text; i++)
+        if (!place_family(s, names[i], handles[i])) {
+            rocksdb_column_family_handle_destroy(handles[i]);
+            ours = false;
+        }
+    free(handles);
+    free(options);
+    if (text) {
+        s->db = NULL;
+        return failed(s, "opening the log in", text, e);
+    }
+    return ours ? 0 : wrong_partitions(s, names, n, e);
+}
+
+static int open_families(struct log_store *s, struct err *e)
+{
+    size_t n;
+    char *text = NULL;
+    char **names = rocksdb_list_column_families(s->options, s->path, &n, &text);
+
+    if (text)
+        return failed(s, "looking into the log in", text, e);
+    int r = open_named(s, names, n, e);
+    rocksdb_list_column_families_destroy(names, n);
+    return r;
+}
+
+/* They are on disk before the first family is made: a store without them was not finished and holds no records. */
+static int write_facts(struct log_store *s, struct err *e)
+{
+    char number[16];
+    struct log_batch *b = log_batch_new();
+
+    snprintf(number, sizeof(number), "%u", s->families - 1);
+    log_batch_put_fact(b, s, STR_LIT("format"), STR_LIT(FORMAT));
+    log_batch_put_fact(b, s, STR_LIT("partitions"), str_of(number));
+    int r = log_store_commit(s, b, e);
+    log_batch_free(b);
+    return r;
+}
+
+static int check_facts(struct log_store *s, bool *fresh, struct err *e)
+{
+    struct buf value;
+    uint64_t partitions = 0;
+    int r;
+
+    buf_init(&value, KIB);
+    r = log_store_fact(s, STR_LIT("format"), &value, e);
+    *fresh = r == -ENOENT;
+    if (*fresh && s->family[0]) {
+        err_set(e, "the log in %s has lost its first write-ahead file", s->path);
+        *fresh = false;
+        r = -EBADMSG;
+    }
+    if (r == 0 && !str_is(buf_str(&value), FORMAT)) {
+        err_set(e, "the log in %s has format %.*s, this program reads " FORMAT, s->path, STR_ARG(buf_str(&value)));
+        r = -EINVAL;
+    }
+    if (r == 0)
+        r = log_store_fact(s, STR_LIT("partitions"), &value, e);
+    if (r == 0 && (num_u64(buf_str(&value), &partitions) || partitions != s->families - 1)) {
+        err_set(e, "the log in %s has %.*s partitions, the configuration says %u: the number cannot change", s->path,
+                STR_ARG(buf_str(&value)), s->families - 1);
+        r = -EINVAL;
+    }
+    buf_deinit(&value);
+    return *fresh ? write_facts(s, e) : r;
+}
+
+static int make_families(struct log_store *s, struct err *e)
+{
+    char name[FAMILY_NAME], *text = NULL;
+
+    for (uint32_t f = 0; f < s->families; f++) {
+        if (s->family[f])
+            continue;
+        family_name(f, s->families - 1, name);
+        s->family[f] = rocksdb_create_column_family(s->db, s->options, name, &text);
+        if (text) {
+            s->family[f] = NULL;
+            return failed(s, "making a partition in", text, e);
+        }
+    }
+    return 0;
+}
+
+int log_store_open(const char *path, uint32_t partitions, struct log_store **out, bool *fresh, struct err *e)
+{
+    struct log_store *s = calloc(1, sizeof(*s));
+    int r = 0;
+
+    assert(partitions > 0 && partitions <= LIMIT_PARTITIONS);
+    if (!s || !(s->path = strdup(path)) || !(s->family = calloc(partitions + 1, sizeof(struct log_family *))))
+        abort();
+    s->families = partitions + 1;
+    set_options(s);
+    if (!has_store(path))
+        r = make_store(s, e);
+    if (r == 0)
+        r = open_families(s, e);
+    if (r == 0)
+        r = check_facts(s, fresh, e);
+    if (r == 0)
+        r = make_families(s, e);
+    if (r != 0) {
+        log_store_close(s);
+        return r;
+    }
+    *out = s;
+    return 0;
+}
+
+void log_store_close(struct log_store *s)
+{
+    if (!s)
+        return;
+    for (uint32_t f = 0; f < s->families; f++)
+        if (s->family[f])
+            rocksdb_column_family_handle_destroy(s->family[f]);
+    if (s->facts)
+        rocksdb_column_family_handle_destroy(s->facts);
+    if (s->db)
+        rocksdb_close(s->db);
+    rocksdb_readoptions_destroy(s->read);
+    rocksdb_writeoptions_destroy(s->write);
+    rocksdb_options_destroy(s->options);
+    rocksdb_block_based_options_destroy(s->table);
+    rocksdb_cache_destroy(s->cache);
+    free(s->family);
+    free(s->path);
+    free(s);
+}
+
+/* Batches: a log_batch is RocksDB's under a name of ours. */
+static rocksdb_writebatch_t *native(struct log_batch *b)
+{
+    return (rocksdb_writebatch_t *)b;
+}
+
+struct log_batch *log_batch_new(void)
+{
+    return (struct log_batch *)rocksdb_writebatch_create();
+}
+
+void log_batch_free(struct log_batch *b)
+{
+    if (b)
+        rocksdb_writebatch_destroy(native(b));
+}
+
+void log_batch_clear(struct log_batch *b)
+{
+    rocksdb_writebatch_clear(native(b));
+}
+
+void log_batch_put(struct log_batch *b, struct log_store *s, uint32_t family, int64_t offset, struct str value)
+{
+    char key[KEY];
+
+    assert(family < s->families);
+    key_of(offset, key);
+    rocksdb_writebatch_put_cf(native(b), s->family[family], key, KEY, value.p, value.n);
+}
+
+void log_batch_drop(struct log_batch *b, struct log_store *s, uint32_t family, int64_t below)
+{
+    char from[KEY], to[KEY];
+
+    assert(family < s->families);
+    key_of(0, from);
+    key_of(below, to);
+    rocksdb_writebatch_delete_range_cf(native(b), s->family[family], from, KEY, to, KEY);
+}
+
+void log_batch_put_fact(struct log_batch *b, struct log_store *s, struct str name, struct str value)
+{
+    rocksdb_writebatch_put_cf(native(b), s->facts, name.p, name.n, value.p, value.n);
+}
+
+void log_batch_delete_fact(struct log_batch *b, struct log_store *s, struct str name)
+{
+    rocksdb_writebatch_delete_cf(native(b), s->facts, name.p, name.n);
+}
+
+int log_store_commit(struct log_store *s, struct log_batch *b, struct err *e)
+{
+    char *text = NULL;
+
+    rocksdb_write(s->db, s->write, native(b), &text);
+    return text ? failed(s, "writing to the log in", text, e) : 0;
+}
+
+/* Failing only leaves the files for a later round. */
+void log_store_drop_files(struct log_store *s, uint32_t family, int64_t below)
+{
+    char from[KEY], to[KEY], *text = NULL;
+
+    assert(family < s->families);
+    key_of(0, from);
+    key_of(below, to);
+    rocksdb_delete_file_in_range_cf(s->db, s->family[family], from, KEY, to, KEY, &text);
+    rocksdb_free(text);
+}
+
+int log_store_fact(struct log_store *s, struct str name, struct buf *out, struct err *e)
+{
+    char *text = NULL;
+    rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(s->db, s->read, s->facts, name.p, name.n, &text);
+
+    if (text)
+        return failed(s, "reading the log in", text, e);
+    if (!slice)
+        return -ENOENT;
+    size_t n;
+    const char *p = rocksdb_pinnableslice_value(slice, &n);
+    buf_reset(out);
+    bool fits = buf_add(out, p, n);
+    rocksdb_pinnableslice_destroy(slice);
+    return fits ? 0 : -EBADMSG;
+}
+
+struct log_iter {
+    rocksdb_iterator_t *native;
+    const struct log_store *store;
+};
+
+static struct log_iter *new_iter(struct log_store *s, rocksdb_column_family_handle_t *family)
+{
+    struct log_iter *i = malloc(sizeof(*i));
+
+    if (!i)
+        abort();
+    *i = (struct log_iter){rocksdb_create_iterator_cf(s->db, s->read, family), s};
+    return i;
+}
+
+struct log_iter *log_iter_new(struct log_store *s, uint32_t family)
+{
+    assert(family < s->families);
+    return new_iter(s, s->family[family]);
+}
+
+struct log_iter *log_iter_new_facts(struct log_store *s)
+{
+    return new_iter(s, s->facts);
+}
+
+void log_iter_free(struct log_iter *i)
+{
+    if (!i)
+        return;
+    rocksdb_iter_destroy(i->native);
+    free(i);
+}
+
+void log_iter_seek(struct log_iter *i, int64_t offset)
+{
+    char key[KEY];
+
+    key_of(offset, key);
+    rocksdb_iter_seek(i->native, key, KEY);
+}
+
+void log_iter_seek_fact(struct log_iter *i, struct str name)
+{
+    rocksdb_iter_seek(i->native, name.p, name.n);
+}
+
+void log_iter_seek_last(struct log_iter *i)
+{
+    rocksdb_iter_seek_to_last(i->native);
+}
+
+void log_iter_next(struct log_iter *i)
+{
+    rocksdb_iter_next(i->native);
+}
+
+int log_iter_at_fact(struct log_iter *i, struct str *name, struct str *value, struct err *e)
+{
+    if (!rocksdb_iter_valid(i->native)) {
+        char *text = NULL;
+
+        rocksdb_iter_get_error(i->native, &text);
+        return text ? failed(i->store, "reading the log in", text, e) : 0;
+    }
+    name->p = rocksdb_iter_key(i->native, &name->n);
+    value->p = rocksdb_iter_value(i->native, &value->n);
+    return 1;
+}
+
+int log_iter_at(struct log_iter *i, int64_t *offset, struct str *value, struct err *e)
+{
+    struct str key, found;
+    uint64_t v;
+    int r = log_iter_at_fact(i, &key, &found, e);
+
+    if (r != 1)
+        return r;
+    if (key.n != KEY) {
+        err_set(e, "the log in %s has a key that is no offset", i->store->path);
+        return -EBADMSG;
+    }
+    memcpy(&v, key.p, KEY);
+    *offset = (int64_t)be64toh(v);
+    *value = found;
+    return 1;
+}

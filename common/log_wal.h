@@ -1,0 +1,16 @@
+/* What a crash may leave at the end of RocksDB's write-ahead files, and what only damage can leave. Called with the
+ * folder locked and the store closed. */
+#ifndef WAYMARK_LOG_WAL_H
+#define WAYMARK_LOG_WAL_H
+
+#include <stdint.h>
+
+#include "common/err.h"
+
+/* Cuts a write that was not finished off the end of every write-ahead file. Returns 0, -EBADMSG when a finished write
+ * is damaged or the folder has lost what leads to its data, or another negative errno. */
+int log_wal_mend(const char *path, struct err *e);
+/* Bytes of the write-ahead files together: what opening the store may have to write again. */
+uint64_t log_wal_bytes(const char *path);
+
+#endif
