@@ -133,8 +133,8 @@ static void query_value(struct arena *a, struct str raw, size_t max, struct str 
 /* Ids that ad networks put behind a link. */
 static bool is_click_id(struct str name)
 {
-    static const char *const kinds[] = {"gclid",   "gbraid",  "wbraid",    "fbclid", "msclkid",
-                                        "ttclid",  "twclid",  "li_fat_id", "yclid",  "dclid"};
+    static const char *const kinds[] = {"gclid",  "gbraid", "wbraid",    "fbclid", "msclkid",
+                                        "ttclid", "twclid", "li_fat_id", "yclid",  "dclid"};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (str_is(name, kinds[i]))
             return true;

@@ -25,8 +25,8 @@ void refusal_prefix(struct refusal *why, const char *format, ...) __attribute__(
 
 /* --- members --- */
 
-/* A key and the slot of the field that it names. `snake` marks the spelling that gives way. The tag is the key's length,
- * first and last byte: it tells most keys apart without looking at them. */
+/* A key and the slot of the field that it names. `snake` marks the spelling that gives way. The tag is the key's
+ * length, first and last byte: it tells most keys apart without looking at them. */
 struct key_row {
     const char *name;
     uint32_t tag;
@@ -34,7 +34,10 @@ struct key_row {
     bool snake;
 };
 #define KEY_TAG(n, first, last) ((uint32_t)(n) << 16 | (uint32_t)(unsigned char)(first) << 8 | (unsigned char)(last))
-#define KEY_ROW(name, slot, snake) {name, KEY_TAG(sizeof(name) - 1, (name)[0], (name)[sizeof(name) - 2]), slot, snake}
+#define KEY_ROW(name, slot, snake)                                                                                     \
+    {                                                                                                                  \
+        name, KEY_TAG(sizeof(name) - 1, (name)[0], (name)[sizeof(name) - 2]), slot, snake                              \
+    }
 #define KEY(name, slot) KEY_ROW(name, slot, false)
 #define SNAKE(name, slot) KEY_ROW(name, slot, true)
 
@@ -43,7 +46,10 @@ struct key_table {
     const struct key_row *rows;
     size_t count;
 };
-#define KEY_TABLE(rows) {rows, sizeof(rows) / sizeof *(rows)}
+#define KEY_TABLE(rows)                                                                                                \
+    {                                                                                                                  \
+        rows, sizeof(rows) / sizeof *(rows)                                                                            \
+    }
 
 extern const struct key_table call_keys, property_keys, order_keys, refund_keys, item_keys, place_keys, context_keys;
 

@@ -159,8 +159,7 @@ static int status_read(struct reader *r, const struct json *v)
             return 0;
         }
     }
-    return refuse(r->why, "order_invalid",
-                  "status is not created, paid, shipped, delivered, refunded or cancelled");
+    return refuse(r->why, "order_invalid", "status is not created, paid, shipped, delivered, refunded or cancelled");
 }
 
 static int log_order_read(struct reader *r, const struct members *m)

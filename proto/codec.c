@@ -195,8 +195,8 @@ static bool put_order(struct event_box *box, const struct order_fields *from)
 {
     Waymark__V1__Order *m = &box->order;
 
-    if (!(from->status != STATUS_NONE || from->has_items || from->has_refund ORDER_TEXTS(HAS_TEXT)
-              ORDER_AMOUNTS(HAS_NUMBER)))
+    if (!(from->status != STATUS_NONE || from->has_items ||
+          from->has_refund ORDER_TEXTS(HAS_TEXT) ORDER_AMOUNTS(HAS_NUMBER)))
         return true;
     waymark__v1__order__init(m);
     ORDER_TEXTS(PUT_TEXT)
@@ -496,8 +496,7 @@ int event_unpack(struct str bytes, struct arena *a, struct event *out)
 
     if (head != CODEC_OK)
         return head;
-    const Waymark__V1__Event *m =
-        (const Waymark__V1__Event *)unpack_message(&waymark__v1__event__descriptor, bytes, a);
+    const Waymark__V1__Event *m = (const Waymark__V1__Event *)unpack_message(&waymark__v1__event__descriptor, bytes, a);
     if (!m)
         return CODEC_INVALID;
     if (m->version != CODEC_VERSION)

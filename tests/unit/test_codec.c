@@ -33,10 +33,17 @@ static uint64_t below(struct random *r, uint64_t n)
 static struct str random_text(struct random *r)
 {
     static const struct str texts[] = {
-        STR_LIT(""),       STR_LIT("a"),     STR_LIT("a\0b"),       STR_LIT("\0"),
-        STR_LIT("天宇"),   STR_LIT("𝒳😀"), STR_LIT("\xe2\x80\xa8"), STR_LIT("{\"nul\":\"a\\u0000b\",\"线\":[1e400]}"),
-        STR_LIT("\xff\xfe"), STR_LIT("a long text that needs a length of more than one byte: 0123456789 0123456789 "
-                                     "0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789"),
+        STR_LIT(""),
+        STR_LIT("a"),
+        STR_LIT("a\0b"),
+        STR_LIT("\0"),
+        STR_LIT("天宇"),
+        STR_LIT("𝒳😀"),
+        STR_LIT("\xe2\x80\xa8"),
+        STR_LIT("{\"nul\":\"a\\u0000b\",\"线\":[1e400]}"),
+        STR_LIT("\xff\xfe"),
+        STR_LIT("a long text that needs a length of more than one byte: 0123456789 0123456789 "
+                "0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789"),
     };
     size_t i = below(r, 2 * sizeof texts / sizeof *texts);
 
@@ -120,14 +127,38 @@ static void random_order(struct random *r, struct order_fields *o, struct item *
 static void random_event(struct random *r, struct event *e, struct item *items, struct item *refund_items)
 {
     *e = (struct event){.type = (enum event_type)(1 + below(r, 7)), .trust = (enum event_trust)(1 + below(r, 2))};
-    struct str *texts[] = {&e->name,          &e->source,        &e->message_id,       &e->anonymous_id,
-                           &e->user_id,       &e->library,       &e->library_version,  &e->consent,
-                           &e->ip,            &e->user_agent,    &e->locale,           &e->shared_by,
-                           &e->previous_id,   &e->group_id,      &e->url,              &e->path,
-                           &e->title,         &e->module,        &e->came_from,        &e->referrer,
-                           &e->properties,    &e->traits,        &e->context,          &e->extra,
-                           &e->campaign.name, &e->campaign.term, &e->campaign.content, &e->campaign.click_id,
-                           &e->place.city,    &e->place.address, &e->place.store_id,   &e->place.store_name};
+    struct str *texts[] = {&e->name,
+                           &e->source,
+                           &e->message_id,
+                           &e->anonymous_id,
+                           &e->user_id,
+                           &e->library,
+                           &e->library_version,
+                           &e->consent,
+                           &e->ip,
+                           &e->user_agent,
+                           &e->locale,
+                           &e->shared_by,
+                           &e->previous_id,
+                           &e->group_id,
+                           &e->url,
+                           &e->path,
+                           &e->title,
+                           &e->module,
+                           &e->came_from,
+                           &e->referrer,
+                           &e->properties,
+                           &e->traits,
+                           &e->context,
+                           &e->extra,
+                           &e->campaign.name,
+                           &e->campaign.term,
+                           &e->campaign.content,
+                           &e->campaign.click_id,
+                           &e->place.city,
+                           &e->place.address,
+                           &e->place.store_id,
+                           &e->place.store_name};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         *texts[i] = random_text(r);
     if (event_log_key(e).n == 0)
@@ -166,18 +197,18 @@ static void assert_items(const struct item *a, size_t n, const struct item *b, s
 {
     assert_int_equal(n, m);
     for (size_t i = 0; i < n; i++, a++, b++) {
-        SAME(product_id) SAME(sku) SAME(name) SAME(category) SAME(style) SAME(brand) SAME(color) SAME(size) SAME(extra)
-        SAME_NUMBER(price) SAME_NUMBER(quantity) SAME_NUMBER(cost)
-        assert_true(a->listed_at == b->listed_at);
+        SAME(product_id)
+        SAME(sku) SAME(name) SAME(category) SAME(style) SAME(brand) SAME(color) SAME(size) SAME(extra)
+            SAME_NUMBER(price) SAME_NUMBER(quantity) SAME_NUMBER(cost) assert_true(a->listed_at == b->listed_at);
     }
 }
 
 static void assert_orders(const struct order_fields *a, const struct order_fields *b)
 {
-    SAME(order_id) SAME(currency) SAME(coupon) SAME(channel) SAME(refund_id)
-    SAME_NUMBER(total) SAME_NUMBER(revenue) SAME_NUMBER(subtotal) SAME_NUMBER(discount) SAME_NUMBER(shipping)
-    SAME_NUMBER(tax) SAME_NUMBER(refund_amount)
-    assert_int_equal(a->status, b->status);
+    SAME(order_id)
+    SAME(currency) SAME(coupon) SAME(channel) SAME(refund_id) SAME_NUMBER(total) SAME_NUMBER(revenue)
+        SAME_NUMBER(subtotal) SAME_NUMBER(discount) SAME_NUMBER(shipping) SAME_NUMBER(tax) SAME_NUMBER(refund_amount)
+            assert_int_equal(a->status, b->status);
     assert_int_equal(a->has_items, b->has_items);
     assert_int_equal(a->has_refund, b->has_refund);
     assert_int_equal(a->has_refund_items, b->has_refund_items);
@@ -191,14 +222,14 @@ static void assert_events(const struct event *a, const struct event *b)
     assert_memory_equal(a->uid.b, b->uid.b, UID_BYTES);
     assert_true(a->time == b->time && a->received == b->received && a->position == b->position);
     assert_true(a->original_time == b->original_time && a->sent == b->sent);
-    SAME(name) SAME(source) SAME(message_id) SAME(anonymous_id) SAME(user_id) SAME(library) SAME(library_version)
-    SAME(consent) SAME(ip) SAME(user_agent) SAME(locale) SAME(shared_by) SAME(previous_id) SAME(group_id)
-    SAME(url) SAME(path) SAME(title) SAME(module) SAME(came_from) SAME(referrer)
-    SAME(campaign.name) SAME(campaign.source) SAME(campaign.medium) SAME(campaign.term) SAME(campaign.content)
-    SAME(campaign.click_id)
-    SAME(place.store_id) SAME(place.store_name) SAME(place.city) SAME(place.district) SAME(place.address)
-    SAME(properties) SAME(traits) SAME(context) SAME(extra)
-    assert_items(a->items, a->item_count, b->items, b->item_count);
+    SAME(name)
+    SAME(source) SAME(message_id) SAME(anonymous_id) SAME(user_id) SAME(library) SAME(library_version) SAME(consent)
+        SAME(ip) SAME(user_agent) SAME(locale) SAME(shared_by) SAME(previous_id) SAME(group_id) SAME(url) SAME(path)
+            SAME(title) SAME(module) SAME(came_from) SAME(referrer) SAME(campaign.name) SAME(campaign.source)
+                SAME(campaign.medium) SAME(campaign.term) SAME(campaign.content) SAME(campaign.click_id)
+                    SAME(place.store_id) SAME(place.store_name) SAME(place.city) SAME(place.district)
+                        SAME(place.address) SAME(properties) SAME(traits) SAME(context) SAME(extra)
+                            assert_items(a->items, a->item_count, b->items, b->item_count);
     assert_orders(&a->order, &b->order);
 }
 
@@ -340,7 +371,7 @@ static void test_insane(void **state)
     e[n++].original_time = INT64_MAX;
     e[n++].sent = INT64_MIN + 1;
     e[n++].order.status = (enum order_status)7;
-    e[n++].order.status = (enum order_status)-1;
+    e[n++].order.status = (enum order_status) - 1;
     e[n++].order.total = (struct opt){true, LIMIT_AMOUNT * 1000000 + 1};
     e[n++].order.tax = (struct opt){true, INT64_MIN};
     e[n++].order.currency = STR_LIT("gbp");
@@ -573,8 +604,8 @@ static void test_bad_event(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_truncations), cmocka_unit_test(test_flipped_bits),
-        cmocka_unit_test(test_insane),       cmocka_unit_test(test_versions),    cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_truncations), cmocka_unit_test(test_flipped_bits),
+        cmocka_unit_test(test_insane),        cmocka_unit_test(test_versions),    cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_pack_bounds), cmocka_unit_test(test_many_items),
         cmocka_unit_test(test_bad_event),
     };
