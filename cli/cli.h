@@ -72,7 +72,7 @@ void cli_progress_show(struct cli_progress *p, uint64_t done, uint64_t total, ui
 
 struct client;
 struct client_answer {
-    long status;      /* 0: no answer; `error` then says why */
+    long status; /* 0: no answer; `error` then says why */
     struct buf body;
     char position[512]; /* X-Waymark-Position */
     long retry_after;   /* seconds, 0 when not given */

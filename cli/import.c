@@ -16,11 +16,11 @@
 #include "cli/mapping.h"
 #include "cli/rows.h"
 #include "common/clock.h"
+#include "common/num.h"
 
 #define BATCH_EVENTS 200
 #define BATCH_BYTES (1u << 20)
 #define REQUEST_TIMEOUT_MS 30000
-#define GIVE_UP_MS 60000
 
 struct import {
     const struct conf *conf;
@@ -34,7 +34,8 @@ struct import {
     struct buf batch;
     uint64_t batch_rows[BATCH_EVENTS]; /* first row of each event in the batch */
     size_t batch_n;
-    uint64_t made, resume_at;          /* events made of rows; those acked by an earlier run */
+    int64_t patience_ms;               /* for which a request is sent again */
+    uint64_t made, resume_at; /* events made of rows; those acked by an earlier run */
     struct import_report report;
     struct cli_progress progress;
 };
@@ -49,7 +50,7 @@ static void sleep_ms(int64_t ms)
 /* Sends until the collector has answered it for good. */
 static int send_batch(struct import *im)
 {
-    int64_t deadline = clock_monotonic() + GIVE_UP_MS;
+    int64_t deadline = clock_monotonic() + im->patience_ms;
 
     for (;;) {
         client_send(im->client, "POST", im->route, buf_str(&im->batch), REQUEST_TIMEOUT_MS, &im->answer);
@@ -57,7 +58,8 @@ static int send_batch(struct import *im)
         if (status == 200)
             return EXIT_OK;
         if (status != 0 && status != 429 && status != 503)
-            return cli_error("the collector refused a request with %ld: %.*s", status, STR_ARG(buf_str(&im->answer.body)));
+            return cli_error("the collector refused a request with %ld: %.*s", status,
+                             STR_ARG(buf_str(&im->answer.body)));
         if (clock_monotonic() > deadline)
             return cli_error("the collector takes nothing (%s); start the same import again later and it goes on here",
                              status ? "busy" : im->answer.error);
@@ -246,24 +248,29 @@ static bool connect_collector(struct import *im)
 
 int cli_import(const struct cli_command *c, int argc, char **argv)
 {
-    const char *config, *map = NULL, *to = NULL, *skipped = NULL;
+    const char *config, *map = NULL, *to = NULL, *skipped = NULL, *patience = NULL;
+    uint64_t seconds = 60;
     bool again = false;
     const struct cli_option options[] = {
         {"map", "FILE", "mapping from rows to events; needed for CSV", NULL, &map},
         {"to", "ROUTE", "/v1/batch (default) or /v1/orders: NDJSON lines that are events already", NULL, &to},
         {"skipped", "FILE", "write each skipped row with its reason there", NULL, &skipped},
         {"again", NULL, "forget earlier progress and send everything", &again, NULL},
+        {"patience", "S", "seconds for which a request is sent again (default 60)", NULL, &patience},
     };
     struct import im = {0};
     struct mapping *mapping = NULL;
     int code;
 
-    if (!cli_args(c, options, 4, &argc, argv, &config, &code))
+    if (!cli_args(c, options, 5, &argc, argv, &config, &code))
         return code;
     if (!argc)
         return cli_usage_error(c, "a file is needed");
     if (to && (map || (strcmp(to, "/v1/batch") && strcmp(to, "/v1/orders"))))
         return cli_usage_error(c, map ? "--to stands in the mapping" : "--to is /v1/batch or /v1/orders");
+    if (patience && (num_u64(str_of(patience), &seconds) != NUM_OK || seconds > 86400))
+        return cli_usage_error(c, "--patience is a number of seconds");
+    im.patience_ms = (int64_t)seconds * 1000;
     struct conf *conf = cli_conf(config);
     if (!conf)
         return EXIT_FAILED;

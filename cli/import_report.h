@@ -19,15 +19,15 @@ struct import_reason {
 };
 
 struct import_report {
-    char path[4096];      /* of the progress file */
+    char path[4096]; /* of the progress file */
     char file[1024];
     uint64_t rows, events; /* read; made of them */
     uint64_t accepted;
-    uint64_t acked;        /* events answered, accepted or refused: where to go on */
+    uint64_t acked; /* events answered, accepted or refused: where to go on */
     bool complete;
     struct import_reason reasons[IMPORT_REASONS];
     size_t reason_count;
-    FILE *skipped;         /* every skipped row, or NULL */
+    FILE *skipped; /* every skipped row, or NULL */
     int64_t saved_ms;
 };
 

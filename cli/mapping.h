@@ -27,10 +27,10 @@ bool mapping_fits(const struct mapping *m, const struct rows *r);
 /* Rows are rendered one by one: the first of an event opens it, each adds its element of the repeated list, and the
  * whole is put together in the end. */
 struct mapping_event {
-    struct buf open;  /* the event with a marker where its rows go */
-    struct buf rows;  /* the rendered rows */
-    size_t at;        /* where the rows go in `open`; SIZE_MAX: nowhere */
-    int shape;        /* the case that the first row chose */
+    struct buf open; /* the event with a marker where its rows go */
+    struct buf rows; /* the rendered rows */
+    size_t at;       /* where the rows go in `open`; SIZE_MAX: nowhere */
+    int shape;       /* the case that the first row chose */
 };
 void mapping_event_init(struct mapping_event *e);
 void mapping_event_deinit(struct mapping_event *e);

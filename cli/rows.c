@@ -13,11 +13,11 @@ struct rows {
     bool ndjson;
     char delimiter;
     uint64_t number, offset, size;
-    struct buf head_text;             /* the columns' names, NUL-separated by position */
+    struct buf head_text; /* the columns' names, NUL-separated by position */
     struct str head[ROWS_COLUMNS];
     size_t columns;
-    struct buf record;                /* the fields' bytes, or the line */
-    size_t ends[ROWS_COLUMNS];        /* end of each field in record */
+    struct buf record;         /* the fields' bytes, or the line */
+    size_t ends[ROWS_COLUMNS]; /* end of each field in record */
     size_t fields;
     struct json_parser *parser;
     const struct json *object;

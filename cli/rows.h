@@ -22,14 +22,14 @@ void rows_close(struct rows *r);
 enum { ROWS_END = 0, ROWS_ROW = 1, ROWS_BAD = 2 };
 /* The next row. ROWS_BAD: one that cannot be used; *why (a literal) says so and reading goes on. */
 int rows_next(struct rows *r, const char **why);
-/* The value of a column of this row; absent when there is no such column or it is empty (JSON null). A JSON string gives
- * its text, other JSON values their raw text. Lives until rows_next. */
+/* The value of a column of this row; absent when there is no such column or it is empty (JSON null). A JSON string
+ * gives its text, other JSON values their raw text. Lives until rows_next. */
 struct str rows_value(const struct rows *r, struct str column);
 /* The line as it is (NDJSON only). */
 struct str rows_line(const struct rows *r);
-uint64_t rows_number(const struct rows *r);  /* of this row, from 1, without the head */
-uint64_t rows_offset(const struct rows *r);  /* bytes read so far */
-uint64_t rows_size(const struct rows *r);    /* of the file */
+uint64_t rows_number(const struct rows *r);                    /* of this row, from 1, without the head */
+uint64_t rows_offset(const struct rows *r);                    /* bytes read so far */
+uint64_t rows_size(const struct rows *r);                      /* of the file */
 bool rows_has_column(const struct rows *r, struct str column); /* CSV only; NDJSON: true */
 
 #endif

@@ -1,6 +1,6 @@
-/* The seeded shop of `waymark simulate`. People come in visits of some steps; what a visit leaves in the cart may become
- * an order, which the page states at once and the back end states in several order logs later. Clocks of some devices
- * are wrong. */
+/* The seeded shop of `waymark simulate`. People come in visits of some steps; what a visit leaves in the cart may
+ * become an order, which the page states at once and the back end states in several order logs later. Clocks of some
+ * devices are wrong. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,15 +103,17 @@ static void add_ids(struct shop *s, struct buf *b, struct shop_event *out, unsig
 
 static void add_product(struct shop *s, struct buf *b)
 {
-    static const char *const categories[CATEGORIES] = {"dress", "shoes", "bags", "hats", "大衣", "kids & baby", "home", "sale"};
+    static const char *const categories[CATEGORIES] = {"dress", "shoes",       "bags", "hats",
+                                                       "大衣",  "kids & baby", "home", "sale"};
     static const char *const colors[] = {"red", "blue", "ivory", "black"};
     unsigned p = (unsigned)(shop_random(s, PRODUCTS) * shop_random(s, PRODUCTS) / PRODUCTS);
 
-    buf_addf(b,
-             "\"product_id\":\"p%u\",\"name\":\"Product %u\",\"category\":\"%s\",\"brand\":\"brand %u\",\"color\":\"%s\","
-             "\"size\":\"%u\",\"price\":%u.%02u,\"quantity\":%u",
-             p, p, categories[p % CATEGORIES], p % 17, colors[shop_random(s, 4)], 36 + p % 8, 5 + p % 90, p % 100,
-             1 + (unsigned)shop_random(s, 3));
+    buf_addf(
+        b,
+        "\"product_id\":\"p%u\",\"name\":\"Product %u\",\"category\":\"%s\",\"brand\":\"brand %u\",\"color\":\"%s\","
+        "\"size\":\"%u\",\"price\":%u.%02u,\"quantity\":%u",
+        p, p, categories[p % CATEGORIES], p % 17, colors[shop_random(s, 4)], 36 + p % 8, 5 + p % 90, p % 100,
+        1 + (unsigned)shop_random(s, 3));
 }
 
 static void push_log(struct shop *s, const struct order_log *log)
@@ -150,8 +152,8 @@ static void next_order_log(struct shop *s, struct buf *b, struct shop_event *out
     s->pending_n--;
     out->kind = SHOP_ORDER_LOG;
     out->type = "order";
-    buf_addf(b, "{\"orderId\":\"%s\",\"status\":\"%s\",\"currency\":\"GBP\",\"total\":%" PRIu64 ".%02" PRIu64, log.order_id,
-             log.status, log.cents / 100, log.cents % 100);
+    buf_addf(b, "{\"orderId\":\"%s\",\"status\":\"%s\",\"currency\":\"GBP\",\"total\":%" PRIu64 ".%02" PRIu64,
+             log.order_id, log.status, log.cents / 100, log.cents % 100);
     if (!strcmp(log.status, "refunded"))
         buf_addf(b, ",\"refund\":{\"id\":\"r1\",\"amount\":%" PRIu64 ".5}", log.cents / 200);
     add_ids(s, b, out, log.person, log.known, log.device);
@@ -166,10 +168,11 @@ static void add_order_completed(struct shop *s, struct buf *b, unsigned p)
     uint64_t cents = 500 + shop_random(s, 20000);
 
     snprintf(order_id, sizeof order_id, "o%u-%" PRIu64, s->name, s->orders++);
-    buf_addf(b,
-             ",\"event\":\"Order Completed\",\"properties\":{\"order_id\":\"%s\",\"currency\":\"GBP\",\"total\":%" PRIu64
-             ".%02" PRIu64 ",\"products\":[",
-             order_id, cents / 100, cents % 100);
+    buf_addf(
+        b,
+        ",\"event\":\"Order Completed\",\"properties\":{\"order_id\":\"%s\",\"currency\":\"GBP\",\"total\":%" PRIu64
+        ".%02" PRIu64 ",\"products\":[",
+        order_id, cents / 100, cents % 100);
     for (unsigned i = 0; i < x->cart; i++) {
         buf_add_text(b, i ? ",{" : "{");
         add_product(s, b);

@@ -103,12 +103,13 @@ static void show_top(const struct json *by, const char *group)
 static void show_facts(const struct json *facts)
 {
     static const char *const times[] = {"first_seen", "last_seen", "first_order_at", "last_order_at"};
-    static const char *const numbers[] = {
-        "events",      "sessions",        "pages",           "products_viewed", "products_added",
-        "checkouts",   "orders",          "orders_cancelled", "orders_refunded", "credit_notes",
-        "items",       "gross",           "refunded",        "spent",           "discount",
-        "mean_days_between_orders", "referred_by"};
-    static const char *const groups[] = {"category", "brand", "product", "channel", "campaign", "city", "store", "module"};
+    static const char *const numbers[] = {"events",          "sessions",     "pages",    "products_viewed",
+                                          "products_added",  "checkouts",    "orders",   "orders_cancelled",
+                                          "orders_refunded", "credit_notes", "items",    "gross",
+                                          "refunded",        "spent",        "discount", "mean_days_between_orders",
+                                          "referred_by"};
+    static const char *const groups[] = {"category", "brand", "product", "channel",
+                                         "campaign", "city",  "store",   "module"};
 
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)
         show_time_field(times[i], text_of(facts, times[i]));
@@ -234,7 +235,7 @@ void show_scene(const struct json *scene)
     show_order(json_get(scene, "order"));
     show_field("who", text_of(who, "id"));
     show_field("shared by", text_of(who, "shared_by"));
-    show_field("orders before", text_of(json_get(who, "facts"), "orders"));
+    show_field("orders up to then", text_of(json_get(who, "facts"), "orders"));
     show_touch("first touch", json_get(scene, "first_touch"));
     show_touch("last touch", json_get(scene, "last_touch"));
     show_field("store", text_of(place, "store_name"));

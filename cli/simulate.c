@@ -1,6 +1,6 @@
-/* waymark simulate: real traffic of a seeded shop, at a rate or flat out. Each connection is a thread with a shop of its
- * own, so the set of events depends on the seed alone, whatever the timing. A sender behaves as an SDK does: it sends
- * again until it is acked, and now and then once more for nothing. */
+/* waymark simulate: real traffic of a seeded shop, at a rate or flat out. Each connection is a thread with a shop of
+ * its own, so the set of events depends on the seed alone, whatever the timing. A sender behaves as an SDK does: it
+ * sends again until it is acked, and now and then once more for nothing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

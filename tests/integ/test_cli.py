@@ -1,0 +1,244 @@
+"""The commands as a person or a script uses them."""
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+from support.instance import BEACON, SERVER, TOKEN, WAYMARK, Instance, check_conserved, total, wait_until
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
+
+
+def run(*args, cwd=None, env=None):
+    r = subprocess.run([WAYMARK, *args], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, cwd=cwd,
+                       env={**os.environ, **(env or {})})
+    return r.returncode, r.stdout, r.stderr
+
+
+@pytest.fixture(scope='module')
+def inst():
+    with Instance() as i:
+        yield i
+
+
+# --- words and codes ---------------------------------------------------------------------------------------
+
+def test_usage_errors_are_2_and_help_is_0():
+    assert run()[0] == 2
+    assert run('frobnicate')[0] == 2
+    assert run('profile')[0] == 2
+    assert run('profile', 'user:1', '--colour')[0] == 2
+    assert run('simulate', '--events', 'many')[0] == 2
+    for command in ('init', 'serve', 'check', 'import', 'profile', 'path', 'orders', 'scene', 'tail', 'simulate', 'verify'):
+        code, out, _ = run(command, '--help')
+        assert code == 0 and f'waymark {command}' in out and '--config' in out
+    assert re.match(r'waymark \d', run('--version')[1])
+
+
+def test_serve_without_configuration_says_where_it_looked(tmp_path):
+    code, out, err = run('serve', cwd=tmp_path)
+    assert code == 1 and './waymark.yaml' in err and 'waymark init' in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_init_then_check_then_init_again(tmp_path):
+    shop = str(tmp_path / 'shop')
+    assert run('init', shop, '--currency', 'EUR', '--timezone', 'Europe/Berlin')[0] == 0
+    assert os.stat(shop + '/waymark.secrets').st_mode & 0o777 == 0o600
+    secrets = open(shop + '/waymark.secrets').read()
+    config = open(shop + '/waymark.yaml').read()
+    for name in ('server_key', 'token'):
+        secret = re.search(rf'^{name}: (\S+)$', secrets, re.M)[1]
+        assert secret not in config
+    assert run('check', '--config', shop + '/waymark.yaml')[0] == 0
+    code, _, err = run('init', shop)
+    assert code == 1 and 'has a configuration' in err
+    assert open(shop + '/waymark.yaml').read() == config
+
+
+@pytest.mark.parametrize('option, value', [('--currency', 'POUND'), ('--timezone', 'Mars/Olympus')])
+def test_init_refuses_what_would_not_start(tmp_path, option, value):
+    code, _, err = run('init', str(tmp_path / 'shop'), option, value)
+    assert code == 1 and 'nothing was kept' in err
+    assert not os.path.exists(tmp_path / 'shop' / 'waymark.yaml')
+
+
+def test_a_second_serve_on_the_same_data_refuses(inst):
+    r = subprocess.run([WAYMARK, 'serve', '--config', inst.config], capture_output=True, text=True, timeout=60,
+                       stdin=subprocess.DEVNULL)
+    assert r.returncode == 1 and 'in use' in r.stderr, r.stderr
+
+
+def test_verify_of_a_running_instance_is_refused_or_clean(inst):
+    code, out, err = inst.command('verify')
+    assert code == 0 or 'in use' in err or 'lock' in err, out + err
+
+
+def test_serve_prints_what_to_do_next(inst):
+    wait_until(lambda: 'curl -H' in inst.log(), 10, 'the next steps')
+    assert BEACON in inst.log() and SERVER not in inst.log() and TOKEN not in inst.log()
+
+
+# --- look-ups ------------------------------------------------------------------------------------------------
+
+def test_lookups_for_people_and_programs(inst):
+    inst.post('/v1/batch', [{'type': 'page', 'userId': 'kim', 'messageId': 'c1', 'properties': {'title': 'A\x1b[31mB'}},
+                            {'type': 'track', 'event': 'Product Viewed', 'userId': 'kim', 'messageId': 'c2',
+                             'properties': {'name': 'Walker', 'category': 'Shoes'}}])
+    inst.post('/v1/orders', {'orderId': 'cli-1', 'status': 'paid', 'userId': 'kim', 'total': 12.5, 'items': [
+        {'sku': 'w', 'name': 'Walker', 'price': 12.5}]}, SERVER)
+    inst.drain()
+    code, out, _ = inst.command('profile', 'user:kim')
+    assert code == 0 and out.startswith('user:kim') and re.search(r'orders +1\n', out) and re.search(r'spent +12.5\n', out)
+    code, out, _ = inst.command('path', 'user:kim')
+    assert code == 0 and 'session 1' in out and 'Product Viewed' in out and '\x1b' not in out
+    code, out, _ = inst.command('path', 'user:kim', '--json', '--newest', '--limit', '1')
+    assert code == 0 and len(out.splitlines()) == 1 and json.loads(out)['type'] == 'order'
+    code, out, _ = inst.command('orders', 'user:kim', '--json')
+    assert code == 0 and json.loads(out)['orders'][0]['total'] == 12.5
+    code, out, _ = inst.command('scene', 'cli-1')
+    assert code == 0 and 'cli-1  paid' in out and 'Walker' in out and 'user:kim' in out
+    for command in (('profile', 'user:nobody'), ('path', 'anon:nobody'), ('scene', 'nothing')):
+        code, out, err = inst.command(*command)
+        assert code == 4 and not out and err
+    assert inst.command('profile', 'kim')[0] == 1
+    assert inst.command('profile', 'user:kim', env={'WAYMARK_TOKEN': 'wrong'})[0] == 1
+
+
+def test_tail_shows_events_and_refusals_within_a_second(inst):
+    for more, body, expected in (([], {'type': 'page', 'userId': 'tail', 'messageId': 't1'}, 'user:tail'),
+                                 (['--bad'], {'type': 'page'}, 'id_missing')):
+        p = subprocess.Popen([WAYMARK, 'tail', '--limit', '1', '--config', inst.config, *more], stdout=subprocess.PIPE,
+                             text=True, stdin=subprocess.DEVNULL)
+        try:
+            # Tail begins at the present, so the event is sent until it has been seen.
+            wait_until(lambda: inst.post('/v1/batch', [body]) and p.poll() is not None, 20, 'tail to see it')
+            assert p.returncode == 0 and expected in p.stdout.read()
+        finally:
+            p.kill()
+            p.wait()
+            p.stdout.close()
+
+
+# --- import ----------------------------------------------------------------------------------------------------
+
+MAPPING = '''format: csv
+to: /v1/orders
+group_by: Invoice
+cases:
+  - when: {column: Invoice, starts: C}
+    event: {orderId: "{Invoice}", userId: "{Customer}", messageId: "i-{Invoice}", status: refunded,
+            refund: {id: "{Invoice}", items: [{sku: "{Code}", quantity: "{Count|negate}", price: "{Price|number}"}]}}
+  - event: {orderId: "{Invoice}", userId: "{Customer|strip:.0}", messageId: "i-{Invoice}", status: created,
+            timestamp: "{Day}T10:00:00Z", items: [{sku: "{Code}", quantity: "{Count|number}", price: "{Price|number}"}]}
+'''
+ROWS = [['Invoice', 'Code', 'Count', 'Day', 'Price', 'Customer'],
+        ['1', 'a', '2', '2026-01-02', '1.255', '77.0'], ['1', 'b, "c"', '1', '2026-01-02', '3', '77.0'],
+        ['2', 'a', 'two', '2026-01-02', '1', '78.0'], ['3', 'a', '1', '2026-13-02', '1', '78.0'],
+        ['C4', 'a', '-2', '2026-01-02', '1.255', '77'], ['5', 'a', '1', '2026-01-02', '4', '']]
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / 'map.yaml').write_text(MAPPING)
+    with open(tmp_path / 'rows.csv', 'w', newline='') as f:
+        csv.writer(f).writerows(ROWS)
+        f.write('6,too,short\n')
+    return tmp_path
+
+
+def test_import_counts_every_row_and_is_exact(inst, files):
+    before = inst.metrics()
+    skipped = files / 'skipped'
+    code, out, err = inst.command('import', '--map', str(files / 'map.yaml'), '--skipped', str(skipped),
+                                  str(files / 'rows.csv'))
+    assert code == 0, err
+    assert '7 rows read, 5 events made, 4 accepted, 3 skipped' in out
+    for reason in ('number_invalid', 'timestamp_invalid', 'wrong_number_of_columns'):
+        assert re.search(rf'{reason} +1 ', out), out
+    assert len(skipped.read_text().splitlines()) == 3
+    assert '100%' in err
+    m = inst.drain()
+    assert total(m, 'waymark_events_accepted_total') - total(before, 'waymark_events_accepted_total') == 4
+    facts = inst.profile('user:77')[1]['facts']
+    assert (facts['orders'], facts['credit_notes'], float(facts['gross']), float(facts['refunded'])) == (1, 1, 5.51, 2.51)
+    assert [i['sku'] for i in inst.profile('user:77', '/orders')[1]['orders'][0]['items']] == ['a', 'b, "c"']
+    assert inst.profile('anon:order:5')[0] == 200
+
+    code, out, err = inst.command('import', '--map', str(files / 'map.yaml'), str(files / 'rows.csv'))
+    assert code == 0 and 'imported whole before' in err and '4 accepted, 3 skipped' in out
+    code, out, err = inst.command('import', '--again', '--map', str(files / 'map.yaml'), str(files / 'rows.csv'))
+    assert code == 0 and '4 accepted' in out
+    m = inst.drain()
+    assert inst.profile('user:77')[1]['facts'] == facts
+    check_conserved(m)
+
+
+def test_import_goes_on_where_it_was_cut(inst, tmp_path):
+    lines = [{'type': 'page', 'userId': 'cut', 'messageId': f'cut-{n}', 'properties': {'pad': 'x' * 500}}
+             for n in range(60000)]
+    path = tmp_path / 'many.ndjson'
+    path.write_text('\n'.join(map(json.dumps, lines)))
+    p = subprocess.Popen([WAYMARK, 'import', str(path), '--config', inst.config], stdin=subprocess.DEVNULL,
+                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    folder = os.path.join(inst.dir, 'data', 'import')
+
+    def progress():
+        texts = [open(os.path.join(folder, f)).read() for f in os.listdir(folder) if not f.endswith('.new')]
+        return any(0 < int(t.split()[1]) < 60000 and t.split()[9] == '0' for t in texts) or p.poll() is not None
+    wait_until(progress, 30, 'some progress')
+    assert p.poll() is None, 'the import was over before it could be cut'
+    p.send_signal(signal.SIGKILL)
+    p.wait()
+    p.stderr.close()
+    code, out, err = inst.command('import', str(path))
+    assert code == 0 and 'going on after' in err, err
+    assert '60000 accepted, 0 skipped' in out
+    inst.drain()
+    assert inst.profile('user:cut')[1]['facts']['pages'] == 60000
+
+
+@pytest.mark.parametrize('text, line', [
+    ('format: csv\nto: /v1/orders\nevent: {orderId: "{Nope}"}\n', 3), ('format: xml\nto: /v1/orders\nevent: {}\n', 1),
+    ('to: /v1/orders\nevents: {}\n', 2), ('to: /v1/orders\nevent: {a: [1, 2]}\n', 2), ('to: [\n', 2), ('', 1)])
+def test_a_bad_mapping_is_refused_with_its_place(inst, files, text, line):
+    (files / 'bad.yaml').write_text(text)
+    code, out, err = inst.command('import', '--map', str(files / 'bad.yaml'), str(files / 'rows.csv'))
+    assert code == 1 and f'bad.yaml:{line}:' in err, err
+
+
+def test_import_without_an_instance_ends_with_advice(tmp_path):
+    i = Instance()
+    try:
+        (tmp_path / 'a.ndjson').write_text('{"type":"page","userId":"a"}\n')
+        code, _, err = i.command('import', '--patience', '1', str(tmp_path / 'a.ndjson'))
+        assert code == 1 and 'start the same import again later' in err
+    finally:
+        i.__exit__()
+
+
+# --- simulate and verify ---------------------------------------------------------------------------------------
+
+def test_simulate_is_seeded_and_conserved():
+    facts = []
+    for partitions in (1, 5):
+        with Instance(partitions=partitions) as i:
+            code, out, err = i.command('simulate', '--seed', '7', '--events', '3000', '--people', '60', '--start',
+                                       '2026-10-01T00:00:00Z')
+            assert code == 0 and re.search(r'sent +3000 ', out) and re.search(r'accepted +3000 ', out), out + err
+            m = i.drain()
+            check_conserved(m)
+            assert total(m, 'waymark_events_refused_total') == 0
+            people = [i.profile(f'user:u{s}-{n}') for s in range(4) for n in range(15)]
+            facts.append([b['facts'] for s, b in people if s == 200 and b['facts']['last_seen']])
+            assert i.stop() == 0
+            code, out, err = i.command('verify')
+            assert code == 0 and ': 0 differences' in out
+    # Clocks that are wrong are corrected by the time of sending, which differs by run: compare what does not.
+    assert len(facts[0]) == len(facts[1]) > 20
+    same = ('events', 'pages', 'products_viewed', 'products_added', 'orders', 'gross', 'refunded')
+    for a, b in zip(*facts):
+        assert [a[k] for k in same] == [b[k] for k in same]
