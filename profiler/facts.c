@@ -59,7 +59,7 @@ static int mention(struct tally_map *m, struct str name, const struct tally *mor
 {
     struct tally *t = tally_find(m, name);
 
-    if (!t && !str_eq(name, NAME_REST) && (m->cutoff || tally_names(m) >= limit)) {
+    if (!t && !str_eq(name, NAME_REST) && (m->cutoff || (m->n >= limit && tally_names(m) >= limit))) {
         /* Only a name that is newer than all that are kept is sure to have no place. In a map that this very event
          * made wide, those it mentions from here on come after it. */
         if (m->cutoff ? event_key_cmp(key, m->cutoff) < 0 : event_key_cmp(key, end) <= 0)

@@ -23,7 +23,11 @@ enum facts_map {
 /* What stands under a name; only the fields of its map are used. */
 struct tally {
     struct str name; /* owned by the facts; "*" collects what has no place of its own */
-    int64_t views, added, ordered, orders, pages;
+    uint64_t prefix; /* the first bytes of the name as a number, for looking it up */
+    union {
+        int64_t views, orders, pages; /* no map has two of them */
+    };
+    int64_t added, ordered;
     int64_t lines;   /* items of counted orders behind `ordered`: it stands while there is one */
     money amount;
 };

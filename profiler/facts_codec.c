@@ -195,6 +195,7 @@ static int take_tallies(struct reader *r, enum facts_map map, struct tally_map *
             return -ENOMEM;
         memcpy(copy, t.name.p, t.name.n);
         t.name.p = copy;
+        t.prefix = tally_prefix(t.name);
         m->v[m->n++] = t;
         m->name_bytes += t.name.n;
     }

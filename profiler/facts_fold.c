@@ -411,6 +411,7 @@ static bool append(struct tally_map *m, const struct tally *t, struct str name)
         return false;
     memcpy(copy, name.p, name.n);
     m->v[m->n] = *t;
+    m->v[m->n].prefix = tally_prefix(name);
     m->v[m->n++].name = (struct str){copy, name.n};
     m->name_bytes += name.n;
     return true;

@@ -87,7 +87,7 @@ void facts_hour_weekday(const struct fold_rules *rules, int64_t ms, int *hour, i
 
 bool tally_stands(const struct tally *t)
 {
-    return t->views || t->added || t->lines || t->orders || t->pages;
+    return t->views || t->added || t->lines;
 }
 
 void tally_add(struct tally *t, const struct tally *more)
@@ -95,21 +95,27 @@ void tally_add(struct tally *t, const struct tally *more)
     t->views += more->views;
     t->added += more->added;
     t->ordered += more->ordered;
-    t->orders += more->orders;
-    t->pages += more->pages;
     t->lines += more->lines;
     t->amount += more->amount;
+}
+
+static int compare(const struct tally *t, uint64_t prefix, struct str name)
+{
+    if (t->prefix != prefix)
+        return t->prefix < prefix ? -1 : 1;
+    return str_cmp(t->name, name);
 }
 
 /* Where the name stands or would stand. */
 static size_t position(const struct tally_map *m, struct str name, bool *found)
 {
+    uint64_t prefix = tally_prefix(name);
     size_t low = 0, high = m->n;
 
     *found = false;
     while (low < high && !*found) {
         size_t mid = low + (high - low) / 2;
-        int c = str_cmp(m->v[mid].name, name);
+        int c = compare(&m->v[mid], prefix, name);
 
         *found = c == 0;
         if (c < 0)
@@ -156,7 +162,7 @@ struct tally *tally_put(struct tally_map *m, struct str name)
         return NULL;
     memcpy(copy, name.p, name.n);
     memmove(&m->v[i + 1], &m->v[i], (m->n - i) * sizeof(*m->v));
-    m->v[i] = (struct tally){.name = {copy, name.n}};
+    m->v[i] = (struct tally){.name = {copy, name.n}, .prefix = tally_prefix(name)};
     m->n++;
     m->name_bytes += name.n;
     return &m->v[i];

@@ -35,9 +35,19 @@ struct event_key facts_names_end(const struct facts *f);
 /* Local hour 0-23 and weekday 1-7. */
 void facts_hour_weekday(const struct fold_rules *rules, int64_t ms, int *hour, int *weekday);
 
+/* Names that differ here stand in the order of these numbers. */
+static inline uint64_t tally_prefix(struct str name)
+{
+    uint64_t v = 0;
+
+    for (size_t i = 0; i < sizeof(v); i++)
+        v = v << 8 | (i < name.n ? (unsigned char)name.p[i] : 0);
+    return v;
+}
+
 /* Whether something counts under it. */
 bool tally_stands(const struct tally *t);
-/* Adds all fields but the name. */
+/* Adds all counts. */
 void tally_add(struct tally *t, const struct tally *more);
 
 /* NULL when the map has no such name. */
