@@ -19,6 +19,10 @@ extern "C" {
 #include "common/limits.h"
 }
 
+/* Greatest text whose index is kept between texts (4 bytes for each byte), and that of a new parser. */
+#define KEEP_TEXT (LIMIT_JSON_KEEP / sizeof(uint32_t))
+#define FIRST_TEXT (4 * KIB)
+
 namespace {
 
 struct frame {
@@ -190,8 +194,9 @@ int add_node(struct json_parser *p, struct str key, struct json **out)
 {
     struct json *node;
 
-    if (p->node_count == p->node_cap)
+    if (p->node_count == LIMIT_JSON_NODES)
         return JSON_TOO_LARGE;
+    assert(p->node_count < p->node_cap); /* each has a token */
     node = &p->nodes[p->node_count++];
     memset(node, 0, sizeof *node);
     node->key = key;
@@ -266,6 +271,8 @@ int read_value(struct json_parser *p, bool *opened)
 
     if (p->depth > 0 && p->frames[p->depth - 1].container->type == JSON_OBJECT)
         r = read_key(p, &key);
+    if (r == 0 && p->walk.at == p->walk.token_count)
+        r = fail_at(p, p->walk.n, "a value is missing");
     if (r == 0)
         r = add_node(p, key, &node);
     if (r != 0)
@@ -344,7 +351,14 @@ int find_fault(struct json_parser *p, simdjson::error_code code)
     return fail_at(p, 0, simdjson::error_message(code));
 }
 
-/* Finds the tokens. The index costs up to 4 bytes for each byte of the text. */
+/* A failure leaves a parser that asks again. */
+bool set_scanner(struct json_parser *p, size_t n)
+{
+    p->scanner_cap = p->scanner->set_capacity(n) == simdjson::SUCCESS ? n : 0;
+    return p->scanner_cap > 0;
+}
+
+/* Finds the tokens. */
 int scan(struct json_parser *p)
 {
     struct walk *w = &p->walk;
@@ -352,13 +366,8 @@ int scan(struct json_parser *p)
 
     if (w->n == 0)
         return fail_at(p, 0, "empty");
-    if (w->n > p->scanner_cap) {
-        p->scanner_cap = 0;
-        code = p->scanner->set_capacity(w->n);
-        if (code != simdjson::SUCCESS)
-            return -ENOMEM;
-        p->scanner_cap = w->n;
-    }
+    if (w->n > p->scanner_cap && !set_scanner(p, w->n > KEEP_TEXT ? w->n : KEEP_TEXT))
+        return -ENOMEM;
     code = p->scanner->stage1((const uint8_t *)w->bytes, w->n, simdjson::stage1_mode::regular);
     if (code == simdjson::EMPTY)
         return fail_at(p, 0, "empty");
@@ -391,12 +400,12 @@ struct json_parser *json_parser_new(void)
     if (!p)
         return NULL;
     /* Nesting is ours to count, so simdjson's own depth is the least it takes. */
-    if (simdjson::get_active_implementation()->create_dom_parser_implementation(LIMIT_JSON_KEEP / 4, 1, p->scanner) !=
+    if (simdjson::get_active_implementation()->create_dom_parser_implementation(FIRST_TEXT, 1, p->scanner) !=
         simdjson::SUCCESS) {
         json_parser_free(p);
         return NULL;
     }
-    p->scanner_cap = LIMIT_JSON_KEEP / 4;
+    p->scanner_cap = FIRST_TEXT;
     return p;
 }
 
@@ -425,14 +434,6 @@ void json_parser_trim(struct json_parser *p)
     }
 }
 
-/* The index of a large text is not needed once the tree stands. A failure leaves a parser that asks again. */
-static void shrink_scanner(struct json_parser *p)
-{
-    if (p->scanner_cap <= LIMIT_JSON_KEEP / 4)
-        return;
-    p->scanner_cap = p->scanner->set_capacity(LIMIT_JSON_KEEP / 4) == simdjson::SUCCESS ? LIMIT_JSON_KEEP / 4 : 0;
-}
-
 int json_parse(struct json_parser *p, char *bytes, size_t n, const struct json **root, struct err *e)
 {
     int r;
@@ -445,7 +446,9 @@ int json_parse(struct json_parser *p, char *bytes, size_t n, const struct json *
         r = node_room(p);
     if (r == 0)
         r = walk_document(p);
-    shrink_scanner(p);
+    /* The index of a large text is not needed once the tree stands. */
+    if (p->scanner_cap > KEEP_TEXT)
+        set_scanner(p, KEEP_TEXT);
     if (r == JSON_INVALID)
         err_set(e, "%s at byte %zu", p->walk.fault, p->walk.fault_at);
     else if (r == JSON_TOO_LARGE)
