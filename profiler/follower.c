@@ -8,10 +8,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "proto/codec.h"
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MOST_MS 5000
@@ -110,6 +112,13 @@ static void worked(const struct part *p, struct trouble *t, const char *what)
     log_info("profiler: partition %u: %s again", p->number, what);
 }
 
+static void stop_for_good(struct followers *all, struct part *p, const char *text)
+{
+    p->stopped = true;
+    set_trouble(all, &p->folding, text);
+    log_error("profiler: partition %u stops: %s", p->number, text);
+}
+
 /* --- following ---------------------------------------------------------------------------------------------- */
 
 static void publish(struct followers *all, struct part *p)
@@ -177,11 +186,8 @@ static void go_back(struct follower *me, struct part *p)
     struct state_figures f;
 
     state_figures(me->all->o.state, p->number, &f);
-    if (log_reader_seek(me->reader, p->number, f.offset) != 0) {
-        p->stopped = true;
-        set_trouble(me->all, &p->folding, "its place is no longer on the log");
-        log_error("profiler: partition %u stops: its place is no longer on the log", p->number);
-    }
+    if (log_reader_seek(me->reader, p->number, f.offset) != 0)
+        stop_for_good(me->all, p, "its place is no longer on the log");
 }
 
 static void fold(struct follower *me, struct part *p, size_t n)
@@ -292,38 +298,69 @@ static void *follower_main(void *arg)
 
 /* --- starting and ending ------------------------------------------------------------------------------------ */
 
-/* A state that has seen nothing starts where the log does; any other goes on exactly where it stood. */
+/* Whether the record that the state folded last is still the same on this log. One that retention has taken, or that
+ * cannot be read now, says nothing against it. */
+static bool same_log(struct follower *me, const struct part *p)
+{
+    struct log_record record;
+    struct event event;
+    struct arena arena;
+    struct uid uid;
+    int64_t offset;
+    bool same = true;
+
+    if (!state_last_event(me->all->o.state, p->number, &offset, &uid) ||
+        log_reader_seek(me->reader, p->number, offset) != 0 ||
+        log_reader_read(me->reader, p->number, &record, 1, LIMIT_RECORD_BYTES, NULL) != 1)
+        return true;
+    arena_init(&arena, LIMIT_LOOKUP_ARENA);
+    same = record.kind == LOG_KIND_EVENT && event_unpack(record.value, &arena, &event) == CODEC_OK &&
+           memcmp(event.uid.b, uid.b, UID_BYTES) == 0;
+    arena_deinit(&arena);
+    return same;
+}
+
+/* A state that has seen nothing starts where the log does. */
+static void begin_if_fresh(struct followers *all, struct part *p, int64_t begin, struct state_figures *f)
+{
+    uint64_t seen = 0;
+
+    for (int i = 0; i < OUTCOMES; i++)
+        seen += f->outcomes[i];
+    if (seen > 0 || f->offset > 0 || begin == 0)
+        return;
+    state_begin_at(all->o.state, p->number, begin);
+    state_figures(all->o.state, p->number, f);
+}
+
+/* Any other state goes on exactly where it stood, or not at all. */
 static void place(struct follower *me, struct part *p)
 {
     struct followers *all = me->all;
     int64_t begin = event_log_begin(all->o.log, LOG_EVENTS, p->number);
-    int64_t end = event_log_end(all->o.log, LOG_EVENTS, p->number);
     struct state_figures f;
-    uint64_t seen = 0;
+    char text[200];
 
-    state_figures(all->o.state, p->number, &f);
-    for (int i = 0; i < OUTCOMES; i++)
-        seen += f.outcomes[i];
-    if (seen == 0 && f.offset <= 0 && begin > 0) {
-        state_begin_at(all->o.state, p->number, begin);
-        state_figures(all->o.state, p->number, &f);
-    }
-    p->target = end;
+    p->target = event_log_end(all->o.log, LOG_EVENTS, p->number);
     p->dirty_since = TIME_NONE;
+    state_figures(all->o.state, p->number, &f);
+    begin_if_fresh(all, p, begin, &f);
+    bool same = same_log(me, p); /* moves the reader: before the seek */
     if (log_reader_seek(me->reader, p->number, f.offset) != 0) {
-        char text[200];
         snprintf(text, sizeof text,
                  "the state stands at offset %lld but the log holds %lld up to %lld; it was not made from this log, or "
                  "the log has lost records",
-                 (long long)f.offset, (long long)begin, (long long)end);
-        p->stopped = true;
-        set_trouble(all, &p->folding, text);
-        log_error("profiler: partition %u stops: %s", p->number, text);
-        return;
-    }
-    if (f.disk_offset >= begin)
+                 (long long)f.offset, (long long)begin, (long long)p->target);
+        stop_for_good(all, p, text);
+    } else if (!same) {
+        snprintf(text, sizeof text,
+                 "the log was replaced: the record before offset %lld is not the one that the state folded",
+                 (long long)f.offset);
+        stop_for_good(all, p, text);
+    } else {
         release(me, p);
-    publish(all, p);
+        publish(all, p);
+    }
 }
 
 /* Every thread's share of the partitions, dealt out in turn. */

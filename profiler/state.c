@@ -240,6 +240,18 @@ void state_begin_at(struct state *s, uint32_t partition, int64_t offset)
     pthread_mutex_unlock(&p->lock);
 }
 
+bool state_last_event(struct state *s, uint32_t partition, int64_t *offset, struct uid *uid)
+{
+    const struct partition *p = &s->partitions[partition];
+
+    assert(partition < s->partition_count);
+    if (p->last_offset < 0)
+        return false;
+    *offset = p->last_offset;
+    *uid = p->last_uid;
+    return true;
+}
+
 void state_figures(struct state *s, uint32_t partition, struct state_figures *out)
 {
     struct partition *p = &s->partitions[partition];

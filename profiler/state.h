@@ -65,6 +65,9 @@ int state_commit(struct state *s, uint32_t partition, struct err *e);
 bool state_dirty(struct state *s, uint32_t partition);
 /* Where a fresh partition (no state yet) starts. Only before its first fold. */
 void state_begin_at(struct state *s, uint32_t partition, int64_t offset);
+/* The last record that was an event, to tell whether the log is still the same: its offset and uid. False when there
+ * was none. Only before the first fold. */
+bool state_last_event(struct state *s, uint32_t partition, int64_t *offset, struct uid *uid);
 
 /* --- the look-ups' side: any thread --------------------------------------------------------------------- */
 

@@ -133,6 +133,32 @@ static void test_log_loss(void **state)
     s->profiler = NULL;
 }
 
+/* A log that was made anew and has grown past the place of the state is told by the record that was folded last. */
+static void test_other_log(void **state)
+{
+    struct shop *s = *state;
+    struct err e = {0};
+
+    wait_ready(s);
+    put(s, page("42", "https://shop.example/", T0));
+    struct answer a = get_after(s, "/v1/profiles/user:42");
+    expect_status(&a, 200, NULL);
+    stop(s);
+    remove_folder(s->log_path);
+    const struct event_log_options o = {.path = s->log_path, .partitions = PARTITIONS};
+    assert_int_equal(event_log_open_local(&o, &s->log, &e), 0);
+    for (int i = 0; i < 3; i++)
+        put(s, page("42", "https://shop.example/other", T0 + i));
+    event_log_close(s->log);
+    start(s);
+    a = request(s, "GET", NULL, "/readyz", NULL);
+    assert_non_null(strstr(a.body, "the log was replaced"));
+    expect_status(&a, 503, "unavailable");
+    expect_get(s, "/v1/profiles/user:42", 503, "not_yet");
+    stop_expecting(s, false);
+    s->profiler = NULL;
+}
+
 /* Questions that wait when the end comes are answered. */
 static void test_stop_answers(void **state)
 {
@@ -159,10 +185,7 @@ static void test_stop_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_metrics),
-        TEST(test_restart),
-        TEST(test_log_loss),
-        TEST(test_stop_answers),
+        TEST(test_metrics), TEST(test_restart), TEST(test_log_loss), TEST(test_other_log), TEST(test_stop_answers),
     };
 
     if (sodium_init() < 0)
