@@ -107,6 +107,8 @@ static void write_errors(struct conf_state *s, struct buf *out)
     qsort(s->errors, n, sizeof s->errors[0], by_place);
     for (size_t i = 0; i < n; i++) {
         const struct conf_error *e = &s->errors[i];
+        if (i > 0 && by_place(e - 1, e) == 0) /* by an alias, the same again */
+            continue;
         if (e->line > 0)
             buf_addf(out, "%s:%u:%u: %s\n", s->file, e->line, e->column, e->text);
         else

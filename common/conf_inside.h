@@ -16,6 +16,8 @@
 #define CONF_FILE_BYTES (1 * MIB)
 #define CONF_MEMORY (64 * MIB) /* of one configuration with its tree */
 #define CONF_NODES 50000       /* of one file */
+#define CONF_DEPTH 64          /* of lists and maps in each other */
+#define CONF_BRACKETS 10000    /* opening ones: libyaml's time grows with the square of those that are open */
 #define CONF_ERRORS 100        /* shown in one run */
 #define CONF_LIST 10000        /* entries of one list */
 

@@ -10,7 +10,8 @@ struct maker {
     struct conf_state *s;
     yaml_document_t *document;
     struct conf_node **made; /* by node number: an anchor's node is one, however often it is named */
-    unsigned char *open;     /* by node number: on the way from the root to here */
+    unsigned depth;
+    unsigned char *open; /* by node number: on the way from the root to here */
 };
 
 static struct conf_node *make_node(struct maker *m, int number);
@@ -108,7 +109,7 @@ static bool fill_node(struct maker *m, const yaml_node_t *from, struct conf_node
     }
 }
 
-/* NULL after a mistake that ends everything: a cycle, or memory. Not deep: libyaml refuses nesting over 1000. */
+/* NULL after a mistake that ends everything: a cycle, too deep, or memory. */
 static struct conf_node *make_node(struct maker *m, int number)
 {
     const yaml_node_t *from = yaml_document_get_node(m->document, number);
@@ -121,13 +122,19 @@ static struct conf_node *make_node(struct maker *m, int number)
     }
     if (m->made[number])
         return m->made[number];
+    if (m->depth == CONF_DEPTH) {
+        conf_error_at(m->s, line, column, "nested deeper than %d levels", CONF_DEPTH);
+        return NULL;
+    }
     struct conf_node *to = conf_alloc(m->s, sizeof *to);
     if (!to)
         return NULL;
     *to = (struct conf_node){.line = line, .column = column};
     refuse_foreign_tag(m->s, from, to);
     m->open[number] = 1;
+    m->depth++;
     bool good = fill_node(m, from, to);
+    m->depth--;
     m->open[number] = 0;
     m->made[number] = good ? to : NULL;
     return m->made[number];
@@ -176,10 +183,22 @@ static void report_reader_error(struct conf_state *s, const yaml_parser_t *parse
     conf_error_at(s, line, column, "%s", parser->problem ? parser->problem : "not readable");
 }
 
+static size_t characters(struct str text)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < text.n; i++)
+        n += ((unsigned char)text.p[i] & 0xc0) != 0x80;
+    return n;
+}
+
 static void report_syntax(struct conf_state *s, const yaml_parser_t *parser, struct str text)
 {
     const yaml_mark_t *at = &parser->problem_mark;
 
+    /* What is never closed is met at the end of the text: where it begins says more. */
+    if (parser->context && parser->context_mark.index < at->index && at->index >= characters(text))
+        at = &parser->context_mark;
     if (parser->error == YAML_READER_ERROR) {
         report_reader_error(s, parser, text);
     } else if (parser->error == YAML_MEMORY_ERROR) {
@@ -207,12 +226,25 @@ static void refuse_second(struct conf_state *s, yaml_parser_t *parser, struct st
     yaml_document_delete(&second);
 }
 
+static bool few_brackets(struct str text)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < text.n; i++)
+        n += text.p[i] == '[' || text.p[i] == '{';
+    return n <= CONF_BRACKETS;
+}
+
 struct conf_node *conf_yaml(struct conf_state *s, struct str text)
 {
     yaml_parser_t parser;
     yaml_document_t document;
     struct conf_node *root = NULL;
 
+    if (!few_brackets(text)) {
+        conf_error(s, NULL, "more than %d opening brackets", CONF_BRACKETS);
+        return NULL;
+    }
     if (!yaml_parser_initialize(&parser)) {
         conf_error(s, NULL, "out of memory");
         return NULL;
