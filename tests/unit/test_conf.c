@@ -484,7 +484,7 @@ static const struct {
      "x.yaml:4:97: scopes: a token without a scope may do nothing\n"},
     /* not YAML */
     {"data: [a", "x.yaml:1:7: while parsing a flow sequence: did not find expected ',' or ']'\n"},
-    {"timezone: Zürich/Ö\ndata: [\n", "x.yaml:2:7: while parsing a flow node: did not find expected node content\n"},
+    {"timezone: Zürich/Ö\ndata: [a\n", "x.yaml:2:7: while parsing a flow sequence: did not find expected ',' or ']'\n"},
     {"a: b: c", "x.yaml:1:5: mapping values are not allowed in this context\n"},
     {"a: *nowhere", "x.yaml:1:4: found undefined alias\n"},
     {"partitions: 4\ndata: \xff\xfe", "x.yaml:2:7: invalid leading UTF-8 octet\n"},
