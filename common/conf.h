@@ -1,5 +1,6 @@
-/* The configuration: one YAML file, read once into a const struct. Every option is one row of a table in conf.c, from
- * which come the parser, the range checks, the sample and the reference. Parts get their own sub-struct. */
+/* The configuration: one YAML file, read once into a const struct. Every option is one row of the table in
+ * conf_table.c, from which come the parser, the range checks, the sample and the reference. Parts get their own
+ * sub-struct. */
 #ifndef WAYMARK_CONF_H
 #define WAYMARK_CONF_H
 
@@ -16,20 +17,14 @@ struct conf_key {
     const char *name;
     const char *source;
     enum conf_key_kind kind;
-    const char *key;        /* beacon: the key itself */
+    const char *key;          /* beacon: the key itself */
     unsigned char sha256[32]; /* of the key, both kinds */
-    const char **origins;   /* beacon: allowed Origin headers; none: any */
+    const char **origins;     /* beacon: allowed Origin headers; none: any */
     size_t origin_count;
 };
 
 /* Scopes of a token, a bit each. */
-enum conf_scope {
-    SCOPE_LOOKUP = 1,
-    SCOPE_PII = 2,
-    SCOPE_AUDIENCE = 4,
-    SCOPE_EXPORT = 8,
-    SCOPE_ADMIN = 16
-};
+enum conf_scope { SCOPE_LOOKUP = 1, SCOPE_PII = 2, SCOPE_AUDIENCE = 4, SCOPE_EXPORT = 8, SCOPE_ADMIN = 16 };
 
 struct conf_token {
     const char *name;
@@ -51,7 +46,7 @@ struct conf_collector {
     bool ack_durable;           /* else enqueued */
     unsigned trusted_proxies;
     unsigned threads;
-    uint64_t rate_limit;        /* events a second and key; 0: none */
+    uint64_t rate_limit; /* events a second and key; 0: none */
     struct conf_key *keys;
     size_t key_count;
 };
@@ -67,19 +62,19 @@ struct conf_profiler {
     bool link_by_order;
     unsigned max_users_per_device;
     unsigned max_devices_per_user;
-    unsigned threads;           /* that fold */
+    unsigned threads; /* that fold */
     unsigned http_threads;
     unsigned lookup_threads;
-    int64_t commit_ms;          /* greatest age of what a crash replays, when idle */
-    uint64_t commit_bytes;      /* memory of uncommitted events over all partitions */
-    uint64_t cache_bytes;       /* memory of profiles kept after a commit, over all partitions */
+    int64_t commit_ms;     /* greatest age of what a crash replays, when idle */
+    uint64_t commit_bytes; /* memory of uncommitted events over all partitions */
+    uint64_t cache_bytes;  /* memory of profiles kept after a commit, over all partitions */
     struct conf_token *tokens;
     size_t token_count;
 };
 
 struct conf {
-    const char *file;           /* as given */
-    const char *data;           /* absolute */
+    const char *file; /* as given */
+    const char *data; /* absolute */
     uint32_t partitions;
     char currency[4];
     const char *timezone;
@@ -102,9 +97,9 @@ bool conf_blocked(const struct conf_blocked *b, struct str id);
 /* A commented file with every option at its default and these values in it, for `waymark init`. */
 struct conf_sample {
     const char *currency, *timezone;
-    const char *beacon_key;      /* in the clear */
-    const char *server_sha256;   /* hex */
-    const char *token_sha256;    /* hex */
+    const char *beacon_key;    /* in the clear */
+    const char *server_sha256; /* hex */
+    const char *token_sha256;  /* hex */
 };
 void conf_write_sample(struct buf *out, const struct conf_sample *s);
 /* The reference in Markdown: key, type, default, range, whether it may change, why. */
