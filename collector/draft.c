@@ -50,7 +50,7 @@ void draft_reset(struct draft *d)
     for (int i = 0; i < LOG_TOPICS; i++)
         d->lists[i].n = 0;
     d->tally = (struct tally){0};
-    d->failed = false;
+    d->failed = d->too_large = false;
 }
 
 /* Room for one more element; the capacity doubles. */
@@ -74,6 +74,7 @@ static void add_span(struct draft *d, enum log_topic topic, size_t at, size_t ke
 
     if (d->bytes.failed || !grow((void **)&l->spans, &l->cap, l->n, sizeof *l->spans)) {
         d->failed = true;
+        d->too_large = d->bytes.n + LIMIT_RECORD_BYTES > d->bytes.max;
         return;
     }
     l->spans[l->n++] = (struct span){at, key_n, at + key_n, d->bytes.n - at - key_n};

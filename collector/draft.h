@@ -30,7 +30,8 @@ struct draft {
     struct tally tally;
     struct buf rejected; /* entries of the answer's list */
     struct refusal last_refusal;
-    bool failed; /* memory was out, or it is more than may be appended at once */
+    bool failed;    /* memory was out, or: */
+    bool too_large; /* it is more than may be appended at once */
 };
 
 void draft_init(struct draft *d);

@@ -135,7 +135,7 @@ static bool read_body(struct visit *v, char **bytes, size_t *n)
         refuse_request(v, 400, "gzip_invalid", "the compressed body is damaged or cut short");
         return false;
     default:
-        submit_unavailable(v->in->submitter, v->r, v->fields, 0, LOG_OK);
+        submit_refuse(v->in->submitter, v->r, v->fields, 0, LOG_OK);
         return false;
     }
 }
@@ -154,7 +154,7 @@ static void refuse_unreadable(struct visit *v, int rc, const struct err *e)
     else if (rc == REQUEST_NOT_EVENTS)
         refuse_request(v, 400, "event_invalid", e->text);
     else
-        submit_unavailable(v->in->submitter, v->r, v->fields, 0, LOG_OK);
+        submit_refuse(v->in->submitter, v->r, v->fields, 0, LOG_OK);
 }
 
 static const char *const key_members[] = {"writeKey", "write_key"};
@@ -297,7 +297,7 @@ static void take_events(struct visit *v)
     while (ok && request_next(&v->body, &item))
         ok = take_item(v, &item, &in);
     if (!ok) {
-        submit_unavailable(v->in->submitter, v->r, v->fields, v->body.count, LOG_OK);
+        submit_refuse(v->in->submitter, v->r, v->fields, v->body.count, d->too_large ? LOG_TOO_LARGE : LOG_OK);
         return;
     }
     write_answer(v, &answer);
@@ -325,7 +325,7 @@ void intake_post(struct intake *in, struct http_request *r, const struct route *
     struct visit v = {.in = in, .r = r, .route = route, .fields = f, .w = worker_get(in->workers)};
 
     if (!v.w) {
-        submit_unavailable(in->submitter, r, f, 0, LOG_OK);
+        submit_refuse(in->submitter, r, f, 0, LOG_OK);
         return;
     }
     read_and_take(&v);
@@ -376,7 +376,7 @@ static void take_pixel(struct visit *v)
     if (take_decoded(v, rc, &e, &why, &in, text))
         submit(v->in->submitter, v->r, v->fields, &v->w->draft, &answer);
     else
-        submit_unavailable(v->in->submitter, v->r, v->fields, 1, LOG_OK);
+        submit_refuse(v->in->submitter, v->r, v->fields, 1, LOG_OK);
 }
 
 void intake_pixel(struct intake *in, struct http_request *r, const struct answer_fields *f)
@@ -386,7 +386,7 @@ void intake_pixel(struct intake *in, struct http_request *r, const struct answer
     struct auth a = {.conf = &in->conf->collector};
 
     if (!v.w) {
-        submit_unavailable(in->submitter, r, f, 0, LOG_OK);
+        submit_refuse(in->submitter, r, f, 0, LOG_OK);
         return;
     }
     offer_authorization(&a, r);

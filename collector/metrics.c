@@ -174,7 +174,7 @@ static struct route_series *add_route(struct metrics *m, const char *label)
         return r;
     snprintf(labels, sizeof labels, "route=\"%s\"", label);
     atomic_store(&r->seconds, stats_histogram(m->stats, "waymark_request_duration_seconds", labels,
-                                              "Time from a request's first byte to its answer."));
+                                              "Time from a request's first line to its answer."));
     atomic_store_explicit(&r->label, label, memory_order_release);
     return r;
 }
@@ -206,7 +206,7 @@ void metrics_request(struct metrics *m, const char *route, unsigned status, doub
         c = r ? add_status(m, r, status) : NULL;
         pthread_mutex_unlock(&m->grow);
     }
-    if (c) {
+    if (r && c) {
         stats_add(c, 1);
         stats_observe(atomic_load_explicit(&r->seconds, memory_order_relaxed), seconds);
     }

@@ -80,7 +80,9 @@ static bool looks_like_lines(struct str first, struct str second)
 /* A document that was cut off or is broken in its middle also has lines; then a line ends with something open. */
 static bool may_be_broken_line(struct str line)
 {
-    return !memchr("[{,:", line.p[line.n - 1], 4);
+    char end = line.p[line.n - 1];
+
+    return end != '[' && end != '{' && end != ',' && end != ':';
 }
 
 /* The first line alone is an object, and more follows. */

@@ -56,18 +56,23 @@ static void tell_accepting(struct submitter *s)
         log_limited(&s->accepting_limit, LOG_INFO, "collector: accepting events again");
 }
 
-static void refuse(struct submitter *s, struct http_request *r, const struct answer_fields *f, uint32_t events,
-                   const char *why, unsigned retry_s)
+static void unavailable(struct submitter *s, struct http_request *r, const struct answer_fields *f, uint32_t events,
+                        const char *why, unsigned retry_s)
 {
     metrics_refused(s->metrics, REASON_UNAVAILABLE, events);
     tell_refusing(s, why);
     answer_error(r, f, 503, "unavailable", why, retry_s);
 }
 
-void submit_unavailable(struct submitter *s, struct http_request *r, const struct answer_fields *f, uint32_t events,
-                        enum log_status why)
+void submit_refuse(struct submitter *s, struct http_request *r, const struct answer_fields *f, uint32_t events,
+                   enum log_status why)
 {
-    refuse(s, r, f, events, why == LOG_OK ? "out of memory" : log_status_text(why), retry_after(why));
+    if (why != LOG_TOO_LARGE) {
+        unavailable(s, r, f, events, why == LOG_OK ? "out of memory" : log_status_text(why), retry_after(why));
+        return;
+    }
+    metrics_refused(s->metrics, REASON_BODY_TOO_LARGE, events);
+    answer_error(r, f, 413, "body_too_large", "the events of the request are more than fit on the log at once", 0);
 }
 
 static void answer_accepted(struct submission *b, enum ack_outcome outcome, struct buf *position)
@@ -94,9 +99,11 @@ static void settle(struct ack *a, enum ack_outcome outcome, enum log_status stat
     struct submission *b = (struct submission *)((char *)a - offsetof(struct submission, ack));
     struct submitter *s = b->submitter;
 
-    if (outcome == ACK_REFUSED || outcome == ACK_LATE) {
-        refuse(s, b->request, &b->fields, tally_events(&b->tally),
-               outcome == ACK_LATE ? "the log did not confirm in time" : log_status_text(status), retry_after(status));
+    if (outcome == ACK_LATE) {
+        unavailable(s, b->request, &b->fields, tally_events(&b->tally), "the log did not confirm in time",
+                    retry_after(status));
+    } else if (outcome == ACK_REFUSED) {
+        submit_refuse(s, b->request, &b->fields, tally_events(&b->tally), status);
     } else {
         struct buf position;
         buf_init(&position, LIMIT_PARTITIONS * 32);
@@ -189,13 +196,13 @@ void submit(struct submitter *s, struct http_request *r, const struct answer_fie
 
     if (!b) {
         buf_deinit(&answer->body);
-        submit_unavailable(s, r, f, tally_events(&d->tally), LOG_OK);
+        submit_refuse(s, r, f, tally_events(&d->tally), LOG_OK);
         return;
     }
     if (!ack_open(s->acks, &b->ack, good + bad)) {
         buf_deinit(&b->answer.body);
         free(b);
-        submit_unavailable(s, r, f, tally_events(&d->tally), LOG_STOPPED);
+        submit_refuse(s, r, f, tally_events(&d->tally), LOG_STOPPED);
         return;
     }
     /* From here on the request may be answered at any moment and is not touched. */

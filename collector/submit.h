@@ -29,8 +29,9 @@ void submitter_free(struct submitter *s);
  * its values must live as long as the request. */
 void submit(struct submitter *s, struct http_request *r, const struct answer_fields *f, struct draft *d,
             struct submit_answer *answer);
-/* Refuses `events` events that were read, for want of memory or a place to put them: 503. */
-void submit_unavailable(struct submitter *s, struct http_request *r, const struct answer_fields *f, uint32_t events,
-                        enum log_status why);
+/* Refuses `events` events that were read: 413 when `why` is LOG_TOO_LARGE, which no retry will change; else 503, for
+ * want of a place to put them or (LOG_OK) of memory. */
+void submit_refuse(struct submitter *s, struct http_request *r, const struct answer_fields *f, uint32_t events,
+                   enum log_status why);
 
 #endif

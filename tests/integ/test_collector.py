@@ -337,6 +337,14 @@ def test_too_many_events(shared):
     shared.sums.refuse('body_too_large', 50_001, logged=False)
 
 
+def test_events_that_grow_beyond_the_log(shared):
+    """A context that counts for each of 30,000 events: a retry would not help."""
+    batch = {'context': {'x': 'x' * 7000}, 'batch': [track()] * 30_000}
+    s, _, b = shared.post('/v1/batch', batch, key=BEACON)
+    assert (s, b['code']) == (413, 'body_too_large')
+    shared.sums.refuse('body_too_large', 30_000, logged=False)
+
+
 def test_the_largest_batch(shared):
     """50,000 events, all bad: answered whole, each with its index."""
     s, _, b = shared.post('/v1/batch', b'[' + b'0,' * 49_999 + b'0]')

@@ -251,13 +251,21 @@ static void an_append_that_is_refused_is_a_503(void **state)
         assert_has(got, "HTTP/1.1 503 ");
         assert_has(got, log_status_text(rows[i].status));
     }
-    fake.append[LOG_EVENTS] = LOG_OK;
-    fake.append[LOG_BAD] = LOG_DISK_FULL; /* a bad event that cannot be kept refuses its neighbours too */
+    fake.append[LOG_EVENTS] = LOG_TOO_LARGE; /* a retry would not help */
+    assert_has(ask(f, "/v1/batch", "[" GOOD "]"), "HTTP/1.1 413 ");
+    assert_true(figure(f, "waymark_events_refused_total{reason=\"body_too_large\"}") == 1);
+    assert_true(figure(f, "waymark_events_received_total") == n + 1);
+}
+
+static void a_bad_event_that_cannot_be_kept_refuses_its_neighbours(void **state)
+{
+    const struct fixture *f = *state;
+
+    fake.append[LOG_BAD] = LOG_DISK_FULL;
     assert_has(ask(f, "/v1/batch", "[" GOOD ",7]"), "HTTP/1.1 503 ");
-    n += 2;
-    assert_figures(f, n, 0, n);
+    assert_figures(f, 2, 0, 2);
     assert_has(ask(f, "/v1/batch", "[" GOOD "]"), "HTTP/1.1 200 ");
-    assert_figures(f, n + 1, 1, n);
+    assert_figures(f, 3, 1, 2);
     assert_has(ask(f, "/livez", ""), "HTTP/1.1 200 ");
 }
 
@@ -375,6 +383,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_append_that_is_refused_is_a_503, begin, end),
+        cmocka_unit_test_setup_teardown(a_bad_event_that_cannot_be_kept_refuses_its_neighbours, begin, end),
         cmocka_unit_test_setup_teardown(a_record_that_failed_refuses_its_request, begin, end),
         cmocka_unit_test_setup_teardown(the_answer_waits_for_the_log, begin, end),
         cmocka_unit_test_setup_teardown(a_late_log_is_an_outage_after_two_seconds, begin, end),
