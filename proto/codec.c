@@ -240,8 +240,10 @@ static size_t items_bound(const struct item *items, size_t n)
 {
     size_t bound = 0;
 
-    for (const struct item *from = items; from < items + n; from++)
+    for (size_t i = 0; i < n; i++) {
+        const struct item *from = &items[i];
         bound += 15 * FIELD_BYTES ITEM_TEXTS(ADD_SIZE);
+    }
     return bound;
 }
 

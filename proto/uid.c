@@ -116,10 +116,11 @@ struct uid event_uid(struct str source, struct str anonymous_id, struct str user
 static void hash_items(hash_state *h, bool given, const struct item *items, size_t n)
 {
     hash_u64(h, given ? (uint64_t)n + 1 : 0);
-    for (const struct item *i = items; given && i < items + n; i++) {
+    for (size_t k = 0; given && k < n; k++) {
+        const struct item *i = &items[k];
         const struct str texts[] = {i->product_id, i->sku, i->name, i->category, i->style, i->brand, i->color, i->size};
-        for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
-            hash_str(h, texts[k]);
+        for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)
+            hash_str(h, texts[t]);
         hash_opt(h, i->price);
         hash_opt(h, i->quantity);
         hash_opt(h, i->cost);

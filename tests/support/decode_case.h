@@ -50,8 +50,9 @@ static void show_opt(struct buf *b, const char *name, struct opt v)
 static void show_items(struct buf *b, const char *name, const struct item *items, size_t n)
 {
     buf_addf(b, " %s=[", name);
-    for (const struct item *i = items; i < items + n; i++) {
-        buf_add_text(b, i > items ? ", {" : "{");
+    for (size_t k = 0; k < n; k++) {
+        const struct item *i = &items[k];
+        buf_add_text(b, k ? ", {" : "{");
         show_str(b, "id", i->product_id);
         show_str(b, "sku", i->sku);
         show_str(b, "name", i->name);
@@ -252,7 +253,7 @@ static const char *case_run(struct case_run *run, case_decode *decode, enum case
 }
 
 /* Runs a table; says every case that differs. Returns how many. */
-static size_t case_table(const struct decode_case *cases, size_t n, case_decode *decode, enum case_form form,
+static inline size_t case_table(const struct decode_case *cases, size_t n, case_decode *decode, enum case_form form,
                          struct decode_input in)
 {
     struct case_run run;
