@@ -176,12 +176,11 @@ static int take_ends(struct event_log *log, uint32_t family, struct log_iter *i,
 
 int log_take_store(struct event_log *log, struct err *e)
 {
-    bool fresh;
     int r = log_wal_mend(log->path, e);
 
     assert(!log->store);
     if (r == 0)
-        r = log_store_open(log->path, log->o.partitions, &log->store, &fresh, e);
+        r = log_store_open(log->path, log->o.partitions, &log->store, e);
     for (uint32_t f = 0; f < log->families && r == 0; f++) {
         struct log_iter *i = log_iter_new(log->store, f);
 

@@ -1,6 +1,7 @@
-/* The store under the embedded log, on RocksDB: a column family per partition, so that the keys of a family only grow;
- * its files do not overlap, move down the levels without being rewritten and are dropped whole. The default family
- * holds the facts (format, partitions, begins, readers). Called by the threads of the log and by its readers. */
+/* The store under the embedded log, on RocksDB. A column family per row, so that the keys of a family only grow: its
+ * files do not overlap, move down the levels without being rewritten and are dropped whole. RocksDB takes long to make
+ * and to open hundreds of families, so beyond FAMILIES rows they share. A key is the row and the offset. The default
+ * family holds the facts (format, partitions, begins, readers). Called by the threads of the log and by its readers. */
 #include "common/log_store.h"
 
 #include <assert.h>
@@ -22,8 +23,8 @@
 #define CACHE_BYTES (32 * MIB)
 #define BLOCK_BYTES (16 * KIB)
 #define READAHEAD (1 * MIB)
-#define FAMILY_NAME 32
-enum { QUIET = 4, TORN_TAIL_ONLY = 0, KEY = 8 };
+#define FAMILY_NAME "records."
+enum { QUIET = 4, TORN_TAIL_ONLY = 0, KEY = 12, FAMILIES = 64 };
 
 struct log_store {
     rocksdb_t *db;
@@ -33,8 +34,8 @@ struct log_store {
     rocksdb_writeoptions_t *write;
     rocksdb_readoptions_t *read;
     rocksdb_column_family_handle_t *facts;
-    rocksdb_column_family_handle_t **family;
-    uint32_t families;
+    rocksdb_column_family_handle_t *family[FAMILIES];
+    uint32_t rows;
     char *path;
 };
 
@@ -53,28 +54,33 @@ static int failed(const struct log_store *s, const char *doing, char *text, stru
     return r;
 }
 
-static void key_of(int64_t offset, char key[KEY])
+static void key_of(uint32_t row, int64_t offset, char key[KEY])
 {
+    uint32_t r = htobe32(row);
     uint64_t v = htobe64((uint64_t)offset);
 
     assert(offset >= 0);
-    memcpy(key, &v, KEY);
+    memcpy(key, &r, sizeof(r));
+    memcpy(key + sizeof(r), &v, sizeof(v));
 }
 
-static void family_name(uint32_t family, uint32_t partitions, char name[FAMILY_NAME])
+static uint32_t families(const struct log_store *s)
 {
-    if (family == partitions)
-        snprintf(name, FAMILY_NAME, "bad");
-    else
-        snprintf(name, FAMILY_NAME, "events.%u", family);
+    return s->rows < FAMILIES ? s->rows : FAMILIES;
 }
 
-/* A memtable takes memory by whole blocks: a thousand families must not pass the bound by their first blocks. */
-static size_t arena_block(uint32_t families)
+static rocksdb_column_family_handle_t *family_of(const struct log_store *s, uint32_t row)
 {
-    size_t n = MEMTABLES / 4 / families;
+    assert(row < s->rows);
+    return s->family[row % FAMILIES];
+}
 
-    return n > MIB ? MIB : n < 4 * KIB ? 4 * KIB : n;
+/* A memtable takes memory by whole blocks: many families must not pass the bound by their first blocks. */
+static size_t arena_block(const struct log_store *s)
+{
+    size_t n = MEMTABLES / 8 / families(s);
+
+    return n > MIB ? MIB : n;
 }
 
 static void set_table(struct log_store *s)
@@ -99,7 +105,7 @@ static void set_options(struct log_store *s)
     rocksdb_options_set_paranoid_checks(o, 1);
     rocksdb_options_set_db_write_buffer_size(o, MEMTABLES);
     rocksdb_options_set_write_buffer_size(o, FILE_BYTES);
-    rocksdb_options_set_arena_block_size(o, arena_block(s->families));
+    rocksdb_options_set_arena_block_size(o, arena_block(s));
     rocksdb_options_set_max_write_buffer_number(o, 4);
     rocksdb_options_set_max_total_wal_size(o, WAL_FILES);
     rocksdb_options_set_target_file_size_base(o, FILE_BYTES);
@@ -142,31 +148,18 @@ static int make_store(struct log_store *s, struct err *e)
 /* Puts the handle of a named family in its place. False when the name is none of ours. */
 static bool place_family(struct log_store *s, const char *name, rocksdb_column_family_handle_t *handle)
 {
-    char want[FAMILY_NAME];
+    struct str text = str_of(name), prefix = STR_LIT(FAMILY_NAME);
+    uint64_t number;
 
     if (strcmp(name, "default") == 0) {
         s->facts = handle;
         return true;
     }
-    for (uint32_t f = 0; f < s->families; f++) {
-        family_name(f, s->families - 1, want);
-        if (strcmp(name, want) == 0) {
-            s->family[f] = handle;
-            return true;
-        }
-    }
-    return false;
-}
-
-static int wrong_partitions(const struct log_store *s, char **names, size_t n, struct err *e)
-{
-    uint32_t found = 0;
-
-    for (size_t i = 0; i < n; i++)
-        found += strncmp(names[i], "events.", strlen("events.")) == 0;
-    err_set(e, "the log in %s has %u partitions, the configuration says %u: the number cannot change", s->path, found,
-            s->families - 1);
-    return -EINVAL;
+    if (!str_starts(text, prefix) || num_u64((struct str){text.p + prefix.n, text.n - prefix.n}, &number) != 0 ||
+        number >= FAMILIES || s->family[number])
+        return false;
+    s->family[number] = handle;
+    return true;
 }
 
 static int open_named(struct log_store *s, char **names, size_t n, struct err *e)
@@ -193,7 +186,9 @@ static int open_named(struct log_store *s, char **names, size_t n, struct err *e
         s->db = NULL;
         return failed(s, "opening the log in", text, e);
     }
-    return ours ? 0 : wrong_partitions(s, names, n, e);
+    if (!ours)
+        err_set(e, "%s holds something that is not a log", s->path);
+    return ours ? 0 : -EINVAL;
 }
 
 static int open_families(struct log_store *s, struct err *e)
@@ -215,7 +210,7 @@ static int write_facts(struct log_store *s, struct err *e)
     char number[16];
     struct log_batch *b = log_batch_new();
 
-    snprintf(number, sizeof(number), "%u", s->families - 1);
+    snprintf(number, sizeof(number), "%u", s->rows - 1);
     log_batch_put_fact(b, s, STR_LIT("format"), STR_LIT(FORMAT));
     log_batch_put_fact(b, s, STR_LIT("partitions"), str_of(number));
     int r = log_store_commit(s, b, e);
@@ -223,18 +218,17 @@ static int write_facts(struct log_store *s, struct err *e)
     return r;
 }
 
-static int check_facts(struct log_store *s, bool *fresh, struct err *e)
+static int check_facts(struct log_store *s, struct err *e)
 {
     struct buf value;
     uint64_t partitions = 0;
-    int r;
 
     buf_init(&value, KIB);
-    r = log_store_fact(s, STR_LIT("format"), &value, e);
-    *fresh = r == -ENOENT;
-    if (*fresh && s->family[0]) {
+    int r = log_store_fact(s, STR_LIT("format"), &value, e);
+    bool fresh = r == -ENOENT;
+    if (fresh && s->family[0]) {
         err_set(e, "the log in %s has lost its first write-ahead file", s->path);
-        *fresh = false;
+        fresh = false;
         r = -EBADMSG;
     }
     if (r == 0 && !str_is(buf_str(&value), FORMAT)) {
@@ -243,48 +237,47 @@ static int check_facts(struct log_store *s, bool *fresh, struct err *e)
     }
     if (r == 0)
         r = log_store_fact(s, STR_LIT("partitions"), &value, e);
-    if (r == 0 && (num_u64(buf_str(&value), &partitions) || partitions != s->families - 1)) {
+    if (r == 0 && (num_u64(buf_str(&value), &partitions) || partitions != s->rows - 1)) {
         err_set(e, "the log in %s has %.*s partitions, the configuration says %u: the number cannot change", s->path,
-                STR_ARG(buf_str(&value)), s->families - 1);
+                STR_ARG(buf_str(&value)), s->rows - 1);
         r = -EINVAL;
     }
     buf_deinit(&value);
-    return *fresh ? write_facts(s, e) : r;
+    return fresh ? write_facts(s, e) : r;
 }
 
 static int make_families(struct log_store *s, struct err *e)
 {
-    char name[FAMILY_NAME], *text = NULL;
+    char name[32], *text = NULL;
 
-    for (uint32_t f = 0; f < s->families; f++) {
+    for (uint32_t f = 0; f < families(s); f++) {
         if (s->family[f])
             continue;
-        family_name(f, s->families - 1, name);
-        s->family[f] = rocksdb_create_column_family(s->db, s->options, name, &text);
-        if (text) {
-            s->family[f] = NULL;
+        snprintf(name, sizeof(name), FAMILY_NAME "%u", f);
+        rocksdb_column_family_handle_t *made = rocksdb_create_column_family(s->db, s->options, name, &text);
+        if (text)
             return failed(s, "making a partition in", text, e);
-        }
+        s->family[f] = made;
     }
     return 0;
 }
 
-int log_store_open(const char *path, uint32_t partitions, struct log_store **out, bool *fresh, struct err *e)
+int log_store_open(const char *path, uint32_t partitions, struct log_store **out, struct err *e)
 {
     struct log_store *s = calloc(1, sizeof(*s));
     int r = 0;
 
     assert(partitions > 0 && partitions <= LIMIT_PARTITIONS);
-    if (!s || !(s->path = strdup(path)) || !(s->family = calloc(partitions + 1, sizeof(struct log_family *))))
+    if (!s || !(s->path = strdup(path)))
         abort();
-    s->families = partitions + 1;
+    s->rows = partitions + 1;
     set_options(s);
     if (!has_store(path))
         r = make_store(s, e);
     if (r == 0)
         r = open_families(s, e);
     if (r == 0)
-        r = check_facts(s, fresh, e);
+        r = check_facts(s, e);
     if (r == 0)
         r = make_families(s, e);
     if (r != 0) {
@@ -299,7 +292,7 @@ void log_store_close(struct log_store *s)
 {
     if (!s)
         return;
-    for (uint32_t f = 0; f < s->families; f++)
+    for (uint32_t f = 0; f < FAMILIES; f++)
         if (s->family[f])
             rocksdb_column_family_handle_destroy(s->family[f]);
     if (s->facts)
@@ -311,7 +304,6 @@ void log_store_close(struct log_store *s)
     rocksdb_options_destroy(s->options);
     rocksdb_block_based_options_destroy(s->table);
     rocksdb_cache_destroy(s->cache);
-    free(s->family);
     free(s->path);
     free(s);
 }
@@ -338,23 +330,21 @@ void log_batch_clear(struct log_batch *b)
     rocksdb_writebatch_clear(native(b));
 }
 
-void log_batch_put(struct log_batch *b, struct log_store *s, uint32_t family, int64_t offset, struct str value)
+void log_batch_put(struct log_batch *b, struct log_store *s, uint32_t row, int64_t offset, struct str value)
 {
     char key[KEY];
 
-    assert(family < s->families);
-    key_of(offset, key);
-    rocksdb_writebatch_put_cf(native(b), s->family[family], key, KEY, value.p, value.n);
+    key_of(row, offset, key);
+    rocksdb_writebatch_put_cf(native(b), family_of(s, row), key, KEY, value.p, value.n);
 }
 
-void log_batch_drop(struct log_batch *b, struct log_store *s, uint32_t family, int64_t below)
+void log_batch_drop(struct log_batch *b, struct log_store *s, uint32_t row, int64_t below)
 {
     char from[KEY], to[KEY];
 
-    assert(family < s->families);
-    key_of(0, from);
-    key_of(below, to);
-    rocksdb_writebatch_delete_range_cf(native(b), s->family[family], from, KEY, to, KEY);
+    key_of(row, 0, from);
+    key_of(row, below, to);
+    rocksdb_writebatch_delete_range_cf(native(b), family_of(s, row), from, KEY, to, KEY);
 }
 
 void log_batch_put_fact(struct log_batch *b, struct log_store *s, struct str name, struct str value)
@@ -376,14 +366,13 @@ int log_store_commit(struct log_store *s, struct log_batch *b, struct err *e)
 }
 
 /* Failing only leaves the files for a later round. */
-void log_store_drop_files(struct log_store *s, uint32_t family, int64_t below)
+void log_store_drop_files(struct log_store *s, uint32_t row, int64_t below)
 {
     char from[KEY], to[KEY], *text = NULL;
 
-    assert(family < s->families);
-    key_of(0, from);
-    key_of(below, to);
-    rocksdb_delete_file_in_range_cf(s->db, s->family[family], from, KEY, to, KEY, &text);
+    key_of(row, 0, from);
+    key_of(row, below, to);
+    rocksdb_delete_file_in_range_cf(s->db, family_of(s, row), from, KEY, to, KEY, &text);
     rocksdb_free(text);
 }
 
@@ -407,27 +396,27 @@ int log_store_fact(struct log_store *s, struct str name, struct buf *out, struct
 struct log_iter {
     rocksdb_iterator_t *native;
     const struct log_store *store;
+    uint32_t row;
 };
 
-static struct log_iter *new_iter(struct log_store *s, rocksdb_column_family_handle_t *family)
+static struct log_iter *new_iter(struct log_store *s, rocksdb_column_family_handle_t *family, uint32_t row)
 {
     struct log_iter *i = malloc(sizeof(*i));
 
     if (!i)
         abort();
-    *i = (struct log_iter){rocksdb_create_iterator_cf(s->db, s->read, family), s};
+    *i = (struct log_iter){rocksdb_create_iterator_cf(s->db, s->read, family), s, row};
     return i;
 }
 
-struct log_iter *log_iter_new(struct log_store *s, uint32_t family)
+struct log_iter *log_iter_new(struct log_store *s, uint32_t row)
 {
-    assert(family < s->families);
-    return new_iter(s, s->family[family]);
+    return new_iter(s, family_of(s, row), row);
 }
 
 struct log_iter *log_iter_new_facts(struct log_store *s)
 {
-    return new_iter(s, s->facts);
+    return new_iter(s, s->facts, 0);
 }
 
 void log_iter_free(struct log_iter *i)
@@ -442,7 +431,7 @@ void log_iter_seek(struct log_iter *i, int64_t offset)
 {
     char key[KEY];
 
-    key_of(offset, key);
+    key_of(i->row, offset, key);
     rocksdb_iter_seek(i->native, key, KEY);
 }
 
@@ -453,7 +442,10 @@ void log_iter_seek_fact(struct log_iter *i, struct str name)
 
 void log_iter_seek_last(struct log_iter *i)
 {
-    rocksdb_iter_seek_to_last(i->native);
+    char key[KEY];
+
+    key_of(i->row, INT64_MAX, key);
+    rocksdb_iter_seek_for_prev(i->native, key, KEY);
 }
 
 void log_iter_next(struct log_iter *i)
@@ -477,16 +469,20 @@ int log_iter_at_fact(struct log_iter *i, struct str *name, struct str *value, st
 int log_iter_at(struct log_iter *i, int64_t *offset, struct str *value, struct err *e)
 {
     struct str key, found;
+    uint32_t row;
     uint64_t v;
     int r = log_iter_at_fact(i, &key, &found, e);
 
     if (r != 1)
         return r;
     if (key.n != KEY) {
-        err_set(e, "the log in %s has a key that is no offset", i->store->path);
+        err_set(e, "the log in %s has a key that is none", i->store->path);
         return -EBADMSG;
     }
-    memcpy(&v, key.p, KEY);
+    memcpy(&row, key.p, sizeof(row));
+    memcpy(&v, key.p + sizeof(row), sizeof(v));
+    if (be32toh(row) != i->row)
+        return 0;
     *offset = (int64_t)be64toh(v);
     *value = found;
     return 1;

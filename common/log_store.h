@@ -1,4 +1,4 @@
-/* The store under the embedded log: families of records by offset, and one of named facts, in one RocksDB. The only
+/* The store under the embedded log: rows of records by offset, and named facts, in one RocksDB. The only
  * file of `common` that knows RocksDB is log_store.c.
  *
  * Every write is synced, and the caller lets no two run at the same time: so a record of the write-ahead file begins
@@ -18,9 +18,9 @@
 
 struct log_store;
 
-/* Opens the store in a folder that exists and that the caller has locked, or makes it. Families 0 to partitions - 1 are
- * those of the events, the one after them is that of the bad events. `fresh` tells whether nothing was there. */
-int log_store_open(const char *path, uint32_t partitions, struct log_store **out, bool *fresh, struct err *e);
+/* Opens the store in a folder that exists and that the caller has locked, or makes it. Rows 0 to partitions - 1 are
+ * those of the events, the one after them is that of the bad events. -EINVAL when it holds another number. */
+int log_store_open(const char *path, uint32_t partitions, struct log_store **out, struct err *e);
 /* All iterators and batches must be gone. NULL is allowed. */
 void log_store_close(struct log_store *s);
 
@@ -30,25 +30,25 @@ struct log_batch;
 struct log_batch *log_batch_new(void);
 void log_batch_free(struct log_batch *b);
 void log_batch_clear(struct log_batch *b);
-void log_batch_put(struct log_batch *b, struct log_store *s, uint32_t family, int64_t offset, struct str value);
+void log_batch_put(struct log_batch *b, struct log_store *s, uint32_t row, int64_t offset, struct str value);
 /* Removes the records below an offset. */
-void log_batch_drop(struct log_batch *b, struct log_store *s, uint32_t family, int64_t below);
+void log_batch_drop(struct log_batch *b, struct log_store *s, uint32_t row, int64_t below);
 void log_batch_put_fact(struct log_batch *b, struct log_store *s, struct str name, struct str value);
 void log_batch_delete_fact(struct log_batch *b, struct log_store *s, struct str name);
 /* On disk when it returns 0. The batch stays as it is. */
 int log_store_commit(struct log_store *s, struct log_batch *b, struct err *e);
 
 /* Gives back the space of whole files that hold only records below an offset. */
-void log_store_drop_files(struct log_store *s, uint32_t family, int64_t below);
+void log_store_drop_files(struct log_store *s, uint32_t row, int64_t below);
 
 /* A fact by its name into `out` (emptied first). Returns 0 or -ENOENT or another negative errno. */
 int log_store_fact(struct log_store *s, struct str name, struct buf *out, struct err *e);
 
-/* A walk over one family as it was when the walk was made. It keeps the files of that moment from being freed: end it
+/* A walk over one row as it was when the walk was made. It keeps the files of that moment from being freed: end it
  * soon. One thread at a time. */
 struct log_iter;
 
-struct log_iter *log_iter_new(struct log_store *s, uint32_t family);
+struct log_iter *log_iter_new(struct log_store *s, uint32_t row);
 /* Over the facts, by name. */
 struct log_iter *log_iter_new_facts(struct log_store *s);
 /* NULL is allowed. */
@@ -58,7 +58,7 @@ void log_iter_seek(struct log_iter *i, int64_t offset);
 void log_iter_seek_fact(struct log_iter *i, struct str name);
 void log_iter_seek_last(struct log_iter *i);
 void log_iter_next(struct log_iter *i);
-/* Where the walk stands: 1 and the outputs, 0 past the last one, or a negative errno. Key and value live until the next
+/* Where the walk stands: 1 and the outputs, 0 past the last one of the row, or a negative errno. Key and value live until the next
  * step. */
 int log_iter_at(struct log_iter *i, int64_t *offset, struct str *value, struct err *e);
 int log_iter_at_fact(struct log_iter *i, struct str *name, struct str *value, struct err *e);

@@ -195,7 +195,7 @@ enum { APPENDERS = 8, GROUPS = 150, GROUP = 20, PARTITIONS = 4 };
 struct tally {
     pthread_mutex_t lock;
     pthread_cond_t cond;
-    int64_t next[PARTITIONS];
+    int64_t next[LIMIT_PARTITIONS];
     uint64_t called;
     bool out_of_order;
     bool failed;
@@ -219,6 +219,14 @@ static void count_done(void *arg, enum log_status status, uint32_t partition, in
         t->out_of_order = true;
     pthread_cond_signal(&t->cond);
     pthread_mutex_unlock(&t->lock);
+}
+
+static uint64_t called(struct tally *t)
+{
+    pthread_mutex_lock(&t->lock);
+    uint64_t n = t->called;
+    pthread_mutex_unlock(&t->lock);
+    return n;
 }
 
 static void *run_appender(void *arg)
@@ -559,7 +567,7 @@ static void fill(struct event_log *log, int n, size_t size, int64_t time)
 
         snprintf(key, sizeof(key), "key-%d", i);
         r.key = str_of(key);
-        if ((uint64_t)i - t.called > 30 * MIB / size)
+        if ((uint64_t)i - called(&t) > 30 * MIB / size)
             wait_called(&t, (uint64_t)i);
         assert_int_equal(event_log_append(log, LOG_EVENTS, LOG_BY_COLLECTOR, &r, 1, count_done, &arg), LOG_OK);
     }
@@ -745,6 +753,19 @@ static void test_queue_full(void **state)
     free(big);
 }
 
+static void test_most_partitions(void **state)
+{
+    struct fixture *f = *state;
+
+    f->log = open_log(f->folder, LIMIT_PARTITIONS, 0, 0);
+    fill(f->log, 5000, 100, 1);
+    reopen(f, LIMIT_PARTITIONS, 0, 0);
+    int64_t sum = 0;
+    for (uint32_t p = 0; p < LIMIT_PARTITIONS; p++)
+        sum += event_log_end(f->log, LOG_EVENTS, p);
+    assert_int_equal(sum, 5000);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -769,6 +790,7 @@ int main(void)
         TEST(test_reserve_refuses),
         TEST(test_too_large),
         TEST(test_queue_full),
+        TEST(test_most_partitions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
