@@ -41,6 +41,34 @@ static void test_metrics(void **state)
     }
 }
 
+/* With an address of their own the metrics stand nowhere else, and nothing else stands there. */
+static void test_metrics_elsewhere(void **state)
+{
+    struct shop *s = *state;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t n = sizeof at;
+    char line[64];
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0); /* finds a free port */
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &n), 0);
+    close(fd);
+    stop(s);
+    snprintf(line, sizeof line, "  metrics_listen: 127.0.0.1:%u\n", ntohs(at.sin_port));
+    s->extra = line;
+    start(s);
+    wait_ready(s);
+    expect_get(s, "/metrics", 404, "not_found");
+    uint16_t own = s->port;
+    s->port = ntohs(at.sin_port);
+    struct answer a = request(s, "GET", NULL, "/metrics", NULL);
+    assert_true(metric(a.body, "waymark_build_info") == 1);
+    expect_status(&a, 200, NULL);
+    expect_get(s, "/readyz", 200, NULL);
+    expect_get(s, "/v1/profiles/user:x", 404, "not_found");
+    s->port = own;
+}
+
 /* --- restarts ---------------------------------------------------------------------------------------------------- */
 
 static char *answers_of(struct shop *s)
@@ -159,6 +187,22 @@ static void test_other_log(void **state)
     s->profiler = NULL;
 }
 
+/* Two profilers never share a state; the second says why and harms nothing. */
+static void test_second_profiler(void **state)
+{
+    struct shop *s = *state;
+    struct profiler *second = NULL;
+    struct err e = {0};
+
+    wait_ready(s);
+    assert_true(profiler_start(s->conf, s->log, s->stats, &second, &e) < 0);
+    assert_null(second);
+    assert_true(strlen(e.text) > 10);
+    put(s, page("42", "https://shop.example/", T0));
+    struct answer a = get_after(s, "/v1/profiles/user:42");
+    expect_status(&a, 200, NULL);
+}
+
 /* Questions that wait when the end comes are answered. */
 static void test_stop_answers(void **state)
 {
@@ -185,7 +229,8 @@ static void test_stop_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_metrics), TEST(test_restart), TEST(test_log_loss), TEST(test_other_log), TEST(test_stop_answers),
+        TEST(test_metrics),  TEST(test_metrics_elsewhere), TEST(test_second_profiler), TEST(test_restart),
+        TEST(test_log_loss), TEST(test_other_log),         TEST(test_stop_answers),
     };
 
     if (sodium_init() < 0)

@@ -36,6 +36,7 @@
 struct shop {
     char dir[64];
     char data[128], log_path[160];
+    const char *extra; /* lines of the configuration's profiler, or NULL */
     struct conf *conf;
     struct event_log *log;
     struct stats *stats;
@@ -65,12 +66,12 @@ static inline void load_conf(struct shop *s)
     hex_of("tk_export", export);
     snprintf(text, sizeof text,
              "data: %s\npartitions: %d\ncurrency: GBP\ntimezone: UTC\n"
-             "profiler:\n  listen: 127.0.0.1:0\n  session_gap: 30m\n  tokens:\n"
+             "profiler:\n  listen: 127.0.0.1:0\n  session_gap: 30m\n%s  tokens:\n"
              "    - {name: all, sha256: %s, scopes: [lookup, pii, audience, export, admin]}\n"
              "    - {name: lookup, sha256: %s, scopes: [lookup]}\n"
              "    - {name: admin, sha256: %s, scopes: [admin]}\n"
              "    - {name: export, sha256: %s, scopes: [export]}\n",
-             s->data, PARTITIONS, all, lookup, admin, export);
+             s->data, PARTITIONS, s->extra ? s->extra : "", all, lookup, admin, export);
     buf_init(&errors, 1 << 16);
     s->conf = conf_parse("test.yaml", str_of(text), &errors);
     if (!s->conf)
