@@ -3,14 +3,16 @@ kept, nothing crashes and the counters add up to the unit."""
 import base64
 import gzip
 import json
+import os
 import socket
+import subprocess
 import threading
 import time
 import zlib
 
 import pytest
 
-from support.collector import BEACON, BOUND, SERVER, Collector, basic, wait_for
+from support.collector import BEACON, BOUND, BUILD, SERVER, Collector, basic, wait_for
 
 GIF = base64.b64decode('R0lGODlhAQABAPAAAP///wAAACH5BAUAAAAALAAAAAABAAEAAAICRAEAOw==')
 
@@ -610,4 +612,42 @@ def test_kill_loses_nothing_that_was_answered():
             assert s == 200 and h['x-waymark-position'].split(':')[1] == str(n)
             c.kill()
             c.start()
+        assert c.stop() == 0
+
+
+# --- the program ------------------------------------------------------------------------------------------
+
+def program(*args):
+    r = subprocess.run([os.path.join(BUILD, 'waymark-collector'), *args], capture_output=True, text=True, timeout=30,
+                       stdin=subprocess.DEVNULL)
+    return r.returncode, r.stdout, r.stderr
+
+
+def test_arguments(tmp_path):
+    assert program('--version')[0] == 0 and program('--version')[1].startswith('waymark-collector ')
+    assert program('--help')[0] == 0 and '--config FILE' in program('--help')[1]
+    for args in (['--nonsense'], ['something'], ['--config']):
+        code, out, err = program(*args)
+        assert code == 2 and not out and err
+    code, out, err = program('--config', str(tmp_path / 'none.yaml'))
+    assert code == 1 and not out and 'none.yaml' in err
+    bad = tmp_path / 'bad.yaml'
+    bad.write_text('collector:\n  listne: x\n')
+    code, out, err = program('--config', str(bad))
+    assert code == 1 and 'bad.yaml:2:' in err
+
+
+def test_a_port_in_use_and_a_folder_in_use_are_said():
+    with Collector() as c:
+        for setting, word in ((f'  listen: 127.0.0.1:{c.port}\n', 'collector.listen'), ('', 'log')):
+            other = Collector(setting)
+            if not setting:
+                with open(other.config) as f:
+                    text = f.read().replace('data: ./data', f'data: {c.dir}/data')
+                with open(other.config, 'w') as f:
+                    f.write(text)
+            code, _, err = program('--config', other.config)
+            other.__exit__()
+            assert code == 1 and 'cannot start' in err and word in err, err
+        assert c.post('/v1/batch', [track()])[0] == 200
         assert c.stop() == 0
