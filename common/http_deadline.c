@@ -33,6 +33,7 @@ void http_conn_head_begins(struct http_conn *c)
     if (!c->fresh)
         set_deadline(c, clock_monotonic() + c->server->o.head_ms);
     c->fresh = false;
+    c->linger = true;
 }
 
 void http_conn_body_begins(struct http_conn *c)
@@ -78,6 +79,7 @@ struct http_conn *http_conn_open(struct http_server *s, int fd, const char *peer
     c->server = s;
     c->fd = fd;
     c->fresh = true;
+    c->linger = true; /* libmicrohttpd may refuse the head by itself */
     memcpy(c->peer, peer, strnlen(peer, sizeof c->peer - 1));
     set_deadline(c, clock_monotonic() + s->o.head_ms);
     pthread_mutex_lock(&s->conns_lock);

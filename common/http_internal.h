@@ -27,7 +27,7 @@ struct http_conn {
     int fd;
     bool refused;              /* over the limit: its request gets 503 */
     bool fresh;                /* no request yet: the head's deadline runs since accept. Pool thread only */
-    bool linger;               /* answered before its body: read on after the close. Pool thread only */
+    bool linger;               /* more of a refused request may come: read on after the close. Pool thread only */
     _Atomic int64_t deadline;  /* monotonic ms */
     _Atomic int64_t idle_until; /* the deadline that was set when it became idle, else 0 */
     int64_t seen_idle_until;   /* timer only: the idle time that seen_bytes belongs to */
@@ -86,7 +86,6 @@ struct http_request {
     bool head_done;
     bool queued;               /* an answer, counted in `answering` */
     bool must_close;           /* what follows on the connection cannot be trusted */
-    bool counted;              /* in `handled` */
     unsigned refusal;          /* status to answer once the rest of the body was read; 0: none */
     unsigned status;
     size_t answer_bytes;

@@ -15,8 +15,9 @@
 #include "common/limits.h"
 #include "common/log.h"
 
-/* A connection's memory holds the head twice over in part (lines and table); more than this is never needed. */
-#define CONNECTION_MEMORY (64 * KIB)
+/* A connection's memory: the head and a table of its headers. libmicrohttpd clears all of it for each request, which
+ * is what a larger one costs. */
+#define CONNECTION_MEMORY (LIMIT_HEAD + 8 * KIB)
 #define CONNECTION_STEP (8 * KIB)
 
 /* --- answers */
@@ -150,11 +151,11 @@ static enum MHD_Result answer_here(struct http_request *r, unsigned status, cons
     return http_mhd_queue(r) ? MHD_YES : MHD_NO;
 }
 
-/* Before the body: the connection cannot be used again, since the body is still to come. */
+/* Before the body: the connection cannot be used again, since the body is still to come (and lingers, from its head
+ * on). */
 static enum MHD_Result answer_early(struct http_request *r, unsigned status, const char *message)
 {
     r->must_close = true;
-    r->conn->linger = true;
     return answer_here(r, status, message);
 }
 
@@ -192,6 +193,7 @@ static enum MHD_Result on_head(struct http_request *r, const char *method, const
         return answer_early(r, 413, "the body is too large");
     if (n > 0 && !http_request_body_room(r, n))
         return answer_early(r, 503, "too many bodies");
+    r->conn->linger = false;
     http_conn_body_begins(r->conn);
     return MHD_YES;
 }

@@ -325,28 +325,30 @@ static void too_large_early(void **state)
     assert_int_equal(shop.done[413], 1);
 }
 
+/* Up to the bound taken, a little over it answered; far over it libmicrohttpd has no memory left for an answer. */
 static void large_heads(void **state)
 {
-    static char value[LIMIT_HEAD + 8192];
+    static char value[LIMIT_HEAD + 65536];
     static const struct {
         size_t n;
-        bool taken;
-    } cases[] = {{100, true}, {LIMIT_HEAD - 100, true}, {LIMIT_HEAD, false}, {LIMIT_HEAD + 8000, false}};
+        int status, or;
+    } cases[] = {{100, 200, 200}, {LIMIT_HEAD - 100, 200, 200}, {LIMIT_HEAD, 431, 431}, {LIMIT_HEAD + 60000, 431, 0}};
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        int fd = raw_connect(shop.port);
-        memset(value, 'v', cases[i].n);
-        value[cases[i].n] = '\0';
-        raw_sendf(fd, "GET /info HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n", value);
-        assert_int_equal(raw_status(fd), cases[i].taken ? 200 : 431);
-        close(fd);
-        fd = raw_connect(shop.port);
-        raw_sendf(fd, "GET /info?%s HTTP/1.1\r\nHost: x\r\n\r\n", value);
-        int status = raw_status(fd);
-        assert_true(cases[i].taken ? status == 200 : status == 431 || status == 414);
-        close(fd);
+        for (int in_target = 0; in_target < 2; in_target++) {
+            int status, fd = raw_connect(shop.port);
+            memset(value, 'v', cases[i].n);
+            value[cases[i].n] = '\0';
+            raw_sendf(fd, in_target ? "GET /info?%s HTTP/1.1\r\nHost: x\r\n\r\n"
+                                    : "GET /info HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n",
+                      value);
+            status = raw_status(fd);
+            assert_true(status == cases[i].status || status == cases[i].or || (in_target && i > 2 && status == 414));
+            close(fd);
+        }
     }
+    assert_int_equal(shop.handled, 4);
 }
 
 static void many_headers(void **state)
