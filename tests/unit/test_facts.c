@@ -241,13 +241,15 @@ static void test_campaign_of_the_last_touch(void **state)
         campaign_page("late", 60 * day),
     };
     struct order orders[] = {
-        counted_order("GBP", 1 * day + 5, 1),   /* spring */
-        counted_order("GBP", 10 * day, 2),      /* summer: up to placed_at */
-        counted_order("GBP", 10 * day - 1, 4),  /* spring */
-        counted_order("GBP", 25 * day, 8),      /* by a search: no campaign */
-        counted_order("GBP", 50 * day, 16),     /* the search, exactly 30 days before */
-        counted_order("GBP", 50 * day + 1, 32), /* direct */
-        counted_order("EUR", 60 * day + 9, 64), /* late */
+        counted_order("GBP", 1 * day + 5, 1),    /* spring */
+        counted_order("GBP", 10 * day, 2),       /* summer: up to placed_at */
+        counted_order("GBP", 10 * day - 1, 4),   /* spring */
+        counted_order("GBP", 25 * day, 8),       /* by a search: no campaign */
+        counted_order("GBP", 50 * day, 16),      /* the search, exactly 30 days before */
+        counted_order("GBP", 50 * day + 1, 32),  /* direct */
+        counted_order("EUR", 60 * day + 9, 64),  /* late */
+        counted_order("GBP", 90 * day, 256),     /* late, exactly 30 days before */
+        counted_order("GBP", 90 * day + 1, 512), /* direct */
         cancelled_order(60 * day + 9, 128),
     };
     struct facts f = fold(v, COUNT(v), orders, COUNT(orders));
@@ -259,8 +261,8 @@ static void test_campaign_of_the_last_touch(void **state)
     assert_int_equal(tally(&f, BY_CAMPAIGN, STR_LIT("spring"))->orders, 2);
     IS(tally(&f, BY_CAMPAIGN, STR_LIT("spring"))->amount, 5);
     IS(tally(&f, BY_CAMPAIGN, STR_LIT("summer"))->amount, 2);
-    assert_int_equal(tally(&f, BY_CAMPAIGN, STR_LIT("late"))->orders, 1);
-    IS(tally(&f, BY_CAMPAIGN, STR_LIT("late"))->amount, 0);
+    assert_int_equal(tally(&f, BY_CAMPAIGN, STR_LIT("late"))->orders, 2);
+    IS(tally(&f, BY_CAMPAIGN, STR_LIT("late"))->amount, 256);
     facts_deinit(&f);
 }
 

@@ -44,7 +44,7 @@ static struct event log_of(enum order_status status, int64_t time)
 
     e.order = (struct order_fields){.order_id = STR_LIT("o"), .status = status};
     e.uid.b[0] = (unsigned char)time;
-    e.uid.b[1] = (unsigned char)status;
+    e.uid.b[1] = (unsigned char)(255 - status); /* further along, yet earlier in the order of events */
     return e;
 }
 
