@@ -41,6 +41,33 @@ static void test_waits_in_vain(void **state)
     expect_get(s, "/v1/profiles/user:x?after=", 404, "profile_not_found");
 }
 
+/* Questions that wait hold no thread: others are answered meanwhile. */
+static void test_waiting_holds_nobody_up(void **state)
+{
+    struct shop *s = *state;
+    int fds[200];
+    double waiting = 0;
+
+    wait_ready(s);
+    for (int i = 0; i < 200; i++)
+        fds[i] = send_request(s, "GET", "Bearer tk_all",
+                              i % 2 ? "/v1/profiles/user:x?after=0:99&wait=10s" : "/v1/tail?wait=10s", NULL);
+    int64_t until = clock_monotonic() + PATIENCE_MS;
+    while (waiting < 200 && clock_monotonic() < until) {
+        struct answer a = get(s, "/metrics");
+        waiting = metric(a.body, "waymark_lookups_waiting");
+        answer_free(&a);
+    }
+    assert_true(waiting == 200);
+    for (int i = 0; i < 20; i++) {
+        expect_get(s, "/livez", 200, NULL);
+        expect_get(s, "/v1/profiles/user:x", 404, "profile_not_found");
+    }
+    for (int i = 0; i < 200; i++)
+        close(fds[i]); /* who goes away is forgotten */
+    expect_get(s, "/v1/profiles/user:x/path", 404, "profile_not_found");
+}
+
 /* --- tokens, routes, ids -------------------------------------------------------------------------------------- */
 
 static void test_tokens(void **state)
@@ -254,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_waits_for_a_write),
         TEST(test_waits_in_vain),
+        TEST(test_waiting_holds_nobody_up),
         TEST(test_tokens),
         TEST(test_routes),
         TEST(test_ids),
