@@ -26,7 +26,7 @@ int64_t decode_event_time(enum event_trust trust, int64_t timestamp, int64_t sen
     return t;
 }
 
-int shape_check(const struct json *v, struct refusal *why)
+int shape_check(const struct json *v, const struct json *batch, struct refusal *why)
 {
     if (v->type != JSON_OBJECT)
         return refuse(why, "not_object", "the event is no JSON object");
@@ -34,6 +34,8 @@ int shape_check(const struct json *v, struct refusal *why)
         return refuse(why, "too_large", "the event is over %zu bytes", LIMIT_EVENT_BYTES);
     if (v->height > LIMIT_EVENT_DEPTH)
         return refuse(why, "too_deep", "the event is nested over %d deep", LIMIT_EVENT_DEPTH);
+    if (batch && batch->count > LIMIT_BATCH_MEMBERS)
+        return refuse(why, "too_large", "the object around the batch has over %d members", LIMIT_BATCH_MEMBERS);
     return 0;
 }
 

@@ -50,6 +50,8 @@ static int batch_context(struct reader *r, const struct json **out)
         return 0;
     if (v->raw.n > LIMIT_TEXT_BYTES)
         return refuse(r->why, "too_large", "the batch's context is over %zu bytes", LIMIT_TEXT_BYTES);
+    if (v->count > LIMIT_BATCH_MEMBERS)
+        return refuse(r->why, "too_large", "the batch's context has over %d members", LIMIT_BATCH_MEMBERS);
     if (v->height > LIMIT_EVENT_DEPTH - 1)
         return refuse(r->why, "too_deep", "the batch's context is nested over %d deep", LIMIT_EVENT_DEPTH - 1);
     *out = v;

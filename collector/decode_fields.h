@@ -103,8 +103,8 @@ int object_read(struct refusal *why, const char *name, const struct json *v, con
 
 /* --- parts of an event --- */
 
-/* Checks that hold for every event: an object, not too large, not too deep. */
-int shape_check(const struct json *v, struct refusal *why);
+/* Checks that hold for every event: an object, not too large, not too deep, in a batch that is none of it either. */
+int shape_check(const struct json *v, const struct json *batch, struct refusal *why);
 /* A person's ids: blocked ones count as absent. */
 int user_read(struct reader *r, const char *name, const struct json *v, struct str *out);
 int device_read(struct reader *r, const char *name, const struct json *v, struct str *out);

@@ -264,7 +264,7 @@ int decode_order(const struct json *v, const struct decode_input *in, struct are
     struct reader r = {in, a, why, &e};
     struct members m;
     uint32_t kept = 0;
-    int rc = shape_check(v, why);
+    int rc = shape_check(v, in->batch, why);
 
     if (rc != 0)
         return rc;

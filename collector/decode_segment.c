@@ -370,7 +370,7 @@ int decode_event(const struct json *v, const struct decode_input *in, struct are
                       .original_time = TIME_NONE,
                       .sent = TIME_NONE};
     struct call c = {.r = {in, a, why, &e}};
-    int rc = shape_check(v, why);
+    int rc = shape_check(v, in->batch, why);
 
     if (rc != 0)
         return rc;

@@ -31,6 +31,7 @@
 #define LIMIT_JSON_KEEP (1 * MIB)      /* of memory that a parser keeps between texts, for nodes and for the rest */
 #define LIMIT_EVENT_DEPTH 32
 #define LIMIT_EVENT_BYTES (1 * MIB)
+#define LIMIT_BATCH_MEMBERS 100        /* of the object around a batch, and of its context: each event looks through them */
 #define LIMIT_EVENTS_PER_REQUEST 50000
 
 /* Events */

@@ -187,6 +187,33 @@ static void test_batch_context(void **state)
     buf_deinit(&b);
 }
 
+/* `before`, n members, `after`. */
+static const char *decode_members(const char *before, int n, const char *after)
+{
+    struct buf b;
+
+    buf_init(&b, MIB);
+    buf_add_text(&b, before);
+    for (int i = 0; i < n; i++)
+        buf_addf(&b, "%s'm%d':1", i ? "," : "", i);
+    buf_add_text(&b, after);
+    const char *shown = case_run(&run, decode_event, CASE_BATCH, (struct decode_input){0}, buf_str(&b));
+    buf_deinit(&b);
+    return shown;
+}
+
+static void test_batch_members(void **state)
+{
+    (void)state;
+    static const char call[] = "{'batch':[{'type':'page','userId':'u'}],";
+    static const char context[] = "{'batch':[{'type':'page','userId':'u'}],'context':{";
+
+    assert_taken(decode_members(call, 99, "}"));
+    assert_refused(decode_members(call, 100, "}"), "too_large: the object around the batch has over 100 members");
+    assert_taken(decode_members(context, 100, "}}"));
+    assert_refused(decode_members(context, 101, "}}"), "too_large: the batch's context has over 100 members");
+}
+
 static const char *decode_items(case_decode *decode, const char *before, size_t n, const char *after)
 {
     struct buf b;
@@ -359,10 +386,12 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_size),          cmocka_unit_test(test_depth),      cmocka_unit_test(test_ids),
-        cmocka_unit_test(test_texts),         cmocka_unit_test(test_items),      cmocka_unit_test(test_batch_context),
-        cmocka_unit_test(test_long_message),  cmocka_unit_test(test_event_time), cmocka_unit_test(test_key_tables),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_size),          cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_ids),           cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_items),         cmocka_unit_test(test_batch_context),
+        cmocka_unit_test(test_long_message),  cmocka_unit_test(test_event_time),
+        cmocka_unit_test(test_key_tables),    cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_batch_members),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
