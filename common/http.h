@@ -1,4 +1,4 @@
-/* HTTP serving: the only microhttpd file is behind this header. A handler gets each request once, whole, on a pool
+/* HTTP serving; http_mhd.c behind this header is the only file that knows libmicrohttpd. A handler gets each request once, whole, on a pool
  * thread; it answers at once or keeps the request and answers later from any thread (the connection is suspended
  * meanwhile). Handlers must not block. Requests that smuggle (two Content-Lengths, a Content-Length beside chunked,
  * odd Transfer-Encodings), that are too large or too slow are answered or dropped here and never reach a handler. */
@@ -60,6 +60,7 @@ void http_server_stop(struct http_server *s, int64_t ms);
 struct str http_method(const struct http_request *r);
 /* As sent, still percent-encoded, without the query. */
 struct str http_path(const struct http_request *r);
+/* Whatever the case of the name; several of one name are joined by ", " in their order. Absent when there is none. */
 struct str http_header(const struct http_request *r, const char *name);
 /* All of that name as one list with ", " between them: a proxy may add a field of its own behind the client's. Lives as
  * long as the request; absent when there is none or memory is out. On the handler's thread. */
@@ -86,8 +87,9 @@ void *http_context(const struct http_request *r);
 /* Sends the answer and lets go of the request. From any thread, exactly once. A HEAD request gets the head only. */
 void http_answer_send(struct http_request *r, const struct http_answer *a);
 
-/* Splits a raw path at '/' and decodes each segment ('%2F' and '%00' stay inside theirs). "/v1/x" has two. Returns the
- * number of segments, or -1 for a bad escape, more than `max`, or memory out. */
+/* Splits a raw path at '/' and decodes each segment ('%2F' and '%00' stay inside theirs). "/v1/x" has two, "/" none,
+ * "/x/" an empty one at its end. Returns the number of segments, or -1 for a path that does not begin with '/', a bad
+ * escape, more than `max`, or memory out. */
 int http_path_segments(struct str raw, struct arena *a, struct str *out, size_t max);
 
 /* Appends `s` percent-encoded so that it is one segment. */

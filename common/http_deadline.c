@@ -17,6 +17,8 @@
 #include "common/http_internal.h"
 #include "common/limits.h"
 
+/* The kernel's number; the header that names it cannot be included beside the one that has bytes_received. */
+#define TCP_STATE_CLOSE_WAIT 8
 #define GREATEST_TICK_MS 500
 #define LINGER_TICK_MS 10
 
@@ -129,44 +131,55 @@ void http_conn_close(struct http_conn *c)
 
 /* --- the timer; conns_lock is held */
 
-/* Bytes that the peer has sent so far; 0 when the kernel does not say. */
-static uint64_t bytes_received(int fd)
+/* Bytes that the peer has sent so far, and whether it has ended its side; nothing when the kernel does not say. */
+static uint64_t bytes_received(int fd, bool *ended)
 {
     struct tcp_info info;
     socklen_t n = sizeof info;
 
     memset(&info, 0, sizeof info);
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 ? info.tcpi_bytes_received : 0;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0)
+        return 0;
+    *ended = info.tcpi_state == TCP_STATE_CLOSE_WAIT;
+    return info.tcpi_bytes_received;
 }
 
-/* libmicrohttpd tells of a request only when its first line is whole. A kept-alive connection on which bytes arrive
- * has the head's time from then on, not the idle time. */
-static void watch_idle(struct http_conn *c, int64_t now)
+/* libmicrohttpd tells of a request only when its first line is whole: a kept-alive connection on which bytes arrive
+ * has the head's time from then on, not the idle time. It also overlooks that a client ended its side while its
+ * request was kept; that connection has no use any more. Returns the deadline that holds instead of `until`. */
+static int64_t watch_idle(struct http_conn *c, int64_t until, int64_t now)
 {
-    int64_t until = atomic_load_explicit(&c->idle_until, memory_order_relaxed);
-    uint64_t bytes;
+    bool ended = false;
+    uint64_t bytes = bytes_received(c->fd, &ended);
 
-    if (until == 0)
-        return;
-    bytes = bytes_received(c->fd);
     if (c->seen_idle_until != until) {
         c->seen_idle_until = until;
         c->seen_bytes = bytes;
-    } else if (bytes != c->seen_bytes && now + c->server->o.head_ms < until) {
-        /* Only while the pool thread has not moved it. */
-        atomic_compare_exchange_strong(&c->deadline, &until, now + c->server->o.head_ms);
+        return until;
     }
+    if (bytes == c->seen_bytes)
+        return ended ? now : until;
+    return now + c->server->o.head_ms < until ? now + c->server->o.head_ms : until;
+}
+
+/* A deadline is changed here only while the pool thread has not moved it. */
+static void check_connection(struct http_conn *c, int64_t now)
+{
+    int64_t deadline = atomic_load_explicit(&c->deadline, memory_order_relaxed);
+    int64_t sooner = deadline;
+
+    if (deadline == atomic_load_explicit(&c->idle_until, memory_order_relaxed))
+        sooner = watch_idle(c, deadline, now);
+    if (sooner != deadline && !atomic_compare_exchange_strong(&c->deadline, &deadline, sooner))
+        return;
+    if (now >= sooner && atomic_compare_exchange_strong(&c->deadline, &sooner, HTTP_NO_DEADLINE))
+        shutdown(c->fd, SHUT_RDWR);
 }
 
 static void check_connections(struct http_server *s, int64_t now)
 {
-    for (struct http_conn *c = s->conns; c; c = c->next) {
-        int64_t deadline = atomic_load_explicit(&c->deadline, memory_order_relaxed);
-        if (now >= deadline && atomic_compare_exchange_strong(&c->deadline, &deadline, HTTP_NO_DEADLINE))
-            shutdown(c->fd, SHUT_RDWR);
-        else
-            watch_idle(c, now);
-    }
+    for (struct http_conn *c = s->conns; c; c = c->next)
+        check_connection(c, now);
 }
 
 /* Reads what is there and throws it away; false when there is no more to wait for. */

@@ -114,6 +114,8 @@ void http_request_unref(struct http_request *r);
 void http_server_unref(struct http_server *s);
 /* Copies a header; false when memory is out. `room` is how many there will be. */
 bool http_request_add_header(struct http_request *r, size_t room, struct str name, struct str value);
+/* After the check of the head; false when memory is out. */
+bool http_request_join_headers(struct http_request *r);
 /* Looks for what must not reach a handler. NULL when all is well, else the words; *status says which answer. */
 const char *http_request_check_head(const struct http_request *r, unsigned *status);
 /* The declared length of the body; *known is false when it is chunked. 0 when there is none. */

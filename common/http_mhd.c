@@ -185,7 +185,7 @@ static enum MHD_Result on_head(struct http_request *r, const char *method, const
         return answer_early(r, 503, "the server is stopping");
     if (r->conn->refused)
         return answer_early(r, 503, "too many connections");
-    if (!http_request_parse_query(r))
+    if (!http_request_join_headers(r) || !http_request_parse_query(r))
         return answer_early(r, 503, "out of memory");
     r->body_max = s->o.body_limit(r, s->o.arg);
     size_t n = http_request_length(r, &known);

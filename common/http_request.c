@@ -26,10 +26,31 @@ double http_request_seconds(const struct http_request *r)
     return (double)(now_us() - r->started_us) / 1e6;
 }
 
+/* Proxies may send the target with scheme and authority in front. */
+static struct str without_authority(struct str target)
+{
+    const char *slash;
+    size_t scheme = str_starts(target, STR_LIT("http://")) ? 7 : str_starts(target, STR_LIT("https://")) ? 8 : 0;
+
+    if (scheme == 0)
+        return target;
+    slash = memchr(target.p + scheme, '/', target.n - scheme);
+    return slash ? (struct str){slash, (size_t)(target.p + target.n - slash)} : STR_LIT("/");
+}
+
+static void split_target(struct http_request *r)
+{
+    struct str target = without_authority(r->target);
+    const char *mark = memchr(target.p, '?', target.n);
+
+    r->path = (struct str){target.p, mark ? (size_t)(mark - target.p) : target.n};
+    if (mark)
+        r->query = (struct str){mark + 1, target.n - r->path.n - 1};
+}
+
 struct http_request *http_request_new(struct http_server *s, struct http_conn *c, const char *target)
 {
     struct http_request *r = calloc(1, sizeof *r);
-    const char *mark;
 
     if (!r)
         return NULL;
@@ -46,10 +67,7 @@ struct http_request *http_request_new(struct http_server *s, struct http_conn *c
         http_request_unref(r);
         return NULL;
     }
-    mark = memchr(r->target.p, '?', r->target.n);
-    r->path = (struct str){r->target.p, mark ? (size_t)(mark - r->target.p) : r->target.n};
-    if (mark)
-        r->query = (struct str){mark + 1, r->target.n - r->path.n - 1};
+    split_target(r);
     return r;
 }
 
@@ -111,6 +129,48 @@ bool http_request_add_header(struct http_request *r, size_t room, struct str nam
 static bool same_name(struct str a, const char *name)
 {
     return a.n == strlen(name) && strncasecmp(a.p, name, a.n) == 0;
+}
+
+static bool same_pair_name(const struct http_pair *a, const struct http_pair *b)
+{
+    return b->name.n == a->name.n && strncasecmp(a->name.p, b->name.p, a->name.n) == 0;
+}
+
+static void join_into(struct http_request *r, size_t i, char *to)
+{
+    struct str value = r->headers[i].value;
+
+    memcpy(to, value.p, value.n);
+    to += value.n;
+    for (size_t j = i + 1; j < r->header_count; j++) {
+        if (!same_pair_name(&r->headers[i], &r->headers[j]))
+            continue;
+        value = r->headers[j].value;
+        memcpy(to, ", ", 2);
+        memcpy(to + 2, value.p, value.n);
+        to += 2 + value.n;
+        r->headers[j].name.n = 0; /* found no more */
+    }
+}
+
+/* Puts the values of headers of the same name into the first of them, as if they had come in one line: what a proxy
+ * adds in a line of its own must not be overlooked behind what the client wrote. */
+bool http_request_join_headers(struct http_request *r)
+{
+    for (size_t i = 0; i < r->header_count; i++) {
+        struct http_pair *first = &r->headers[i];
+        size_t n = first->value.n;
+        for (size_t j = i + 1; j < r->header_count; j++)
+            n += same_pair_name(first, &r->headers[j]) ? 2 + r->headers[j].value.n : 0;
+        if (n == first->value.n)
+            continue;
+        char *to = arena_alloc(&r->arena, n);
+        if (!to)
+            return false;
+        join_into(r, i, to);
+        first->value = (struct str){to, n};
+    }
+    return true;
 }
 
 static size_t count_headers(const struct http_request *r, const char *name)

@@ -158,6 +158,50 @@ static void target_is_raw(void **state)
     close(fd);
 }
 
+static void absolute_target(void **state)
+{
+    static const char *const targets[][2] = {{"http://shop.example/info?a=b", "GET /info peer=127.0.0.1 x= fresh=1 [a=b]"},
+                                             {"https://shop.example:1/info", "GET /info peer=127.0.0.1 x= fresh=1"},
+                                             {"http://shop.example", ""}};
+    int fd = raw_connect(shop.port);
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(raw_sendf(fd, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", targets[i][0]));
+        expect_reply(fd, 200, targets[i][1]);
+    }
+    assert_true(raw_text(fd, "CONNECT shop.example:80 HTTP/1.1\r\nHost: x\r\n\r\n"));
+    expect_reply(fd, 400, "{\"code\":\"request_invalid\",\"message\":\"the target is no path\"}");
+    close(fd);
+}
+
+/* What a proxy adds in a line of its own stands behind what the client wrote. */
+static void joined_headers(void **state)
+{
+    int fd = raw_connect(shop.port);
+
+    (void)state;
+    assert_true(raw_text(fd, "GET /info HTTP/1.1\r\nX-Test: 1\r\nHost: x\r\nx-test:\r\nY: z\r\nX-TEST: 3\r\n\r\n"));
+    expect_reply(fd, 200, "GET /info peer=127.0.0.1 x=1, , 3 fresh=1");
+    close(fd);
+}
+
+/* The client has said all that it will say, and still listens. */
+static void half_closed(void **state)
+{
+    static const char *const paths[] = {"/echo", "/later"};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        int fd = raw_connect(shop.port);
+        post(fd, paths[i], "half");
+        shutdown(fd, SHUT_WR);
+        expect_reply(fd, 200, "half");
+        assert_true(raw_ends(fd, RAW_LIMIT_MS));
+        close(fd);
+    }
+}
+
 static void too_many_parameters(void **state)
 {
     int fd = raw_connect(shop.port);
@@ -497,6 +541,9 @@ int main(void)
         CASE(old_version),
         CASE(expect_continue),
         CASE(target_is_raw),
+        CASE(absolute_target),
+        CASE(joined_headers),
+        CASE(half_closed),
         CASE(too_many_parameters),
         CASE(smuggling),
         CASE(broken_http),
