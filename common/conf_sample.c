@@ -157,7 +157,7 @@ static void write_tokens(struct buf *out, unsigned level, const struct conf_samp
     if (!s->token_sha256)
         return;
     write_indent(out, level + 1);
-    buf_addf(out, "- {name: site, sha256: %s, scopes: [lookup]}\n", s->token_sha256);
+    buf_addf(out, "- {name: commands, sha256: %s, scopes: [lookup, admin]}\n", s->token_sha256);
 }
 
 static void write_sample_row(struct buf *out, unsigned level, const struct conf_row *row, const struct conf_sample *s)

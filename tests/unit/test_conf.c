@@ -646,7 +646,7 @@ static void the_sample_is_the_defaults(void **state)
     assert_int_equal(c->collector.key_count, 2);
     assert_string_equal(c->collector.keys[0].key, "wk_x");
     assert_int_equal(c->collector.keys[1].sha256[0], 0xa0);
-    assert_int_equal(c->profiler.tokens[0].scopes, SCOPE_LOOKUP);
+    assert_int_equal(c->profiler.tokens[0].scopes, SCOPE_LOOKUP | SCOPE_ADMIN);
     /* The rest is as without a file. */
     assert_int_equal(c->partitions, d->partitions);
     assert_int_equal(c->profiler.payment_host_count, d->profiler.payment_host_count);
