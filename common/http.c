@@ -153,15 +153,17 @@ int http_server_start(const struct http_options *o, struct http_server **out, st
         goto fail;
     }
     r = http_mhd_start(s, fd, e);
-    if (r != 0)
-        goto fail_timer;
+    if (r != 0) {
+        fd = -1; /* libmicrohttpd has closed it */
+        http_timer_stop(s);
+        goto fail;
+    }
     *out = s;
     return 0;
 
-fail_timer:
-    http_timer_stop(s);
 fail:
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     http_server_unref(s);
     return r;
 }
@@ -176,6 +178,9 @@ void http_server_quiesce(struct http_server *s)
     if (atomic_exchange(&s->quiesced, true))
         return;
     s->listen_fd = http_mhd_quiesce(s);
+    /* Refused at once rather than left waiting. Not closed yet: the pool may still hold its number. */
+    if (s->listen_fd >= 0)
+        shutdown(s->listen_fd, SHUT_RDWR);
 }
 
 static void wait_zero(_Atomic size_t *count, int64_t until)

@@ -266,6 +266,7 @@ static void quiesced(void **state)
     shop_wait(&shop, &shop.kept_count, 1);
     http_server_quiesce(shop.server);
     http_server_quiesce(shop.server);
+    assert_int_equal(raw_connect(shop.port), -1);
     raw_text(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na");
     expect_reply(fd, 503, NULL);
     assert_true(raw_ends(fd, RAW_LIMIT_MS));
