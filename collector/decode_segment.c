@@ -338,7 +338,7 @@ static void integrations_keep(struct call *c)
 {
     const struct json *v = member(&c->m, CALL_INTEGRATIONS);
 
-    if (v && !(v->type == JSON_OBJECT && v->count == 0))
+    if (v && !((v->type == JSON_OBJECT || v->type == JSON_ARRAY) && v->count == 0))
         keep(c, CALL_INTEGRATIONS);
 }
 
