@@ -25,12 +25,12 @@ struct http_conn {
     struct http_server *server;
     struct http_conn *prev, *next; /* under conns_lock */
     int fd;
-    bool refused;              /* over the limit: its request gets 503 */
-    bool fresh;                /* no request yet: the head's deadline runs since accept. Pool thread only */
-    bool linger;               /* more of a refused request may come: read on after the close. Pool thread only */
-    _Atomic int64_t deadline;  /* monotonic ms */
+    bool refused;               /* over the limit: its request gets 503 */
+    bool fresh;                 /* no request yet: the head's deadline runs since accept. Pool thread only */
+    bool linger;                /* more of a refused request may come: read on after the close. Pool thread only */
+    _Atomic int64_t deadline;   /* monotonic ms */
     _Atomic int64_t idle_until; /* the deadline that was set when it became idle, else 0 */
-    int64_t seen_idle_until;   /* timer only: the idle time that seen_bytes belongs to */
+    int64_t seen_idle_until;    /* timer only: the idle time that seen_bytes belongs to */
     uint64_t seen_bytes;
     char peer[HTTP_PEER_BYTES];
 };
@@ -77,19 +77,19 @@ struct http_pair {
 struct http_request {
     unsigned magic;
     struct http_server *server;
-    struct http_conn *conn; /* until the answer is queued */
+    struct http_conn *conn;            /* until the answer is queued */
     struct MHD_Connection *connection; /* likewise */
     struct MHD_Response *response;
-    _Atomic unsigned refs;     /* libmicrohttpd's, and the handler's */
-    _Atomic bool claimed;      /* somebody answers it */
-    _Atomic int state;         /* enum http_state */
+    _Atomic unsigned refs; /* libmicrohttpd's, and the handler's */
+    _Atomic bool claimed;  /* somebody answers it */
+    _Atomic int state;     /* enum http_state */
     bool head_done;
-    bool queued;               /* an answer, counted in `answering` */
-    bool must_close;           /* what follows on the connection cannot be trusted */
-    unsigned refusal;          /* status to answer once the rest of the body was read; 0: none */
+    bool queued;      /* an answer, counted in `answering` */
+    bool must_close;  /* what follows on the connection cannot be trusted */
+    unsigned refusal; /* status to answer once the rest of the body was read; 0: none */
     unsigned status;
     size_t answer_bytes;
-    const char *version; /* a literal */
+    const char *version;                        /* a literal */
     struct http_request *kept_prev, *kept_next; /* under server->lock */
     struct arena arena;
     struct str method, target, path, query;

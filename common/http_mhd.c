@@ -58,8 +58,7 @@ bool http_mhd_make(struct http_request *r, const struct http_answer *a)
     r->status = a->status;
     r->answer_bytes = bytes;
     if (a->content_type || bytes > 0)
-        MHD_add_response_header(m, "Content-Type",
-                                is_line(a->content_type) ? a->content_type : "application/json");
+        MHD_add_response_header(m, "Content-Type", is_line(a->content_type) ? a->content_type : "application/json");
     for (size_t i = 0; i < a->field_count; i++) {
         if (is_line(a->fields[i].name) && is_line(a->fields[i].value))
             MHD_add_response_header(m, a->fields[i].name, a->fields[i].value);
@@ -343,14 +342,14 @@ int http_mhd_start(struct http_server *s, int listen_fd, struct err *e)
     /* Its limit is divided over the pool and makes clients hang: ours is met long before. */
     unsigned limit = (unsigned)s->max_connections * 2 * s->o.threads;
 
-    s->daemon = MHD_start_daemon(
-        flags, 0, on_accept, s, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-        listen_fd, MHD_OPTION_THREAD_POOL_SIZE, s->o.threads, MHD_OPTION_CONNECTION_LIMIT, limit,
-        MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
-        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, CONNECTION_STEP, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_URI_LOG_CALLBACK, target_seen, s,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-        MHD_OPTION_END);
+    s->daemon =
+        MHD_start_daemon(flags, 0, on_accept, s, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+                         MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_THREAD_POOL_SIZE, s->o.threads,
+                         MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_CONNECTION_TIMEOUT, 0u,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_CONNECTION_MEMORY_INCREMENT,
+                         CONNECTION_STEP, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes,
+                         NULL, MHD_OPTION_URI_LOG_CALLBACK, target_seen, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+                         NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_END);
     if (s->daemon)
         return 0;
     err_set(e, "cannot start the HTTP threads");

@@ -1,4 +1,5 @@
-/* Compressed bodies: gzip and zlib streams, found by their first bytes and never by what a header claims. Any thread. */
+/* Compressed bodies: gzip and zlib streams, found by their first bytes and never by what a header claims. Any thread.
+ */
 #ifndef WAYMARK_INFLATE_H
 #define WAYMARK_INFLATE_H
 

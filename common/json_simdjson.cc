@@ -23,7 +23,8 @@ extern "C" {
 #define KEEP_TEXT (LIMIT_JSON_KEEP / sizeof(uint32_t))
 #define FIRST_TEXT (4 * KIB)
 
-namespace {
+namespace
+{
 
 struct frame {
     struct json *container;
@@ -60,7 +61,8 @@ struct json_parser {
     struct walk walk;
 };
 
-namespace {
+namespace
+{
 
 int fail_at(struct json_parser *p, size_t where, const char *why)
 {

@@ -43,7 +43,8 @@ static void expect_reply(int fd, int status, const char *body)
 
 static void post(int fd, const char *path, const char *body)
 {
-    assert_true(raw_sendf(fd, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", path, strlen(body), body));
+    assert_true(
+        raw_sendf(fd, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", path, strlen(body), body));
 }
 
 static void keep_alive(void **state)
@@ -134,7 +135,8 @@ static void expect_continue(void **state)
     assert_int_equal(r.status, 100);
     assert_true(raw_text(fd, "abc"));
     expect_reply(fd, 200, "abc");
-    assert_true(raw_text(fd, "POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n"));
+    assert_true(
+        raw_text(fd, "POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n"));
     expect_reply(fd, 413, NULL);
     assert_true(raw_ends(fd, RAW_LIMIT_MS));
     close(fd);
@@ -149,7 +151,8 @@ static void target_is_raw(void **state)
     assert_true(raw_text(fd, "GET /info/a%2Fb%00c%zz?a=1+2%263&&b&%E4%B8%AD==x%&a=%00%2 HTTP/1.1\r\nHost: x\r\n"
                              "X-Test: v\r\n\r\n"));
     raw_reply(fd, &r, false);
-    static const char want[] = "GET /info/a%2Fb%00c%zz peer=127.0.0.1 x=v fresh=1 [a=1 2&3] [b=] [\xe4\xb8\xad==x%] [a=";
+    static const char want[] =
+        "GET /info/a%2Fb%00c%zz peer=127.0.0.1 x=v fresh=1 [a=1 2&3] [b=] [\xe4\xb8\xad==x%] [a=";
     assert_int_equal(r.status, 200);
     assert_memory_equal(r.body, want, sizeof want - 1);
     assert_int_equal(r.n, sizeof want - 1 + 4);
@@ -160,9 +163,10 @@ static void target_is_raw(void **state)
 
 static void absolute_target(void **state)
 {
-    static const char *const targets[][2] = {{"http://shop.example/info?a=b", "GET /info peer=127.0.0.1 x= fresh=1 [a=b]"},
-                                             {"https://shop.example:1/info", "GET /info peer=127.0.0.1 x= fresh=1"},
-                                             {"http://shop.example", ""}};
+    static const char *const targets[][2] = {
+        {"http://shop.example/info?a=b", "GET /info peer=127.0.0.1 x= fresh=1 [a=b]"},
+        {"https://shop.example:1/info", "GET /info peer=127.0.0.1 x= fresh=1"},
+        {"http://shop.example", ""}};
     int fd = raw_connect(shop.port);
 
     (void)state;
@@ -242,7 +246,8 @@ static void smuggling(void **state)
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         int fd = raw_connect(shop.port);
         struct raw_reply r;
-        raw_sendf(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nOrigin: o\r\n%s\r\n0\r\n\r\nGET /echo HTTP/1.1\r\nHost: x\r\n\r\n",
+        raw_sendf(fd,
+                  "POST /echo HTTP/1.1\r\nHost: x\r\nOrigin: o\r\n%s\r\n0\r\n\r\nGET /echo HTTP/1.1\r\nHost: x\r\n\r\n",
                   heads[i]);
         raw_reply(fd, &r, false);
         assert_int_equal(r.status, 400);
@@ -292,7 +297,8 @@ static void chunked(void **state)
 
     (void)state;
     for (int i = 0; i < 3; i++) {
-        assert_true(raw_text(fd, "POST /later HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n"));
+        assert_true(
+            raw_text(fd, "POST /later HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n"));
         assert_true(raw_text(fd, "6;a=b\r\n world\r\n0\r\nTrailer: x\r\n\r\n"));
         expect_reply(fd, 200, "hello world");
     }
@@ -375,7 +381,7 @@ static void large_heads(void **state)
     static char value[LIMIT_HEAD + 65536];
     static const struct {
         size_t n;
-        int status, or;
+        int status, or ;
     } cases[] = {{100, 200, 200}, {LIMIT_HEAD - 100, 200, 200}, {LIMIT_HEAD, 431, 431}, {LIMIT_HEAD + 60000, 431, 0}};
 
     (void)state;
@@ -384,8 +390,9 @@ static void large_heads(void **state)
             int status, fd = raw_connect(shop.port);
             memset(value, 'v', cases[i].n);
             value[cases[i].n] = '\0';
-            raw_sendf(fd, in_target ? "GET /info?%s HTTP/1.1\r\nHost: x\r\n\r\n"
-                                    : "GET /info HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n",
+            raw_sendf(fd,
+                      in_target ? "GET /info?%s HTTP/1.1\r\nHost: x\r\n\r\n"
+                                : "GET /info HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n",
                       value);
             status = raw_status(fd);
             assert_true(status == cases[i].status || status == cases[i].or || (in_target && i > 2 && status == 414));
@@ -486,9 +493,25 @@ static void too_many_bodies(void **state)
 /* Seeded noise, cut anywhere: nothing but the connection suffers. */
 static void noise(void **state)
 {
-    static const char *const words[] = {"GET ", "POST ", "/echo", " HTTP/1.1", "\r\n", "\r\n\r\n", "Host: x", ": ", "\n",
-                                        "Content-Length: 5", "Transfer-Encoding: chunked", "\0\0", "5\r\nhello\r\n", "%",
-                                        "?a=b&", "\xff\xfe", "0\r\n\r\n", "HTTP/1.1 200 OK", "\t"};
+    static const char *const words[] = {"GET ",
+                                        "POST ",
+                                        "/echo",
+                                        " HTTP/1.1",
+                                        "\r\n",
+                                        "\r\n\r\n",
+                                        "Host: x",
+                                        ": ",
+                                        "\n",
+                                        "Content-Length: 5",
+                                        "Transfer-Encoding: chunked",
+                                        "\0\0",
+                                        "5\r\nhello\r\n",
+                                        "%",
+                                        "?a=b&",
+                                        "\xff\xfe",
+                                        "0\r\n\r\n",
+                                        "HTTP/1.1 200 OK",
+                                        "\t"};
     unsigned seed = 7;
 
     (void)state;
@@ -508,8 +531,15 @@ static void noise(void **state)
 
 static void bad_addresses(void **state)
 {
-    static const char *const listens[] = {"", ":", "127.0.0.1", "127.0.0.1:", ":80", "127.0.0.1:port", "[::1:80",
-                                          "no such host.invalid:80", "203.0.113.77:0"};
+    static const char *const listens[] = {"",
+                                          ":",
+                                          "127.0.0.1",
+                                          "127.0.0.1:",
+                                          ":80",
+                                          "127.0.0.1:port",
+                                          "[::1:80",
+                                          "no such host.invalid:80",
+                                          "203.0.113.77:0"};
     struct http_options o = {.threads = 1, .body_limit = shop_body_limit, .handle = shop_handle};
     struct http_server *s = NULL;
     char taken[32];

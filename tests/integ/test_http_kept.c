@@ -37,7 +37,8 @@ static int ask(const char *path, const char *body)
     int fd = raw_connect(shop.port);
 
     assert_true(fd >= 0);
-    assert_true(raw_sendf(fd, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", path, strlen(body), body));
+    assert_true(
+        raw_sendf(fd, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", path, strlen(body), body));
     return fd;
 }
 

@@ -195,8 +195,9 @@ static void neighbours(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(silent_after_accept), CASE(slow_first_line), CASE(slow_headers),     CASE(slow_body),  CASE(slow_refused_body),
-        CASE(idle),                CASE(slow_second_head), CASE(patient_client), CASE(neighbours),
+        CASE(silent_after_accept), CASE(slow_first_line),   CASE(slow_headers),
+        CASE(slow_body),           CASE(slow_refused_body), CASE(idle),
+        CASE(slow_second_head),    CASE(patient_client),    CASE(neighbours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

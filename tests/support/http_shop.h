@@ -23,8 +23,8 @@ struct shop {
     bool end;
     struct http_request *kept[SHOP_KEPT], *later[SHOP_KEPT];
     size_t kept_count, later_count;
-    size_t handled;        /* calls of the handler */
-    size_t done[600];      /* answers by status */
+    size_t handled;   /* calls of the handler */
+    size_t done[600]; /* answers by status */
     size_t done_labelled;
 };
 

@@ -43,8 +43,10 @@ static void segments(void **state)
         {"/a+b", 1, {STR_LIT("a+b")}}, /* '+' is a space in queries only */
         {"/%E4%B8%AD%e6%96%87", 1, {STR_LIT("\xe4\xb8\xad\xe6\x96\x87")}},
         {"/\xff%ff", 1, {STR_LIT("\xff\xff")}},
-        {"/1/2/3/4/5/6/7/8", 8, {STR_LIT("1"), STR_LIT("2"), STR_LIT("3"), STR_LIT("4"), STR_LIT("5"), STR_LIT("6"),
-                                 STR_LIT("7"), STR_LIT("8")}},
+        {"/1/2/3/4/5/6/7/8",
+         8,
+         {STR_LIT("1"), STR_LIT("2"), STR_LIT("3"), STR_LIT("4"), STR_LIT("5"), STR_LIT("6"), STR_LIT("7"),
+          STR_LIT("8")}},
         {"/1/2/3/4/5/6/7/8/9", -1, {{0}}},
         {"", -1, {{0}}},
         {"v1/x", -1, {{0}}},
