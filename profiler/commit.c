@@ -408,11 +408,28 @@ static int put_meta(struct commit *c)
     return 0;
 }
 
+static int compare_nodes(const void *a, const void *b)
+{
+    const struct table_node *x = *(const struct table_node *const *)a, *y = *(const struct table_node *const *)b;
+
+    return memcmp(x->key.b, y->key.b, KEY_HASH_BYTES);
+}
+
+/* In the order of their keys, so that the memtable is filled from one end to the other. */
+static void sort_by_key(struct pointers *v)
+{
+    _Static_assert(offsetof(struct stream, node) == 0 && offsetof(struct profile, node) == 0, "node first");
+    if (v->n > 1)
+        qsort(v->v, v->n, sizeof *v->v, compare_nodes);
+}
+
 static int fill(struct commit *c)
 {
     struct partition *p = c->p;
     int rc = 0;
 
+    sort_by_key(&p->dirty_streams);
+    sort_by_key(&p->dirty_profiles);
     for (size_t i = 0; i < p->dirty_streams.n && rc == 0; i++)
         rc = put_stream(c, p->dirty_streams.v[i]);
     for (size_t i = 0; i < p->dirty_profiles.n && rc == 0; i++)
@@ -483,7 +500,7 @@ static void change_places(struct partition *p, const struct commit *c, struct in
     p->figures.commits++;
     pthread_mutex_unlock(&p->lock);
     p->unflushed = p->figures.offset;
-    interval_unref(old);
+    interval_recycle(fresh, old);
 }
 
 /* The lock is for the counts alone: nobody else reads what settles. */
@@ -512,18 +529,32 @@ static void settle(struct partition *p)
     p->dirty_streams.n = p->dirty_profiles.n = p->dirty_orders.n = 0;
 }
 
+/* The batch of a busy partition keeps its memory for the next commit. */
+static void put_away(struct partition *p, struct store_batch *b)
+{
+    if (store_batch_bytes(b) < p->state->commit_bytes / 4) {
+        store_batch_free(b);
+        return;
+    }
+    store_batch_clear(b);
+    p->batch = b;
+}
+
 static int write_batch(struct partition *p, struct err *e)
 {
-    struct commit c = {.p = p, .number = p->commit + 1, .err = e};
+    struct commit c = {.p = p, .batch = p->batch, .number = p->commit + 1, .err = e};
     struct interval *fresh = interval_new();
     int rc = -ENOMEM;
 
-    c.batch = store_batch_new();
+    p->batch = NULL;
+    if (!c.batch)
+        c.batch = store_batch_new();
     if (fresh && c.batch)
         rc = fill(&c);
     if (rc == 0)
         rc = store_write(p->state->store, c.batch, e);
-    store_batch_free(c.batch);
+    if (c.batch)
+        put_away(p, c.batch);
     free(c.entries);
     free(c.sorted);
     if (rc < 0) {

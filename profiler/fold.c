@@ -366,7 +366,7 @@ static int fold_record(struct partition *p, const struct log_record *r, struct e
 
 static bool commit_due(const struct partition *p)
 {
-    return p->interval->held + (p->memory > p->memory_base ? p->memory - p->memory_base : 0) >=
+    return p->interval->used + (p->memory > p->memory_base ? p->memory - p->memory_base : 0) >=
            p->state->commit_bytes;
 }
 

@@ -152,9 +152,9 @@ static void cut(struct order_parts *parts)
     parts->truncated = true;
 }
 
-/* Adds the statements that a profile's path has of the order. */
-static int collect_path(struct partition *p, struct str profile, struct str order_id, struct order_parts *parts,
-                        struct err *e)
+/* Adds the statements that a profile's path has of the order, but for `drop`. */
+static int collect_path(struct partition *p, struct str profile, const struct chunk_entry *drop,
+                        struct order_parts *parts, struct err *e)
 {
     struct arena *a = &p->order_arena;
     struct state_view view;
@@ -166,12 +166,12 @@ static int collect_path(struct partition *p, struct str profile, struct str orde
         enum order_status status;
         struct event ev;
 
-        if (!(view.path[i].flags & ENTRY_ORDER))
+        if (!(view.path[i].flags & ENTRY_ORDER) || event_key_cmp(&view.path[i].key, &drop->key) == 0)
             continue;
         arena_reset(&p->arena_other);
         if (event_unpack(view.path[i].bytes, &p->arena_other, &ev) != CODEC_OK)
             rc = damaged(e, "an event");
-        else if (order_stated(&ev, &status) && str_eq(ev.order.order_id, order_id)) {
+        else if (order_stated(&ev, &status) && str_eq(ev.order.order_id, parts->order_id)) {
             struct chunk_entry entry = {view.path[i].key, view.path[i].flags, arena_dup(a, view.path[i].bytes)};
 
             insert(parts, &entry);
@@ -193,11 +193,9 @@ static int collect(struct partition *p, struct str profile, const struct chunk_e
 
     parts->count = 0;
     parts->truncated = false;
-    rc = collect_path(p, profile, parts->order_id, parts, e);
+    rc = collect_path(p, profile, drop, parts, e);
     if (rc == 0)
-        rc = collect_path(p, profile_sibling(profile, buf), parts->order_id, parts, e);
-    if (rc == 0)
-        take_out(parts, drop);
+        rc = collect_path(p, profile_sibling(profile, buf), drop, parts, e);
     return rc;
 }
 

@@ -534,6 +534,7 @@ void partition_deinit(struct partition *p)
     free(p->dirty_orders.v);
     if (p->interval)
         interval_unref(p->interval);
+    store_batch_free(p->batch);
     arena_deinit(&p->arena);
     arena_deinit(&p->order_arena);
     arena_deinit(&p->arena_other);

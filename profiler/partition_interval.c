@@ -28,39 +28,84 @@ void interval_ref(struct interval *i)
     atomic_fetch_add_explicit(&i->refs, 1, memory_order_relaxed);
 }
 
-void interval_unref(struct interval *i)
+static void blocks_free(struct interval_block *b)
 {
-    struct interval_block *b, *next;
+    struct interval_block *next;
 
-    if (atomic_fetch_sub_explicit(&i->refs, 1, memory_order_acq_rel) != 1)
-        return;
-    for (b = i->blocks; b; b = next) {
+    for (; b; b = next) {
         next = b->next;
         free(b);
     }
+}
+
+static bool is_last(struct interval *i)
+{
+    return atomic_fetch_sub_explicit(&i->refs, 1, memory_order_acq_rel) == 1;
+}
+
+void interval_unref(struct interval *i)
+{
+    if (!is_last(i))
+        return;
+    blocks_free(i->blocks);
+    blocks_free(i->spare);
     free(i);
+}
+
+void interval_recycle(struct interval *i, struct interval *old)
+{
+    assert(!i->blocks && !i->spare);
+    if (!is_last(old))
+        return;
+    i->spare = old->blocks;
+    atomic_store_explicit(&i->held, atomic_load_explicit(&old->used, memory_order_relaxed), memory_order_relaxed);
+    blocks_free(old->spare);
+    free(old);
+}
+
+/* The first blocks are small: a quiet partition shall not hold a megabyte. */
+static struct interval_block *block_new(struct interval *i, size_t n)
+{
+    size_t used = atomic_load_explicit(&i->used, memory_order_relaxed);
+    size_t size = used < BLOCK_BYTES ? BLOCK_BYTES / 16 : BLOCK_BYTES;
+    struct interval_block *b;
+
+    size = n > size ? n : size;
+    b = malloc(sizeof *b + size);
+    if (!b)
+        return NULL;
+    b->size = size;
+    atomic_fetch_add_explicit(&i->held, sizeof *b + size, memory_order_relaxed);
+    return b;
+}
+
+static struct interval_block *next_block(struct interval *i, size_t n)
+{
+    struct interval_block *b = i->spare;
+
+    if (b && b->size >= n)
+        i->spare = b->next;
+    else
+        b = block_new(i, n);
+    if (!b)
+        return NULL;
+    b->used = 0;
+    b->next = i->blocks;
+    i->blocks = b;
+    atomic_fetch_add_explicit(&i->used, sizeof *b + b->size, memory_order_relaxed);
+    return b;
 }
 
 void *interval_alloc(struct interval *i, size_t n)
 {
     struct interval_block *b = i->blocks;
-    size_t size;
     void *out;
 
     n = (n + 7) & ~(size_t)7;
-    if (!b || b->size - b->used < n) {
-        /* The first blocks are small: a quiet partition shall not hold a megabyte. */
-        size = atomic_load_explicit(&i->held, memory_order_relaxed) < BLOCK_BYTES ? BLOCK_BYTES / 16 : BLOCK_BYTES;
-        size = n > size ? n : size;
-        b = malloc(sizeof *b + size);
-        if (!b)
-            return NULL;
-        b->next = i->blocks;
-        b->size = size;
-        b->used = 0;
-        i->blocks = b;
-        atomic_fetch_add_explicit(&i->held, sizeof *b + size, memory_order_relaxed);
-    }
+    if (!b || b->size - b->used < n)
+        b = next_block(i, n);
+    if (!b)
+        return NULL;
     out = b->bytes + b->used;
     b->used += n;
     return out;

@@ -33,8 +33,9 @@
 struct interval_block;
 struct interval {
     _Atomic uint32_t refs;
-    struct interval_block *blocks; /* [worker] */
-    _Atomic size_t held;           /* bytes in them */
+    struct interval_block *blocks; /* [worker] in use */
+    struct interval_block *spare;  /* [worker] of the interval before: fresh pages cost more than what is put in them */
+    _Atomic size_t used, held;     /* bytes of blocks in use; with the spare ones */
 };
 
 /* An event folded in this interval. Immutable once it is in its stream's list, but for `dead_at`. */
@@ -52,7 +53,10 @@ struct gone {
     struct event_key key;
 };
 
+/* NULL when memory is out. */
 struct interval *interval_new(void);
+/* Gives back the reference to `old`; when it was the last one, `i` gets its blocks to use them again. */
+void interval_recycle(struct interval *i, struct interval *old);
 void interval_ref(struct interval *i);
 void interval_unref(struct interval *i);
 /* Aligned for any type; NULL when memory is out. */
@@ -168,6 +172,7 @@ struct partition {
     struct pointers dirty_streams, dirty_profiles, dirty_orders; /* [worker] this interval */
     struct uid last_uid;              /* [worker] of the last record that was an event */
     int64_t last_offset;              /* [worker] its offset; -1: none */
+    struct store_batch *batch;        /* [worker] of the last commit, when it was a large one; or NULL */
     int64_t unflushed;                /* [worker] offset written but not yet on disk; -1: none */
     struct arena arena;               /* [worker] one record */
     struct arena order_arena;         /* [worker] one record's orders */

@@ -417,6 +417,11 @@ size_t store_batch_bytes(const struct store_batch *b)
     return n;
 }
 
+void store_batch_clear(struct store_batch *b)
+{
+    rocksdb_writebatch_clear(b->b);
+}
+
 int store_write(struct store *s, struct store_batch *b, struct err *e)
 {
     char *text = NULL;
