@@ -84,9 +84,8 @@ static void *run_appender(void *arg)
         for (size_t i = 0; i < a->group; i++) {
             int k = snprintf(keys + i * 16, 16, "person-%d", rand_r(&seed) % KEYS);
 
-            records[i] = (struct log_record){.key = {keys + i * 16, (size_t)k},
-                                             .value = {value + i * RECORD, RECORD - (size_t)k},
-                                             .time = 1};
+            records[i] = (struct log_record){
+                .key = {keys + i * 16, (size_t)k}, .value = {value + i * RECORD, RECORD - (size_t)k}, .time = 1};
         }
         wait_flow(&a->flow, a->group, IN_FLIGHT / 2);
         if (event_log_append(a->log, LOG_EVENTS, LOG_BY_COLLECTOR, records, a->group, on_done, args) != LOG_OK)

@@ -40,7 +40,7 @@ struct log_record {
     enum log_kind kind;
     struct str key;   /* chooses the partition */
     struct str value;
-    int64_t time;     /* ms, when it was appended: age for retention and lag */
+    int64_t time;     /* ms, when it was appended: age for retention and lag; 0 in an append: now */
     int64_t offset;   /* when read */
 };
 
@@ -58,7 +58,7 @@ struct event_log_options {
 /* Opens the embedded log, recovering from a torn tail. Fails with a clear text when the folder is in use, holds another
  * number of partitions, or the disk has less than the reserve. */
 int event_log_open_local(const struct event_log_options *o, struct event_log **out, struct err *e);
-/* Waits for what was appended to become durable, then closes. NULL is allowed. */
+/* Waits for what was appended to become durable, then closes. All readers are closed before. NULL is allowed. */
 void event_log_close(struct event_log *log);
 
 /* murmur2 as Kafka's Java client has it: (murmur2(key) & 0x7fffffff) % partitions. Pure. */
@@ -86,15 +86,18 @@ struct log_reader;
 
 enum { LOG_READ_GAP = 1 }; /* the offset is outside what the log holds */
 
-/* `name` NULL: reads without holding anything back. */
+/* `name` NULL: reads without holding anything back. A name (letters, digits, dot, line) is remembered in the log and
+ * holds all that there is until it commits; several readers may share it, for different partitions. A reader starts
+ * where its name committed, else at the begin. */
 int log_reader_open(struct event_log *log, enum log_topic topic, const char *name, struct log_reader **out,
                     struct err *e);
 void log_reader_close(struct log_reader *r);
 /* Says where to read next in a partition. LOG_READ_GAP when below the begin or above the end. */
 int log_reader_seek(struct log_reader *r, uint32_t partition, int64_t offset);
 /* Up to `max` durable records of one partition from its place on, about `max_bytes` at most (at least one record).
- * Returns how many, 0 at the end, negative errno, LOG_READ_GAP is not possible after a seek. Key and value live until
- * the next read or close of this reader. One thread at a time. */
+ * Returns how many, 0 at the end, or a negative errno: -ESTALE when retention took the place (never from a name that
+ * holds it), -EBADMSG when a record is damaged or missing, -EAGAIN while the log is being opened anew. Key and value
+ * live until the next read or close of this reader. One thread at a time. */
 int log_reader_read(struct log_reader *r, uint32_t partition, struct log_record *out, size_t max, size_t max_bytes,
                     struct err *e);
 /* Waits until a partition of the reader has something to read, `ms` have passed or log_reader_wake is called. */

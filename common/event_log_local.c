@@ -215,20 +215,44 @@ int log_write(struct event_log *log, struct log_batch *b, struct err *e)
 
 /* Opening and closing */
 
+static int name_in(struct event_log *log, const char *name, char *out, size_t size, struct err *e)
+{
+    int n = snprintf(out, size, "%s/%s", log->path, name);
+
+    if (n > 0 && (size_t)n < size)
+        return 0;
+    err_set(e, "the name %s is too long", log->path);
+    return -ENAMETOOLONG;
+}
+
+/* A new folder is on disk only when the one that it is in is. */
+static int make_folder(struct event_log *log, struct err *e)
+{
+    char above[4096];
+    int r = name_in(log, "..", above, sizeof(above), e), fd = -1;
+
+    if (r < 0)
+        return r;
+    if (mkdir(log->path, 0750) != 0)
+        r = errno == EEXIST ? 0 : -errno;
+    else if ((fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 || fsync(fd) != 0)
+        r = -errno;
+    if (fd >= 0)
+        close(fd);
+    if (r < 0)
+        err_set(e, "cannot make the folder %s: %s", log->path, strerror(-r));
+    return r;
+}
+
 static int lock_folder(struct event_log *log, struct err *e)
 {
     char file[4096];
-    int n = snprintf(file, sizeof(file), "%s/waymark.lock", log->path), r;
+    int r = name_in(log, "waymark.lock", file, sizeof(file), e);
 
-    if (n < 0 || (size_t)n >= sizeof(file)) {
-        err_set(e, "the name %s is too long", log->path);
-        return -ENAMETOOLONG;
-    }
-    if (mkdir(log->path, 0750) != 0 && errno != EEXIST) {
-        r = -errno;
-        err_set(e, "cannot make the folder %s: %s", log->path, strerror(-r));
+    if (r == 0)
+        r = make_folder(log, e);
+    if (r < 0)
         return r;
-    }
     log->lock_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     if (log->lock_fd < 0 || flock(log->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         r = -errno;
@@ -434,7 +458,7 @@ static enum log_status check_records(const struct log_record *records, size_t n,
     for (size_t i = 0; i < n; i++) {
         if (records[i].key.n > LIMIT_RECORD_BYTES || records[i].value.n > LIMIT_RECORD_BYTES - records[i].key.n)
             return LOG_TOO_LARGE;
-        *bytes += log_record_size(&records[i]);
+        *bytes += log_waiting_bytes((uint32_t)log_record_size(&records[i]));
     }
     return *bytes > LIMIT_LOG_QUEUE_BYTES ? LOG_TOO_LARGE : LOG_OK;
 }
@@ -468,8 +492,7 @@ enum log_status event_log_append(struct event_log *log, enum log_topic topic, en
     bool first = log->filling->n == 0;
     if (log->stopping)
         s = LOG_STOPPED;
-    else if (log->queued_bytes + bytes > queue_limit(by) ||
-             !queue_add_all(log, topic, by, records, n, done, args))
+    else if (log->queued_bytes + bytes > queue_limit(by) || !queue_add_all(log, topic, by, records, n, done, args))
         s = LOG_QUEUE_FULL;
     else
         log->queued_bytes += bytes;

@@ -23,10 +23,10 @@
 /* One partition of one topic. */
 struct log_family {
     _Atomic int64_t begin;
-    _Atomic int64_t end;         /* one past the last durable */
-    _Atomic uint64_t bytes_end;  /* bytes ever appended, up to `end`; see log_record.h */
+    _Atomic int64_t end;        /* one past the last durable */
+    _Atomic uint64_t bytes_end; /* bytes ever appended, up to `end`; see log_record.h */
     _Atomic uint64_t bytes_begin;
-    int64_t next;                /* given to the next record of a batch; the writer's */
+    int64_t next; /* given to the next record of a batch; the writer's */
     uint64_t bytes_next;
 };
 
@@ -41,6 +41,12 @@ struct log_waiting {
     void *arg;
     enum log_by by;
 };
+
+/* What a record of that size counts for in the queue. */
+static inline size_t log_waiting_bytes(uint32_t size)
+{
+    return size + sizeof(struct log_waiting);
+}
 
 struct log_queue {
     struct buf bytes;

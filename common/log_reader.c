@@ -18,10 +18,10 @@ struct log_reader {
     struct event_log *log;
     enum log_topic topic;
     uint32_t partitions;
-    struct log_name *name; /* NULL: holds nothing back */
-    int64_t *place;        /* next offset to read, per partition */
+    struct log_name *name;  /* NULL: holds nothing back */
+    int64_t *place;         /* next offset to read, per partition */
     struct log_iter **walk; /* at `place` when there is one */
-    char *memory;          /* of the records handed out last */
+    char *memory;           /* of the records handed out last */
     size_t memory_size;
     bool woken; /* under ends_lock */
     struct log_reader *next, **link;

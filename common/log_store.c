@@ -173,8 +173,8 @@ static int open_named(struct log_store *s, char **names, size_t n, struct err *e
         abort();
     for (size_t i = 0; i < n; i++)
         options[i] = s->options;
-    s->db = rocksdb_open_column_families(s->options, s->path, (int)n, (const char *const *)names, options, handles,
-                                         &text);
+    s->db =
+        rocksdb_open_column_families(s->options, s->path, (int)n, (const char *const *)names, options, handles, &text);
     for (size_t i = 0; i < n && !text; i++)
         if (!place_family(s, names[i], handles[i])) {
             rocksdb_column_family_handle_destroy(handles[i]);

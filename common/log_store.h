@@ -58,8 +58,8 @@ void log_iter_seek(struct log_iter *i, int64_t offset);
 void log_iter_seek_fact(struct log_iter *i, struct str name);
 void log_iter_seek_last(struct log_iter *i);
 void log_iter_next(struct log_iter *i);
-/* Where the walk stands: 1 and the outputs, 0 past the last one of the row, or a negative errno. Key and value live until the next
- * step. */
+/* Where the walk stands: 1 and the outputs, 0 past the last one of the row, or a negative errno. Key and value live
+ * until the next step. */
 int log_iter_at(struct log_iter *i, int64_t *offset, struct str *value, struct err *e);
 int log_iter_at_fact(struct log_iter *i, struct str *name, struct str *value, struct err *e);
 

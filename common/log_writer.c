@@ -103,7 +103,7 @@ static void tell(struct event_log *log, const struct log_queue *q, size_t from, 
     size_t bytes = 0;
 
     for (size_t i = from; i < to; i++)
-        bytes += q->waiting[i].size;
+        bytes += log_waiting_bytes(q->waiting[i].size);
     pthread_mutex_lock(&log->queue_lock);
     assert(log->queued_bytes >= bytes);
     log->queued_bytes -= bytes;

@@ -1,5 +1,5 @@
-/* murmur2 as org.apache.kafka.common.utils.Utils has it, so that a key lands in the same partition here, in Kafka and in
- * every Java program that writes to the same topic. Bytes are taken little-endian whatever the machine. Pure. */
+/* murmur2 as org.apache.kafka.common.utils.Utils has it, so that a key lands in the same partition here, in Kafka and
+ * in every Java program that writes to the same topic. Bytes are taken little-endian whatever the machine. Pure. */
 #include "common/murmur2.h"
 
 #include <assert.h>

@@ -86,8 +86,8 @@ static void *append_for_ever(void *arg)
             *id = a->first_id++;
             memcpy(value, id, sizeof(*id));
             snprintf(keys[i], sizeof(keys[i]), "%d", rand_r(&a->seed) % 100);
-            records[i] = (struct log_record){
-                .key = str_of(keys[i]), .value = {value, 8 + (size_t)rand_r(&a->seed) % (VALUE_MAX - 8)}};
+            records[i] = (struct log_record){.key = str_of(keys[i]),
+                                             .value = {value, 8 + (size_t)rand_r(&a->seed) % (VALUE_MAX - 8)}};
             args[i] = id;
         }
         if (event_log_append(a->log, LOG_EVENTS, LOG_BY_COLLECTOR, records, n, on_done, args) == LOG_QUEUE_FULL)
@@ -575,6 +575,48 @@ static void test_damage_anywhere_over_blocks(void **state)
     damage_everywhere(f, write_records(f, 6, 50 * KIB), 2000);
 }
 
+static void flip_sorted_file(const struct fixture *f)
+{
+    char command[256], file[512];
+    struct fixture largest = *f;
+    struct stat st;
+
+    snprintf(command, sizeof(command), "ls -S '%s'/*.sst", f->folder);
+    FILE *p = popen(command, "r");
+    assert_non_null(p);
+    assert_non_null(fgets(file, sizeof(file), p));
+    pclose(p);
+    file[strcspn(file, "\n")] = '\0';
+    assert_int_equal(stat(file, &st), 0);
+    snprintf(largest.wal, sizeof(largest.wal), "%.399s", file);
+    flip(&largest, st.st_size / 2);
+}
+
+/* What was flushed is checked where it is read: what is damaged is an error, never other records or fewer. */
+static void test_damage_in_a_sorted_file(void **state)
+{
+    struct fixture *f = *state;
+    struct log_record *out = calloc(1000, sizeof(*out));
+    struct log_reader *r;
+    struct err e = {0};
+    int sum = 0, n;
+
+    write_records(f, 200, 5000);
+    event_log_close(must_open(f)); /* recovering writes it */
+    flip_sorted_file(f);
+    struct event_log *log = must_open(f);
+    assert_int_equal(log_reader_open(log, LOG_EVENTS, NULL, &r, &e), 0);
+    while ((n = log_reader_read(r, 0, out, 10, MIB, &e)) > 0)
+        for (int i = 0; i < n; i++)
+            assert_int_equal(out[i].offset, sum++);
+    assert_int_equal(n, -EBADMSG);
+    assert_false(e.retriable);
+    assert_in_range(sum, 10, 190);
+    log_reader_close(r);
+    event_log_close(log);
+    free(out);
+}
+
 static void test_lost_current(void **state)
 {
     struct fixture *f = *state;
@@ -609,6 +651,7 @@ int main(int argc, char **argv)
         TEST(test_zeros_in_the_middle),
         TEST(test_damage_anywhere),
         TEST(test_damage_anywhere_over_blocks),
+        TEST(test_damage_in_a_sorted_file),
         TEST(test_lost_current),
         TEST(test_lost_wal),
     };

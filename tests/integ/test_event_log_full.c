@@ -12,9 +12,11 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -104,6 +106,7 @@ struct tally {
     pthread_cond_t cond;
     uint64_t *acked[PARTITIONS]; /* number + 1 */
     uint64_t sent, ok, full, other;
+    bool failing; /* expects LOG_FAILED where else the disk is full */
 };
 
 struct item {
@@ -120,7 +123,7 @@ static void on_done(void *arg, enum log_status status, uint32_t partition, int64
     if (status == LOG_OK && offset >= 0 && offset < OFFSETS_MAX && !t->acked[partition][offset]) {
         t->acked[partition][offset] = i->number + 1;
         t->ok++;
-    } else if (status == LOG_DISK_FULL && offset == -1) {
+    } else if (status == (t->failing ? LOG_FAILED : LOG_DISK_FULL) && offset == -1) {
         t->full++;
     } else {
         t->other++;
@@ -250,6 +253,20 @@ static void clear_disk(void)
     assert_int_equal(system(command), 0);
 }
 
+/* The next few of partition 0, in order, by a reader that stays open while the log is opened anew under it. */
+static int64_t read_on(struct log_reader *r, int64_t next, size_t max)
+{
+    struct log_record out[10];
+    struct err e = {0};
+    int n = log_reader_read(r, 0, out, max, MIB, &e);
+
+    if (n < 0)
+        fail_msg("%s", e.text);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(out[i].offset, next++);
+    return next;
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -282,12 +299,16 @@ static void test_writes_meet_a_full_disk(void **state)
         skip();
     t = tally_new();
     struct event_log *log = open_log(0, 0);
+    struct log_reader *reader;
+    int64_t next = 0;
+    assert_int_equal(log_reader_open(log, LOG_EVENTS, "slow", &reader, NULL), 0);
     for (int episode = 0; episode < EPISODES; episode++) {
         size_t size = episode % 2 ? 500 : 20 * KIB;
         uint64_t full = t->full;
         int refused = 0;
 
         append_group(log, t, size);
+        next = read_on(reader, next, 1); /* and is not at the end */
         fill_up(episode % 3 == 2 ? 64 * KIB : (uint64_t)rand() % (16 * MIB));
         for (int64_t end = clock_monotonic() + WAIT_MS; refused < 200 && clock_monotonic() < end;) {
             enum log_status s = append_group(log, t, size);
@@ -301,8 +322,13 @@ static void test_writes_meet_a_full_disk(void **state)
         check_all(log, t); /* readable while it is full */
         free_up();
         wait_writable(log, t, size);
+        next = read_on(reader, next, 1);
+        assert_int_equal(log_reader_commit(reader, 0, next, NULL), 0);
         check_all(log, t);
     }
+    while (next < event_log_end(log, LOG_EVENTS, 0))
+        next = read_on(reader, next, 10);
+    log_reader_close(reader);
     event_log_close(log);
     log = open_log(0, 0);
     check_all(log, t);
@@ -330,6 +356,39 @@ static void test_closing_on_a_full_disk(void **state)
     log = open_log(0, 0);
     check_all(log, t);
     assert_int_equal(append_group(log, t, 1000), LOG_OK);
+    check_all(log, t);
+    event_log_close(log);
+    tally_free(t);
+    clear_disk();
+}
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit l;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &l), 0);
+    l.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
+}
+
+/* Any other error than a full disk: a file that may not grow. */
+static void test_a_failing_disk(void **state)
+{
+    (void)state;
+    if (!mounted)
+        skip();
+    struct tally *t = tally_new();
+    struct event_log *log = open_log(0, 0);
+    signal(SIGXFSZ, SIG_IGN);
+    limit_files(2 * MIB);
+    int64_t end = clock_monotonic() + WAIT_MS;
+    t->failing = true;
+    while (t->full == 0 && clock_monotonic() < end)
+        append_group(log, t, 20 * KIB);
+    assert_true(t->full > 0);
+    check_all(log, t);
+    limit_files(RLIM_INFINITY);
+    wait_writable(log, t, 1000);
     check_all(log, t);
     event_log_close(log);
     tally_free(t);
@@ -388,12 +447,17 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_writes_meet_a_full_disk),
         cmocka_unit_test(test_closing_on_a_full_disk),
+        cmocka_unit_test(test_a_failing_disk),
         cmocka_unit_test(test_the_reserve_keeps_it_from_getting_full),
         cmocka_unit_test(test_opening_needs_the_reserve),
     };
 
     mounted = mount_disk();
     log_set_level(LOG_ERROR);
+    const char *fixed = getenv("SEED");
+    unsigned seed = fixed ? (unsigned)strtoul(fixed, NULL, 10) : (unsigned)clock_now();
+    print_message("seed %u\n", seed);
+    srand(seed);
     int failed = cmocka_run_group_tests(tests, set_up, NULL);
     if (mounted)
         umount2(disk, MNT_DETACH);
