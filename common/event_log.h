@@ -27,32 +27,32 @@ enum log_by { LOG_BY_COLLECTOR, LOG_BY_SPOOL, LOG_BY_PROFILER, LOG_BY_COMMAND, L
 /* Outcomes of an append. */
 enum log_status {
     LOG_OK = 0,
-    LOG_QUEUE_FULL = 1,  /* more is waiting than may wait; try again later */
-    LOG_DISK_FULL = 2,   /* refused to keep the reserve; everything acked is still there */
-    LOG_FAILED = 3,      /* the store failed; see the operators' log */
-    LOG_TOO_LARGE = 4,   /* over LIMIT_RECORD_BYTES */
-    LOG_STOPPED = 5      /* closing */
+    LOG_QUEUE_FULL = 1, /* more is waiting than may wait; try again later */
+    LOG_DISK_FULL = 2,  /* refused to keep the reserve; everything acked is still there */
+    LOG_FAILED = 3,     /* the store failed; see the operators' log */
+    LOG_TOO_LARGE = 4,  /* over LIMIT_RECORD_BYTES */
+    LOG_STOPPED = 5     /* closing */
 };
 
 const char *log_status_text(enum log_status s);
 
 struct log_record {
     enum log_kind kind;
-    struct str key;   /* chooses the partition */
+    struct str key; /* chooses the partition */
     struct str value;
-    int64_t time;     /* ms, when it was appended: age for retention and lag; 0 in an append: now */
-    int64_t offset;   /* when read */
+    int64_t time;   /* ms, when it was appended: age for retention and lag; 0 in an append: now */
+    int64_t offset; /* when read */
 };
 
 /* Called once per accepted record when its fate is known. `offset` is -1 unless status is LOG_OK. */
 typedef void log_done(void *arg, enum log_status status, uint32_t partition, int64_t offset);
 
 struct event_log_options {
-    const char *path;         /* folder; made when missing */
-    uint32_t partitions;      /* of LOG_EVENTS; must be what the data has */
-    int64_t retain_ms;        /* 0: for ever */
-    uint64_t retain_bytes;    /* over all partitions; 0: no bound */
-    uint64_t reserve_bytes;   /* free space of the disk below which appends are refused */
+    const char *path;       /* folder; made when missing */
+    uint32_t partitions;    /* of LOG_EVENTS; must be what the data has */
+    int64_t retain_ms;      /* 0: for ever */
+    uint64_t retain_bytes;  /* over all partitions; 0: no bound */
+    uint64_t reserve_bytes; /* free space of the disk below which appends are refused */
 };
 
 /* Opens the embedded log, recovering from a torn tail. Fails with a clear text when the folder is in use, holds another
@@ -65,7 +65,8 @@ void event_log_close(struct event_log *log);
 uint32_t event_log_partition(struct str key, uint32_t partitions);
 
 /* Queues `n` records; key and value are copied before it returns. All or none are taken: LOG_OK means that `done` will
- * be called once for each (with args[i]), any other status that it will not be called at all. Never blocks on the disk. */
+ * be called once for each (with args[i]), any other status that it will not be called at all. Never blocks on the disk.
+ */
 enum log_status event_log_append(struct event_log *log, enum log_topic topic, enum log_by by,
                                  const struct log_record *records, size_t n, log_done *done, void *const *args);
 /* Appends one and waits until it is durable (commands, tests). Partition and offset are optional outputs. */

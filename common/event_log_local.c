@@ -1,5 +1,5 @@
-/* The embedded log: its life, and what the header common/event_log.h promises of appending and of the figures. Any
- * thread calls in; writing is log_writer.c's, reading log_reader.c's, dropping log_retention.c's. */
+/* The embedded log: its life and its figures. Any thread calls in; appending is log_append.c's, writing log_writer.c's,
+ * reading log_reader.c's, dropping log_retention.c's. */
 #include "common/event_log_local.h"
 
 #include <assert.h>
@@ -19,25 +19,6 @@
 #include "common/log_wal.h"
 
 #define DISK_AGE_MS 200 /* how old the figure of free space may be */
-
-const char *log_status_text(enum log_status s)
-{
-    switch (s) {
-    case LOG_OK:
-        return "ok";
-    case LOG_QUEUE_FULL:
-        return "the queue of the log is full";
-    case LOG_DISK_FULL:
-        return "the disk of the log is full";
-    case LOG_FAILED:
-        return "the log cannot be written";
-    case LOG_TOO_LARGE:
-        return "larger than a record of the log may be";
-    case LOG_STOPPED:
-        return "the log is closing";
-    }
-    return "unknown";
-}
 
 void log_cond_init(pthread_cond_t *c)
 {
@@ -88,16 +69,6 @@ int64_t log_disk_free(struct event_log *log)
     if (now - checked >= DISK_AGE_MS && atomic_compare_exchange_strong(&log->disk_checked, &checked, now))
         atomic_store(&log->disk_free, measure_free(log->path));
     return atomic_load(&log->disk_free);
-}
-
-/* The profiler's records and commands may use half of the reserve, or what fills the disk could never drain. */
-static bool below_reserve(struct event_log *log, enum log_by by)
-{
-    uint64_t reserve = log->o.reserve_bytes;
-
-    if (by == LOG_BY_PROFILER || by == LOG_BY_COMMAND)
-        reserve /= 2;
-    return reserve > 0 && (uint64_t)log_disk_free(log) < reserve;
 }
 
 /* The store and its ends */
@@ -314,6 +285,7 @@ static struct event_log *new_log(const struct event_log_options *o)
     log->families = o->partitions + 1;
     log->lock_fd = -1;
     log->disk_checked = INT64_MIN / 2;
+    log->disk_limit.period_ms = TIME_MINUTE;
     log->filling = queue_new();
     log->writing = queue_new();
     pthread_rwlockattr_init(&a);
@@ -407,147 +379,6 @@ void event_log_close(struct event_log *log)
     free_log(log);
 }
 
-/* Appending */
-
-static bool queue_add(struct log_queue *q, const struct log_record *record, struct log_waiting w)
-{
-    w.size = (uint32_t)log_record_size(record);
-    w.at = q->bytes.n;
-    if (q->n == q->cap) {
-        size_t cap = q->cap ? 2 * q->cap : 1024;
-        struct log_waiting *more = realloc(q->waiting, cap * sizeof(*more));
-
-        if (!more)
-            return false;
-        q->waiting = more;
-        q->cap = cap;
-    }
-    if (!buf_room(&q->bytes, w.size))
-        return false;
-    log_record_write(q->bytes.p + w.at, record, record->time ? record->time : clock_now());
-    q->bytes.n += w.size;
-    q->waiting[q->n++] = w;
-    return true;
-}
-
-/* All or none; the caller has the queue's lock. */
-static bool queue_add_all(struct event_log *log, enum log_topic topic, enum log_by by, const struct log_record *records,
-                          size_t n, log_done *done, void *const *args)
-{
-    struct log_queue *q = log->filling;
-    size_t n_before = q->n, bytes_before = q->bytes.n;
-    uint32_t partitions = event_log_partitions(log, topic);
-
-    for (size_t i = 0; i < n; i++) {
-        struct log_waiting w = {.done = done, .arg = args ? args[i] : NULL, .by = by, .offset = -1};
-
-        w.family = log_family_of(log, topic, event_log_partition(records[i].key, partitions));
-        if (!queue_add(q, &records[i], w)) {
-            q->n = n_before;
-            q->bytes.n = bytes_before;
-            q->bytes.failed = false;
-            return false;
-        }
-    }
-    return true;
-}
-
-static enum log_status check_records(const struct log_record *records, size_t n, size_t *bytes)
-{
-    *bytes = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (records[i].key.n > LIMIT_RECORD_BYTES || records[i].value.n > LIMIT_RECORD_BYTES - records[i].key.n)
-            return LOG_TOO_LARGE;
-        *bytes += log_waiting_bytes((uint32_t)log_record_size(&records[i]));
-    }
-    return *bytes > LIMIT_LOG_QUEUE_BYTES ? LOG_TOO_LARGE : LOG_OK;
-}
-
-static enum log_status may_write(struct event_log *log, enum log_by by)
-{
-    enum log_status trouble = (enum log_status)atomic_load(&log->trouble);
-
-    if (trouble != LOG_OK)
-        return trouble;
-    return below_reserve(log, by) ? LOG_DISK_FULL : LOG_OK;
-}
-
-static size_t queue_limit(enum log_by by)
-{
-    return LIMIT_LOG_QUEUE_BYTES + (by == LOG_BY_PROFILER || by == LOG_BY_COMMAND ? LIMIT_LOG_QUEUE_OWN : 0);
-}
-
-enum log_status event_log_append(struct event_log *log, enum log_topic topic, enum log_by by,
-                                 const struct log_record *records, size_t n, log_done *done, void *const *args)
-{
-    size_t bytes;
-    enum log_status s = check_records(records, n, &bytes);
-
-    assert(log->magic == EVENT_LOG_MAGIC && by < LOG_BYS);
-    if (s == LOG_OK && n > 0)
-        s = may_write(log, by);
-    if (s != LOG_OK || n == 0)
-        return s;
-    pthread_mutex_lock(&log->queue_lock);
-    bool first = log->filling->n == 0;
-    if (log->stopping)
-        s = LOG_STOPPED;
-    else if (log->queued_bytes + bytes > queue_limit(by) || !queue_add_all(log, topic, by, records, n, done, args))
-        s = LOG_QUEUE_FULL;
-    else
-        log->queued_bytes += bytes;
-    if (first && s == LOG_OK)
-        pthread_cond_signal(&log->queue_cond);
-    pthread_mutex_unlock(&log->queue_lock);
-    return s;
-}
-
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool called;
-    enum log_status status;
-    uint32_t partition;
-    int64_t offset;
-};
-
-static void wake_waiter(void *arg, enum log_status status, uint32_t partition, int64_t offset)
-{
-    struct waiter *w = arg;
-
-    pthread_mutex_lock(&w->lock);
-    w->called = true;
-    w->status = status;
-    w->partition = partition;
-    w->offset = offset;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
-}
-
-enum log_status event_log_append_wait(struct event_log *log, enum log_topic topic, enum log_by by,
-                                      const struct log_record *record, uint32_t *partition, int64_t *offset)
-{
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    void *arg = &w;
-
-    assert(!pthread_equal(pthread_self(), log->writer)); /* it would wait for itself */
-    enum log_status s = event_log_append(log, topic, by, record, 1, wake_waiter, &arg);
-    if (s == LOG_OK) {
-        pthread_mutex_lock(&w.lock);
-        while (!w.called)
-            pthread_cond_wait(&w.cond, &w.lock);
-        pthread_mutex_unlock(&w.lock);
-        s = w.status;
-    }
-    pthread_mutex_destroy(&w.lock);
-    pthread_cond_destroy(&w.cond);
-    if (s == LOG_OK && partition)
-        *partition = w.partition;
-    if (s == LOG_OK && offset)
-        *offset = w.offset;
-    return s;
-}
-
 /* Figures */
 
 uint32_t event_log_partitions(const struct event_log *log, enum log_topic topic)
@@ -570,19 +401,4 @@ uint64_t event_log_appends(struct event_log *log, enum log_by by)
 {
     assert(by < LOG_BYS);
     return atomic_load(&log->appends[by]);
-}
-
-enum log_status event_log_ready(struct event_log *log)
-{
-    enum log_status s = may_write(log, LOG_BY_COLLECTOR);
-
-    if (s != LOG_OK)
-        return s;
-    pthread_mutex_lock(&log->queue_lock);
-    if (log->stopping)
-        s = LOG_STOPPED;
-    else if (log->queued_bytes >= LIMIT_LOG_QUEUE_BYTES)
-        s = LOG_QUEUE_FULL;
-    pthread_mutex_unlock(&log->queue_lock);
-    return s;
 }

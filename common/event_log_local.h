@@ -15,6 +15,7 @@
 #include "common/buf.h"
 #include "common/event_log.h"
 #include "common/limits.h"
+#include "common/log.h"
 #include "common/log_store.h"
 
 #define EVENT_LOG_MAGIC 0x6c6f6721u
@@ -89,6 +90,7 @@ struct event_log {
     _Atomic int trouble; /* enum log_status: LOG_OK, or why nothing can be written */
     _Atomic int64_t disk_checked;
     _Atomic int64_t disk_free;
+    struct log_limit disk_limit; /* of the line that says so */
     _Atomic uint64_t appends[LOG_BYS];
 
     pthread_mutex_t ends_lock; /* guards nothing; readers wait for ends with it */
