@@ -23,7 +23,7 @@ struct person {
 };
 
 struct order_log {
-    char order_id[32];
+    char order_id[64];
     unsigned person;
     bool known;
     unsigned device;
@@ -33,7 +33,7 @@ struct order_log {
 };
 
 struct shop {
-    uint64_t random;
+    uint64_t random, seed;
     unsigned name, people;
     uint64_t events, orders;
     struct person *person;
@@ -58,6 +58,7 @@ struct shop *shop_new(uint64_t seed, unsigned name, unsigned people, int64_t sta
     if (!s)
         return NULL;
     s->random = seed * 1000003 + name;
+    s->seed = seed;
     s->name = name;
     s->people = people ? people : 1;
     s->person = calloc(s->people, sizeof *s->person);
@@ -97,7 +98,7 @@ static void add_ids(struct shop *s, struct buf *b, struct shop_event *out, unsig
     }
     /* A logged-in page states both ids. */
     buf_addf(b, ",\"anonymousId\":\"d%u-%u-%u\"", s->name, p, device);
-    snprintf(out->message_id, sizeof out->message_id, "m%u-%" PRIu64, s->name, s->events++);
+    snprintf(out->message_id, sizeof out->message_id, "m%" PRIu64 "-%u-%" PRIu64, s->seed, s->name, s->events++);
     buf_addf(b, ",\"messageId\":\"%s\"", out->message_id);
 }
 
@@ -164,10 +165,10 @@ static void next_order_log(struct shop *s, struct buf *b, struct shop_event *out
 static void add_order_completed(struct shop *s, struct buf *b, unsigned p)
 {
     struct person *x = &s->person[p];
-    char order_id[32];
+    char order_id[64];
     uint64_t cents = 500 + shop_random(s, 20000);
 
-    snprintf(order_id, sizeof order_id, "o%u-%" PRIu64, s->name, s->orders++);
+    snprintf(order_id, sizeof order_id, "o%" PRIu64 "-%u-%" PRIu64, s->seed, s->name, s->orders++);
     buf_addf(
         b,
         ",\"event\":\"Order Completed\",\"properties\":{\"order_id\":\"%s\",\"currency\":\"GBP\",\"total\":%" PRIu64

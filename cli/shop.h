@@ -16,10 +16,11 @@ struct shop_event {
     enum shop_kind kind; /* which key and route it goes by */
     const char *type;    /* for counting: page, track, identify, order */
     char profile[64];    /* whose it is, by ids alone */
-    char message_id[48];
+    char message_id[64];
 };
 
-/* `name` goes into all ids, so that several shops can send to one instance. `start`: event time of the first visits. */
+/* `name` goes into all ids, so that several shops can send to one instance; the seed into those of messages and orders,
+ * so that another seed sends other events of the same people. `start`: event time of the first visits. */
 struct shop *shop_new(uint64_t seed, unsigned name, unsigned people, int64_t start);
 void shop_free(struct shop *s);
 /* Appends the JSON of the next event. `now`: when it will be sent, for devices whose clock is wrong. */

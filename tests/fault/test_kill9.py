@@ -3,34 +3,11 @@ import os
 import random
 import subprocess
 import time
-from collections import defaultdict
 
+from support.acked import check_everything_acked_is_there
 from support.instance import SANITIZED, WAYMARK, Instance, check_conserved, wait_until
 
 KILLS = 6 if SANITIZED else 20
-
-
-def read_journal(path):
-    """profile -> message ids that were answered as accepted"""
-    acked = defaultdict(set)
-    with open(path) as f:
-        for line in f:
-            if line.endswith('\n'):
-                profile, message = line.rstrip('\n').split('\t')
-                acked[profile].add(message)
-    return acked
-
-
-def check_everything_acked_is_there(inst, journal):
-    acked = read_journal(journal)
-    assert acked, 'nothing was acked: the test tested nothing'
-    for profile, messages in acked.items():
-        path = [e['message_id'] for e in inst.whole_path(profile)]
-        assert len(path) == len(set(path)), f'{profile}: an event counts twice'
-        missing = messages - set(path)
-        assert not missing, f'{profile}: acked and lost: {sorted(missing)[:5]}'
-        assert inst.profile(profile)[1]['facts']['events'] == len(path)
-    return sum(map(len, acked.values()))
 
 
 def test_kill9_under_load():
