@@ -34,7 +34,7 @@ struct import {
     struct buf batch;
     uint64_t batch_rows[BATCH_EVENTS]; /* first row of each event in the batch */
     size_t batch_n;
-    int64_t patience_ms;               /* for which a request is sent again */
+    int64_t patience_ms;      /* for which a request is sent again */
     uint64_t made, resume_at; /* events made of rows; those acked by an earlier run */
     struct import_report report;
     struct cli_progress progress;

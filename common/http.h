@@ -1,7 +1,8 @@
-/* HTTP serving; http_mhd.c behind this header is the only file that knows libmicrohttpd. A handler gets each request once, whole, on a pool
- * thread; it answers at once or keeps the request and answers later from any thread (the connection is suspended
- * meanwhile). Handlers must not block. Requests that smuggle (two Content-Lengths, a Content-Length beside chunked,
- * odd Transfer-Encodings), that are too large or too slow are answered or dropped here and never reach a handler. */
+/* HTTP serving; http_mhd.c behind this header is the only file that knows libmicrohttpd. A handler gets each request
+ * once, whole, on a pool thread; it answers at once or keeps the request and answers later from any thread (the
+ * connection is suspended meanwhile). Handlers must not block. Requests that smuggle (two Content-Lengths, a
+ * Content-Length beside chunked, odd Transfer-Encodings), that are too large or too slow are answered or dropped here
+ * and never reach a handler. */
 #ifndef WAYMARK_HTTP_H
 #define WAYMARK_HTTP_H
 
@@ -26,7 +27,7 @@ struct http_answer {
     const char *content_type; /* NULL: application/json */
     const struct http_field *fields;
     size_t field_count;
-    struct str body; /* copied unless body_buf is given */
+    struct str body;      /* copied unless body_buf is given */
     struct buf *body_buf; /* taken: emptied by the call; then `body` is ignored */
 };
 

@@ -18,11 +18,11 @@ enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSO
 
 struct json {
     enum json_type type;
-    uint32_t count;  /* elements or members */
-    uint32_t height; /* 0 for a scalar, else 1 + the greatest height of a child */
-    struct str key;  /* of a member, unescaped; absent elsewhere */
-    struct str text; /* string: unescaped. number: as written. else absent */
-    struct str raw;  /* the value as written, itself valid JSON */
+    uint32_t count;           /* elements or members */
+    uint32_t height;          /* 0 for a scalar, else 1 + the greatest height of a child */
+    struct str key;           /* of a member, unescaped; absent elsewhere */
+    struct str text;          /* string: unescaped. number: as written. else absent */
+    struct str raw;           /* the value as written, itself valid JSON */
     const struct json *child; /* first element or member */
     const struct json *next;  /* sibling */
 };

@@ -6,15 +6,15 @@
 #define MIB (1024 * KIB)
 
 /* HTTP */
-#define LIMIT_HEAD (40 * KIB)          /* request line and headers */
-#define LIMIT_BODY_BEACON (4 * MIB)    /* a body under a beacon key, plain or inflated */
-#define LIMIT_BODY_SERVER (20 * MIB)   /* the same under a server key */
-#define LIMIT_BODY_LOOKUP (1 * MIB)    /* a body sent to the profiler */
-#define LIMIT_CONNECTIONS 4096         /* open at once, a server */
-#define LIMIT_HEAD_MS 10000            /* from accept or the last answer's first new byte to the end of the head */
-#define LIMIT_BODY_MS 30000            /* from the head's end to the body's */
-#define LIMIT_IDLE_MS 600000           /* kept-alive and silent */
-#define LIMIT_ANSWER_MS 2000           /* from the body's end to the answer of a collector */
+#define LIMIT_HEAD (40 * KIB)        /* request line and headers */
+#define LIMIT_BODY_BEACON (4 * MIB)  /* a body under a beacon key, plain or inflated */
+#define LIMIT_BODY_SERVER (20 * MIB) /* the same under a server key */
+#define LIMIT_BODY_LOOKUP (1 * MIB)  /* a body sent to the profiler */
+#define LIMIT_CONNECTIONS 4096       /* open at once, a server */
+#define LIMIT_HEAD_MS 10000          /* from accept or the last answer's first new byte to the end of the head */
+#define LIMIT_BODY_MS 30000          /* from the head's end to the body's */
+#define LIMIT_IDLE_MS 600000         /* kept-alive and silent */
+#define LIMIT_ANSWER_MS 2000         /* from the body's end to the answer of a collector */
 #define LIMIT_QUERY_PARAMETERS 256
 #define LIMIT_BODIES_BYTES (512 * MIB) /* bodies held at once by a server; beyond it 503 */
 #define LIMIT_DRAIN_BYTES (64 * MIB)   /* of a body that was refused: read on so that the client sees the answer */
@@ -26,45 +26,45 @@
 #define LIMIT_REQUEST_ARENA (64 * MIB) /* memory of a request beside its body */
 
 /* JSON */
-#define LIMIT_JSON_DEPTH 1000          /* of a whole body; deeper is not read */
-#define LIMIT_JSON_NODES 2000000        /* values of one text; a node of the tree takes 80 bytes */
-#define LIMIT_JSON_KEEP (1 * MIB)      /* of memory that a parser keeps between texts, for nodes and for the rest */
+#define LIMIT_JSON_DEPTH 1000     /* of a whole body; deeper is not read */
+#define LIMIT_JSON_NODES 2000000  /* values of one text; a node of the tree takes 80 bytes */
+#define LIMIT_JSON_KEEP (1 * MIB) /* of memory that a parser keeps between texts, for nodes and for the rest */
 #define LIMIT_EVENT_DEPTH 32
 #define LIMIT_EVENT_BYTES (1 * MIB)
-#define LIMIT_BATCH_MEMBERS 100        /* of the object around a batch, and of its context: each event looks through them */
+#define LIMIT_BATCH_MEMBERS 100 /* of the object around a batch, and of its context: each event looks through them */
 #define LIMIT_EVENTS_PER_REQUEST 50000
 
 /* Events */
 #define LIMIT_ID_BYTES 256
-#define LIMIT_TEXT_BYTES (8 * KIB)     /* a known text field; a longer one is kept only in the verbatim part */
-#define LIMIT_NAME_BYTES 256           /* a text that becomes a name in a map of the facts; likewise */
-#define LIMIT_ITEMS 5000               /* of one event */
+#define LIMIT_TEXT_BYTES (8 * KIB) /* a known text field; a longer one is kept only in the verbatim part */
+#define LIMIT_NAME_BYTES 256       /* a text that becomes a name in a map of the facts; likewise */
+#define LIMIT_ITEMS 5000           /* of one event */
 #define LIMIT_AMOUNT INT64_C(1000000000)
 #define LIMIT_QUANTITY INT64_C(1000000)
 #define LIMIT_TIME_FIRST INT64_C(-62135596800000) /* of every time that comes from outside: 0001-01-01 */
 #define LIMIT_TIME_LAST INT64_C(253402300799999)  /* 9999-12-31T23:59:59.999 */
-#define LIMIT_RECORD_BYTES (4 * MIB)   /* a packed event on the log */
+#define LIMIT_RECORD_BYTES (4 * MIB)              /* a packed event on the log */
 
 /* Collector */
-#define LIMIT_KEY_BYTES 512            /* of a write key as it is given */
-#define LIMIT_RATE INT64_C(1000000000) /* events a second and key that can be told apart from no limit */
-#define LIMIT_RETRY_AFTER_S 300        /* greatest Retry-After that SDKs honour */
-#define LIMIT_EVENT_ARENA (32 * MIB)   /* memory of one event while it is decoded */
+#define LIMIT_KEY_BYTES 512             /* of a write key as it is given */
+#define LIMIT_RATE INT64_C(1000000000)  /* events a second and key that can be told apart from no limit */
+#define LIMIT_RETRY_AFTER_S 300         /* greatest Retry-After that SDKs honour */
+#define LIMIT_EVENT_ARENA (32 * MIB)    /* memory of one event while it is decoded */
 #define LIMIT_REJECTED_BYTES (64 * MIB) /* the list of rejected events in an answer */
-#define LIMIT_KEPT_BYTES (1 * MIB)     /* of a pool thread's buffer kept for the next request */
-#define LIMIT_METRICS_BYTES (4 * MIB)  /* the text of the metrics */
+#define LIMIT_KEPT_BYTES (1 * MIB)      /* of a pool thread's buffer kept for the next request */
+#define LIMIT_METRICS_BYTES (4 * MIB)   /* the text of the metrics */
 
 /* Log */
 #define LIMIT_PARTITIONS 1024
-#define LIMIT_LOG_QUEUE_BYTES (64 * MIB)  /* appended, not yet durable; beyond it the log is full */
-#define LIMIT_LOG_QUEUE_OWN (8 * MIB)     /* more that only the profiler and commands may fill, so that it drains */
-#define LIMIT_LOG_COMMIT_BYTES (8 * MIB)  /* written with one sync */
-#define LIMIT_LOG_READERS 64              /* names that hold records back */
-#define LIMIT_LOG_NAME 64                 /* bytes of a reader's name */
+#define LIMIT_LOG_QUEUE_BYTES (64 * MIB) /* appended, not yet durable; beyond it the log is full */
+#define LIMIT_LOG_QUEUE_OWN (8 * MIB)    /* more that only the profiler and commands may fill, so that it drains */
+#define LIMIT_LOG_COMMIT_BYTES (8 * MIB) /* written with one sync */
+#define LIMIT_LOG_READERS 64             /* names that hold records back */
+#define LIMIT_LOG_NAME 64                /* bytes of a reader's name */
 
 /* Fold */
-#define LIMIT_MAP_NAMES 1000           /* names of one `by` map; those first seen earliest, the rest under "*" */
-#define LIMIT_STATEMENTS 1000          /* statements of one order that count: the first in the order of events */
+#define LIMIT_MAP_NAMES 1000  /* names of one `by` map; those first seen earliest, the rest under "*" */
+#define LIMIT_STATEMENTS 1000 /* statements of one order that count: the first in the order of events */
 #define LIMIT_CHUNK_ENTRIES 96
 
 /* Look-ups */
@@ -76,7 +76,7 @@
 #define LIMIT_ANSWER_BYTES (64 * MIB)  /* an answer of the profiler */
 #define LIMIT_PAGE_BYTES (4 * MIB)     /* a page of a path or a tail ends behind the event that passes this */
 #define LIMIT_TAIL_PAGE 1000
-#define LIMIT_FOLD_BATCH 1024          /* records read at once by a fold worker */
+#define LIMIT_FOLD_BATCH 1024 /* records read at once by a fold worker */
 #define LIMIT_FOLD_BATCH_BYTES (1 * MIB)
 
 #endif

@@ -8,7 +8,7 @@
 #include "common/buf.h"
 
 struct stats;
-struct stats_counter;   /* one series */
+struct stats_counter; /* one series */
 struct stats_histogram;
 
 struct stats *stats_new(void);

@@ -1,5 +1,6 @@
 /* Bytes on the log and back: waymark.v1 by protobuf-c, the only file that knows its types. Packing is canonical: one
- * event has one byte string. Unpacking takes hostile bytes: it is capped by LIMIT_RECORD_BYTES and by the arena. Pure. */
+ * event has one byte string. Unpacking takes hostile bytes: it is capped by LIMIT_RECORD_BYTES and by the arena. Pure.
+ */
 #ifndef WAYMARK_CODEC_H
 #define WAYMARK_CODEC_H
 
@@ -25,12 +26,12 @@ int event_unpack(struct str bytes, struct arena *a, struct event *out);
 /* An event that was refused: why, and what came. */
 struct bad_event {
     int64_t received;
-    struct str source;   /* of the key */
+    struct str source; /* of the key */
     struct str route;
     uint32_t position;
     struct str code, message;
-    struct str bytes;    /* as received, cut to LIMIT_EVENT_BYTES */
-    uint64_t full_size;  /* before it was cut */
+    struct str bytes;   /* as received, cut to LIMIT_EVENT_BYTES */
+    uint64_t full_size; /* before it was cut */
 };
 
 bool bad_event_pack(const struct bad_event *e, struct buf *b);

@@ -69,7 +69,7 @@ struct order_fields {
     enum order_status status; /* of an order log; of a track it follows from the name */
     struct opt total, revenue, subtotal, discount, shipping, tax; /* micros */
     struct str currency, coupon, channel;
-    bool has_items;           /* `items` of the event were given, perhaps none */
+    bool has_items; /* `items` of the event were given, perhaps none */
     bool has_refund;
     struct str refund_id;
     struct opt refund_amount;
@@ -82,19 +82,19 @@ struct event {
     /* envelope */
     enum event_type type;
     enum event_trust trust;
-    struct str name;         /* of a track, page or screen */
+    struct str name; /* of a track, page or screen */
     struct str source;
     struct str message_id;
     struct str anonymous_id; /* a device; absent when blocked */
     struct str user_id;      /* an account; absent when blocked */
     struct uid uid;
-    int64_t time;            /* event time */
+    int64_t time; /* event time */
     int64_t received;
-    uint32_t position;       /* in its request */
-    int64_t original_time;   /* as the client wrote it; TIME_NONE when it gave none */
-    int64_t sent;            /* TIME_NONE when not given */
+    uint32_t position;     /* in its request */
+    int64_t original_time; /* as the client wrote it; TIME_NONE when it gave none */
+    int64_t sent;          /* TIME_NONE when not given */
     struct str library, library_version;
-    struct str consent;      /* JSON */
+    struct str consent; /* JSON */
     /* who */
     struct str ip, user_agent, locale, shared_by;
     struct str previous_id, group_id;
@@ -107,10 +107,10 @@ struct event {
     size_t item_count;
     struct order_fields order;
     /* verbatim JSON */
-    struct str properties;   /* of a track, page or screen, as sent */
+    struct str properties; /* of a track, page or screen, as sent */
     struct str traits;
     struct str context;
-    struct str extra;        /* an object of the members that have no field here */
+    struct str extra; /* an object of the members that have no field here */
 };
 
 /* The order of events: total. */

@@ -4,12 +4,10 @@
  *   'M'                                          offset, commit number, counters
  *   'F' profile                                  a profile: id, version, facts
  *   'S' profile stream                           a stream of it: its anonymous and user id; never changes
- *   'P' stream last-time commit part             a chunk of the path: entries up to last-time, beginning at or after the
- *                                                last time of the chunk before it
- *   'L' stream last-time commit part             a chunk of entries that came late: spans at most LATE_SPAN_MS
- *   'U' stream commit part                       uids of a large stream
- *   'O' log-key order                            an order: its owner and statements
- *   'X' order log-key                            nothing: finds an order by its id alone
+ *   'P' stream last-time commit part             a chunk of the path: entries up to last-time, beginning at or after
+ * the last time of the chunk before it 'L' stream last-time commit part             a chunk of entries that came late:
+ * spans at most LATE_SPAN_MS 'U' stream commit part                       uids of a large stream 'O' log-key order an
+ * order: its owner and statements 'X' order log-key                            nothing: finds an order by its id alone
  *
  * The kind and the first hash are the prefix that bloom filters and scans go by. */
 #ifndef WAYMARK_KEYS_H
@@ -39,8 +37,14 @@ struct key {
 };
 
 enum key_kind {
-    KEY_META = 'M', KEY_PROFILE = 'F', KEY_STREAM = 'S', KEY_CHUNK = 'P', KEY_LATE = 'L', KEY_UIDS = 'U',
-    KEY_ORDER = 'O', KEY_ORDER_INDEX = 'X'
+    KEY_META = 'M',
+    KEY_PROFILE = 'F',
+    KEY_STREAM = 'S',
+    KEY_CHUNK = 'P',
+    KEY_LATE = 'L',
+    KEY_UIDS = 'U',
+    KEY_ORDER = 'O',
+    KEY_ORDER_INDEX = 'X'
 };
 
 /* Where a chunk stands; of KEY_UIDS `time` is 0. */

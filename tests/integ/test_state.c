@@ -7,7 +7,7 @@
 static const struct fold_rules rules = {
     .session_gap_ms = 30 * TIME_MINUTE, .currency = "GBP", .touch_window_ms = 30 * TIME_DAY};
 
-#define AT(minutes) (INT64_C(1700000000000) + (minutes) * TIME_MINUTE)
+#define AT(minutes) (INT64_C(1700000000000) + (minutes)*TIME_MINUTE)
 
 struct place_for_test {
     char *folder;

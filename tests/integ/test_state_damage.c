@@ -9,7 +9,7 @@
 static const struct fold_rules rules = {
     .session_gap_ms = 30 * TIME_MINUTE, .currency = "GBP", .touch_window_ms = 30 * TIME_DAY};
 
-#define AT(minutes) (INT64_C(1700000000000) + (minutes) * TIME_MINUTE)
+#define AT(minutes) (INT64_C(1700000000000) + (minutes)*TIME_MINUTE)
 
 static struct state_options options_of(const char *path)
 {
@@ -110,9 +110,9 @@ static void verify_finds_damage(void **state)
         char kind;
         int n, flip;
     } cases[] = {
-        {'F', 0, 0}, {'F', 2, 0}, {'F', 1, 1}, {'F', 0, 5}, {'S', 1, 0}, {'S', 0, 1}, {'P', 0, 0}, {'P', 3, 0},
-        {'P', 2, 1}, {'L', 1, 0}, {'U', 0, 0}, {'U', 1, 1}, {'U', 1, 9}, {'O', 0, 0}, {'O', 1, 0}, {'X', 0, 0},
-        {'X', 2, 0},
+        {'F', 0, 0}, {'F', 2, 0}, {'F', 1, 1}, {'F', 0, 5}, {'S', 1, 0}, {'S', 0, 1},
+        {'P', 0, 0}, {'P', 3, 0}, {'P', 2, 1}, {'L', 1, 0}, {'U', 0, 0}, {'U', 1, 1},
+        {'U', 1, 9}, {'O', 0, 0}, {'O', 1, 0}, {'X', 0, 0}, {'X', 2, 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

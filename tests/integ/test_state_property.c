@@ -1,15 +1,15 @@
 /* I2 on the real state: whatever the order in which a set of events arrives, however often, in whatever batches, with
  * commits, crashes and evictions in between, every profile is the fold of the set.
  *
- * A run folds many small sets at once, each with ids of its own, into one state of one to three partitions, and compares
- * with a model now and then and at the end. A failing seed is printed; WAYMARK_SEED=N runs it alone, WAYMARK_RUNS=N sets
- * how many. */
+ * A run folds many small sets at once, each with ids of its own, into one state of one to three partitions, and
+ * compares with a model now and then and at the end. A failing seed is printed; WAYMARK_SEED=N runs it alone,
+ * WAYMARK_RUNS=N sets how many. */
 #include "tests/support/state_case.h"
 
 enum { SETS = 60, ITEMS = 3, PARTITIONS = 3, BATCH = 40 };
 
 struct set {
-    char ids[2][16];   /* as devices and as users alike: so profiles have siblings */
+    char ids[2][16]; /* as devices and as users alike: so profiles have siblings */
     char orders[3][16];
     size_t uids, copies;
     int64_t step;
@@ -37,7 +37,8 @@ static struct opt some_amount(unsigned percent)
 
 static struct str some_name(void)
 {
-    static const struct str names[] = {{"a", 1}, {"b", 1}, {"c", 1}, {"", 0}, {"d\0e", 3}, {"f", 1}, {"g", 1}, {NULL, 0}};
+    static const struct str names[] = {{"a", 1},    {"b", 1}, {"c", 1}, {"", 0},
+                                       {"d\0e", 3}, {"f", 1}, {"g", 1}, {NULL, 0}};
 
     return names[below(8)];
 }
@@ -80,7 +81,7 @@ static void some_statement(const struct set *set, struct event *e, struct item *
 
 static void some_content(const struct set *set, struct event *e, struct item *items, struct item *refund_items)
 {
-    static const char *const tracks[] = {"Product Viewed",  "Product Added",   "Checkout Started", "Order Completed",
+    static const char *const tracks[] = {"Product Viewed",  "Product Added",  "Checkout Started", "Order Completed",
                                          "Order Cancelled", "Order Refunded", "Order Updated",    "Parcel Packed"};
     static const enum event_type types[] = {EVENT_PAGE,  EVENT_PAGE,     EVENT_SCREEN, EVENT_TRACK, EVENT_TRACK,
                                             EVENT_TRACK, EVENT_IDENTIFY, EVENT_ORDER,  EVENT_ORDER};

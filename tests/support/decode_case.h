@@ -254,7 +254,7 @@ static const char *case_run(struct case_run *run, case_decode *decode, enum case
 
 /* Runs a table; says every case that differs. Returns how many. */
 static inline size_t case_table(const struct decode_case *cases, size_t n, case_decode *decode, enum case_form form,
-                         struct decode_input in)
+                                struct decode_input in)
 {
     struct case_run run;
     size_t wrong = 0;

@@ -44,7 +44,8 @@ static inline bool chance(unsigned percent)
     return below(100) < percent;
 }
 
-/* --- a folder that goes away --------------------------------------------------------------------------------------- */
+/* --- a folder that goes away ---------------------------------------------------------------------------------------
+ */
 
 static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -68,7 +69,8 @@ static inline void folder_free(char *path)
     free(path);
 }
 
-/* --- a log ------------------------------------------------------------------------------------------------------------ */
+/* --- a log
+ * ------------------------------------------------------------------------------------------------------------ */
 
 struct test_log {
     struct log_record *v;
@@ -127,7 +129,8 @@ static inline struct event event_at(const char *anonymous_id, const char *user_i
     return e;
 }
 
-/* --- the model ---------------------------------------------------------------------------------------------------------- */
+/* --- the model
+ * ---------------------------------------------------------------------------------------------------------- */
 
 struct model_event {
     struct event ev; /* points into bytes and the arena */
@@ -179,7 +182,8 @@ static inline int model_cmp_key(const void *a, const void *b)
 }
 
 /* The set of events of `n` records: of each uid the copy that stands, in the order of events. */
-static inline void model_init(struct model *m, const struct log_record *records, size_t n, const struct fold_rules *rules)
+static inline void model_init(struct model *m, const struct log_record *records, size_t n,
+                              const struct fold_rules *rules)
 {
     size_t kept = 0;
 
@@ -286,7 +290,8 @@ static inline bool model_answer(struct model *m, struct str profile, struct mode
 
         if (!str_eq(model_profile(&m->v[i]), profile))
             continue;
-        *e = (struct path_entry){event_key(&m->v[i].ev), entry_flags(&m->v[i].ev, m->rules), 0, m->v[i].bytes, &m->v[i]};
+        *e =
+            (struct path_entry){event_key(&m->v[i].ev), entry_flags(&m->v[i].ev, m->rules), 0, m->v[i].bytes, &m->v[i]};
         e->device = (uint32_t)out->path_count;
         for (size_t k = 0; k < out->path_count; k++)
             if (str_eq(((struct model_event *)out->path[k].owner)->ev.anonymous_id, m->v[i].ev.anonymous_id)) {
@@ -311,7 +316,8 @@ static inline void model_answer_free(struct model_answer *a)
     free(a->orders);
 }
 
-/* --- comparing -------------------------------------------------------------------------------------------------------------- */
+/* --- comparing
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static inline bool same_facts(const struct facts *a, const struct facts *b)
 {

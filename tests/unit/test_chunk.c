@@ -22,7 +22,9 @@ static void make(size_t n)
         payload[i] = (char)(i * 31);
     for (size_t i = 0; i < n; i++) {
         entries[i] = (struct chunk_entry){
-            .key = {.time = (int64_t)(i / 3) * 977 - 5000, .received = (int64_t)i * 1013 - 9000, .position = (uint32_t)i * 77},
+            .key = {.time = (int64_t)(i / 3) * 977 - 5000,
+                    .received = (int64_t)i * 1013 - 9000,
+                    .position = (uint32_t)i * 77},
             .flags = (unsigned)i % 32,
             .bytes = {payload + i, i * 3},
         };
@@ -153,7 +155,7 @@ static void damaged_bytes_do_no_harm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_written_is_read), cmocka_unit_test(times_of_any_size),
+        cmocka_unit_test(what_is_written_is_read),   cmocka_unit_test(times_of_any_size),
         cmocka_unit_test(appended_to_what_is_there), cmocka_unit_test(a_full_buffer_says_so),
         cmocka_unit_test(damaged_bytes_do_no_harm),
     };

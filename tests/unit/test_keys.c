@@ -38,8 +38,8 @@ static void streams_tell_absent_from_empty(void **state)
 {
     const struct str none = STR_NONE, empty = {"", 0}, ab = {"ab", 2}, a = {"a", 1}, b = {"b", 1};
     struct key_hash h[] = {
-        key_hash_stream(&secret, none, ab), key_hash_stream(&secret, ab, none), key_hash_stream(&secret, empty, ab),
-        key_hash_stream(&secret, ab, empty), key_hash_stream(&secret, a, b),    key_hash_stream(&secret, b, a),
+        key_hash_stream(&secret, none, ab),  key_hash_stream(&secret, ab, none), key_hash_stream(&secret, empty, ab),
+        key_hash_stream(&secret, ab, empty), key_hash_stream(&secret, a, b),     key_hash_stream(&secret, b, a),
     };
 
     (void)state;
