@@ -547,8 +547,11 @@ static int write_batch(struct partition *p, struct err *e)
     int rc = -ENOMEM;
 
     p->batch = NULL;
-    if (!c.batch)
+    if (!c.batch) {
         c.batch = store_batch_new();
+        if (c.batch)
+            store_batch_reserve(p->state->store, c.batch, p->interval->used);
+    }
     if (fresh && c.batch)
         rc = fill(&c);
     if (rc == 0)

@@ -14,6 +14,7 @@ struct folding {
     struct partition *p;
     const struct log_record *record;
     struct err *err;
+    const struct event *ev;
     struct event_key key;
     unsigned flags;
     struct stream *stream;
@@ -24,9 +25,7 @@ struct folding {
     struct chunk_entry old;   /* the copy that is replaced */
     struct neighbours near;
     size_t change_count;
-    /* Not cleared for each record. */
-    struct order_change changes[2];
-    struct event ev;
+    struct order_change changes[2]; /* not cleared for each record */
 };
 
 /* --- the copy that is known -------------------------------------------------------------------------------- */
@@ -163,8 +162,8 @@ static int make_orders(struct folding *f)
     enum order_status status;
     int rc = old_order(f, &before);
 
-    if ((f->flags & ENTRY_ORDER) && order_stated(&f->ev, &status))
-        now = f->ev.order.order_id;
+    if ((f->flags & ENTRY_ORDER) && order_stated(f->ev, &status))
+        now = f->ev->order.order_id;
     if (rc == 0 && str_has(before) && !str_eq(before, now))
         rc = add_change(f, before, &f->old, NULL);
     if (rc == 0 && str_has(now))
@@ -263,7 +262,7 @@ static void apply_facts(struct folding *f, bool in_order)
 
     if (r->refold)
         return;
-    if (lost || facts_add_event(&r->facts, &f->ev, f->flags, f->p->state->rules) != FACTS_OK ||
+    if (lost || facts_add_event(&r->facts, f->ev, f->flags, f->p->state->rules) != FACTS_OK ||
         facts_touch_matters(&r->facts, f->flags, in_order, false))
         r->refold = true;
 }
@@ -305,19 +304,29 @@ static void pass_over(struct partition *p, const struct log_record *r, enum outc
     pthread_mutex_unlock(&p->lock);
 }
 
-static bool is_event(struct folding *f)
+static bool decode(const struct log_record *r, struct decoded *d)
 {
-    struct event *ev = &f->ev;
+    const struct event *ev = &d->ev;
 
-    return f->record->kind == LOG_KIND_EVENT && f->record->value.n <= UINT32_MAX &&
-           event_unpack(f->record->value, &f->p->arena, ev) == CODEC_OK && str_has(event_log_key(ev)) &&
+    arena_reset(&d->arena);
+    return r->kind == LOG_KIND_EVENT && r->value.n <= UINT32_MAX &&
+           event_unpack(r->value, &d->arena, &d->ev) == CODEC_OK && str_has(event_log_key(ev)) &&
            ev->anonymous_id.n <= KEY_ID_MAX_BYTES && ev->user_id.n <= KEY_ID_MAX_BYTES;
 }
 
-static int fold_event(struct folding *f)
+static void look_ahead(struct partition *p, const struct log_record *r, struct decoded *d)
+{
+    d->is_event = decode(r, d);
+    if (!d->is_event)
+        return;
+    d->stream = key_hash_stream(&p->state->secret, d->ev.anonymous_id, d->ev.user_id);
+    table_fetch_bucket(&p->streams, &d->stream);
+}
+
+static int fold_event(struct folding *f, struct key_hash stream)
 {
     struct partition *p = f->p;
-    int rc = partition_stream(p, f->ev.anonymous_id, f->ev.user_id, &f->stream, f->err);
+    int rc = partition_stream(p, f->ev, stream, &f->stream, f->err);
 
     if (rc == 0)
         rc = find_copy(f);
@@ -328,7 +337,7 @@ static int fold_event(struct folding *f)
         pass_over(p, f->record, OUTCOME_DUPLICATE);
         return 0;
     }
-    f->flags = entry_flags(&f->ev, p->state->rules);
+    f->flags = entry_flags(f->ev, p->state->rules);
     rc = prepare(f);
     if (rc == 0) {
         pthread_mutex_lock(&p->lock);
@@ -340,28 +349,45 @@ static int fold_event(struct folding *f)
     return rc;
 }
 
-static int fold_record(struct partition *p, const struct log_record *r, struct err *e)
+static int fold_record(struct partition *p, const struct log_record *r, const struct decoded *d, struct err *e)
 {
     struct folding f;
     int rc;
 
+    if (!d->is_event) {
+        pass_over(p, r, OUTCOME_BAD);
+        return 0;
+    }
     memset(&f, 0, offsetof(struct folding, changes));
     f.p = p;
     f.record = r;
     f.err = e;
-    arena_reset(&p->arena);
+    f.ev = &d->ev;
+    f.key = event_key(f.ev);
     arena_reset(&p->order_arena);
-    if (!is_event(&f)) {
-        pass_over(p, r, OUTCOME_BAD);
-        return 0;
-    }
-    f.key = event_key(&f.ev);
-    rc = fold_event(&f);
+    rc = fold_event(&f, d->stream);
     if (rc == 0) {
         p->last_uid = f.key.uid;
         p->last_offset = r->offset;
     }
     return rc;
+}
+
+/* Decodes record `i` and fetches from memory, step by step, what the records before it need. */
+static void advance(struct partition *p, const struct log_record *records, size_t i, size_t n)
+{
+    const struct decoded *d;
+    struct stream *s;
+
+    if (i < n)
+        look_ahead(p, &records[i], &p->ahead[i % DECODE_AHEAD]);
+    if (i >= 1 && i - 1 < n && (d = &p->ahead[(i - 1) % DECODE_AHEAD])->is_event)
+        table_fetch_head(&p->streams, &d->stream);
+    if (i >= 2 && i - 2 < n && (d = &p->ahead[(i - 2) % DECODE_AHEAD])->is_event) {
+        s = partition_find_stream(p, d->stream);
+        if (s)
+            stream_fetch_entry(s, &d->ev.uid);
+    }
 }
 
 static bool commit_due(const struct partition *p)
@@ -375,11 +401,14 @@ int state_fold(struct state *s, uint32_t partition, const struct log_record *rec
     struct partition *p = &s->partitions[partition];
 
     assert(partition < s->partition_count && !s->read_only);
+    for (size_t i = 0; i < DECODE_AHEAD - 1; i++)
+        advance(p, records, i, n);
     for (size_t i = 0; i < n; i++) {
         int rc;
 
         assert(records[i].offset >= p->figures.offset);
-        rc = fold_record(p, &records[i], e);
+        advance(p, records, i + DECODE_AHEAD - 1, n);
+        rc = fold_record(p, &records[i], &p->ahead[i % DECODE_AHEAD], e);
         if (rc < 0)
             return rc;
     }

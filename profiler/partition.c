@@ -316,23 +316,28 @@ static int stream_fetch(struct partition *p, struct stream *s, struct err *e)
     return stream_load(p, s, e);
 }
 
-int partition_stream(struct partition *p, struct str anonymous_id, struct str user_id, struct stream **out,
+struct stream *partition_find_stream(struct partition *p, struct key_hash hash)
+{
+    struct table_node *n = table_find(&p->streams, &hash);
+
+    return n ? container(n, struct stream, node) : NULL;
+}
+
+int partition_stream(struct partition *p, const struct event *ev, struct key_hash hash, struct stream **out,
                      struct err *e)
 {
-    struct key_hash hash = key_hash_stream(&p->state->secret, anonymous_id, user_id);
-    struct table_node *n = table_find(&p->streams, &hash);
+    struct stream *s = partition_find_stream(p, hash);
     char id[PROFILE_ID_MAX_BYTES];
-    struct stream *s;
     int rc;
 
-    if (n) {
-        *out = container(n, struct stream, node);
+    if (s) {
+        *out = s;
         return 0;
     }
-    s = stream_new(p, hash, anonymous_id, user_id);
+    s = stream_new(p, hash, ev->anonymous_id, ev->user_id);
     if (!s)
         return -ENOMEM;
-    rc = partition_profile(p, profile_id(anonymous_id, user_id, id), &s->profile, e);
+    rc = partition_profile(p, profile_id(ev->anonymous_id, ev->user_id, id), &s->profile, e);
     if (rc == 0)
         rc = stream_fetch(p, s, e);
     if (rc == 0) {
@@ -504,7 +509,8 @@ int partition_init(struct partition *p, struct state *s, uint32_t number, struct
     p->interval_number = 1; /* 0: objects that never changed */
     p->last_offset = p->unflushed = -1;
     pthread_mutex_init(&p->lock, NULL);
-    arena_init(&p->arena, ARENA_BYTES);
+    for (size_t i = 0; i < DECODE_AHEAD; i++)
+        arena_init(&p->ahead[i].arena, ARENA_BYTES);
     arena_init(&p->order_arena, ARENA_BYTES);
     arena_init(&p->arena_other, ARENA_BYTES);
     buf_init(&p->scratch, SCRATCH_BYTES);
@@ -535,7 +541,8 @@ void partition_deinit(struct partition *p)
     if (p->interval)
         interval_unref(p->interval);
     store_batch_free(p->batch);
-    arena_deinit(&p->arena);
+    for (size_t i = 0; i < DECODE_AHEAD; i++)
+        arena_deinit(&p->ahead[i].arena);
     arena_deinit(&p->order_arena);
     arena_deinit(&p->arena_other);
     buf_deinit(&p->scratch);

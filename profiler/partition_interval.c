@@ -2,15 +2,18 @@
  * reference that it takes under the partition's lock and gives back on its own thread. */
 #include <assert.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "common/limits.h"
 #include "profiler/state_private.h"
 
-#define BLOCK_BYTES (1 * MIB)
+#define PAGE_BYTES (2 * MIB) /* a huge page: taking small ones costs more than what is put in them */
+#define BLOCK_BYTES (4 * MIB)
+#define SMALL_BYTES (64 * KIB)
 
 struct interval_block {
     struct interval_block *next;
-    size_t size, used;
+    size_t size, used; /* of bytes */
     _Alignas(max_align_t) char bytes[];
 };
 
@@ -63,19 +66,32 @@ void interval_recycle(struct interval *i, struct interval *old)
     free(old);
 }
 
-/* The first blocks are small: a quiet partition shall not hold a megabyte. */
+static struct interval_block *block_alloc(size_t whole)
+{
+    void *p;
+
+    if (whole < BLOCK_BYTES)
+        return malloc(whole);
+    if (posix_memalign(&p, PAGE_BYTES, whole) != 0)
+        return NULL;
+    madvise(p, whole, MADV_HUGEPAGE); /* without it everything works, slower */
+    return p;
+}
+
+/* The first blocks are small: a quiet partition shall not hold megabytes. */
 static struct interval_block *block_new(struct interval *i, size_t n)
 {
     size_t used = atomic_load_explicit(&i->used, memory_order_relaxed);
-    size_t size = used < BLOCK_BYTES ? BLOCK_BYTES / 16 : BLOCK_BYTES;
+    size_t whole = used < BLOCK_BYTES / 4 ? SMALL_BYTES : BLOCK_BYTES;
     struct interval_block *b;
 
-    size = n > size ? n : size;
-    b = malloc(sizeof *b + size);
+    if (n + sizeof *b > whole)
+        whole = n + sizeof *b;
+    b = block_alloc(whole);
     if (!b)
         return NULL;
-    b->size = size;
-    atomic_fetch_add_explicit(&i->held, sizeof *b + size, memory_order_relaxed);
+    b->size = whole - sizeof *b;
+    atomic_fetch_add_explicit(&i->held, whole, memory_order_relaxed);
     return b;
 }
 

@@ -33,6 +33,19 @@ static size_t slot_of(const struct stream *s, const struct uid *uid, uint64_t sp
     return i;
 }
 
+void stream_fetch_entry(const struct stream *s, const struct uid *uid)
+{
+    uint64_t spread = uid_spread(s->uids.seed, uid);
+
+    __builtin_prefetch(s->profile);
+    if (s->slot_cap)
+        __builtin_prefetch(&s->slots[spread & (s->slot_cap - 1)]);
+    if (s->uids.cap)
+        __builtin_prefetch(&s->uids.slots[spread & (s->uids.cap - 1)]);
+    if (s->span_count)
+        __builtin_prefetch(&s->spans[s->span_count - 1]);
+}
+
 struct entry *stream_entry(const struct stream *s, const struct uid *uid)
 {
     if (s->slot_count == 0)

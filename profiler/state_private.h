@@ -149,6 +149,16 @@ struct profile {
     struct kept_order *dirty_orders; /* [lock] */
 };
 
+/* Records are decoded a few ahead of the fold, so that what they will touch is on its way from memory meanwhile. */
+#define DECODE_AHEAD 4
+
+struct decoded {
+    struct arena arena; /* what the event points into, beside the record */
+    struct event ev;
+    bool is_event;
+    struct key_hash stream;
+};
+
 struct pointers {
     void **v;
     size_t n, cap;
@@ -174,7 +184,7 @@ struct partition {
     int64_t last_offset;              /* [worker] its offset; -1: none */
     struct store_batch *batch;        /* [worker] of the last commit, when it was a large one; or NULL */
     int64_t unflushed;                /* [worker] offset written but not yet on disk; -1: none */
-    struct arena arena;               /* [worker] one record */
+    struct decoded ahead[DECODE_AHEAD]; /* [worker] the records being folded */
     struct arena order_arena;         /* [worker] one record's orders */
     struct arena arena_other;         /* [worker] an event looked at in passing */
     struct buf scratch;               /* [worker] */
@@ -206,11 +216,13 @@ struct str profile_sibling(struct str id, char *buf);
 struct key_hash state_hash(const struct state *s, struct str bytes);
 /* From memory, else from disk, else new (version 0, not on disk). Worker, without the lock. 0 or negative errno. */
 int partition_profile(struct partition *p, struct str id, struct profile **out, struct err *e);
-int partition_stream(struct partition *p, struct str anonymous_id, struct str user_id, struct stream **out,
+/* The stream that an event states; `hash` is that of its ids. */
+int partition_stream(struct partition *p, const struct event *ev, struct key_hash hash, struct stream **out,
                      struct err *e);
 int partition_order(struct partition *p, struct key_hash log_key, struct key_hash order, struct kept_order **out,
                     struct err *e);
 /* Only from memory; NULL when it is not there. With the lock, or the worker. */
+struct stream *partition_find_stream(struct partition *p, struct key_hash hash);
 struct profile *partition_find_profile(struct partition *p, struct key_hash hash);
 /* Counts what an object holds now. Worker, with the lock. */
 void partition_recount(struct partition *p, struct kept *k);
@@ -249,6 +261,8 @@ static inline bool profile_current(const struct partition *p, const struct profi
 
 void stream_deinit(struct stream *s);
 size_t stream_bytes(const struct stream *s);
+/* Fetches ahead what stream_entry will touch. */
+void stream_fetch_entry(const struct stream *s, const struct uid *uid);
 /* The entry of this interval with that uid, or NULL. */
 struct entry *stream_entry(const struct stream *s, const struct uid *uid);
 /* Makes room for one more entry: 0 or -ENOMEM. Then stream_entry_put cannot fail. */

@@ -45,6 +45,19 @@ struct table_node *table_again(const struct table_node *n)
     return same_key(n->next, &n->key);
 }
 
+void table_fetch_bucket(const struct table *t, const struct key_hash *key)
+{
+    __builtin_prefetch(&t->buckets[bucket_of(t, key)]);
+}
+
+void table_fetch_head(const struct table *t, const struct key_hash *key)
+{
+    const struct table_node *n = t->buckets[bucket_of(t, key)];
+
+    if (n)
+        __builtin_prefetch(n);
+}
+
 /* Moves what belongs there from the next bucket in turn to its new twin. */
 static void split_one(struct table *t)
 {

@@ -25,6 +25,9 @@ void table_deinit(struct table *t);
 /* The newest of that key; go on with table_again for the others. */
 struct table_node *table_find(const struct table *t, const struct key_hash *key);
 struct table_node *table_again(const struct table_node *n);
+/* Fetch ahead what table_find will touch: first the bucket, some time later the object at its head. */
+void table_fetch_bucket(const struct table *t, const struct key_hash *key);
+void table_fetch_head(const struct table *t, const struct key_hash *key);
 /* 0 or -ENOMEM, and then nothing was added. */
 int table_add(struct table *t, struct table_node *n);
 void table_remove(struct table *t, struct table_node *n);

@@ -417,6 +417,25 @@ size_t store_batch_bytes(const struct store_batch *b)
     return n;
 }
 
+/* The C API cannot reserve, but a batch that was cleared keeps its room: so it is filled with nothing once. */
+void store_batch_reserve(struct store *s, struct store_batch *b, size_t bytes)
+{
+    static const char nothing[64 * KIB];
+    size_t n = bytes / sizeof nothing;
+    const char **pieces = malloc((n + 1) * sizeof(*pieces)), *key = "";
+    size_t *sizes = malloc((n + 1) * sizeof *sizes), key_size = 0;
+
+    for (size_t i = 0; pieces && sizes && i < n; i++) {
+        pieces[i] = nothing;
+        sizes[i] = sizeof nothing;
+    }
+    if (pieces && sizes && n > 0 && bytes < UINT32_MAX)
+        rocksdb_writebatch_putv_cf(b->b, family_of(s, STORE_SHARED), 1, &key, &key_size, (int)n, pieces, sizes);
+    free(pieces);
+    free(sizes);
+    rocksdb_writebatch_clear(b->b);
+}
+
 void store_batch_clear(struct store_batch *b)
 {
     rocksdb_writebatch_clear(b->b);

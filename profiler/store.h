@@ -70,6 +70,8 @@ void store_batch_free(struct store_batch *b);
 void store_batch_put(struct store *s, struct store_batch *b, uint32_t family, struct str key, struct str value);
 void store_batch_delete(struct store *s, struct store_batch *b, uint32_t family, struct str key);
 size_t store_batch_bytes(const struct store_batch *b);
+/* Makes room in an empty batch, so that filling it does not move what is in it again and again. */
+void store_batch_reserve(struct store *s, struct store_batch *b, size_t bytes);
 /* Empties it and keeps its memory. */
 void store_batch_clear(struct store_batch *b);
 /* All of it or nothing becomes readable at once. Durable only after store_flush. */
