@@ -532,10 +532,13 @@ static void settle(struct partition *p)
 /* The batch of a busy partition keeps its memory for the next commit. */
 static void put_away(struct partition *p, struct store_batch *b)
 {
-    if (store_batch_bytes(b) < p->state->commit_bytes / 4) {
+    size_t held = store_batch_bytes(b);
+
+    if (held < p->state->commit_bytes / 4) {
         store_batch_free(b);
         return;
     }
+    atomic_store_explicit(&p->batch_held, held, memory_order_relaxed);
     store_batch_clear(b);
     p->batch = b;
 }
@@ -547,10 +550,11 @@ static int write_batch(struct partition *p, struct err *e)
     int rc = -ENOMEM;
 
     p->batch = NULL;
+    atomic_store_explicit(&p->batch_held, 0, memory_order_relaxed);
     if (!c.batch) {
         c.batch = store_batch_new();
         if (c.batch)
-            store_batch_reserve(p->state->store, c.batch, p->interval->used);
+            store_batch_reserve(p->state->store, c.batch, p->interval->filled);
     }
     if (fresh && c.batch)
         rc = fill(&c);

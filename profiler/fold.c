@@ -392,7 +392,7 @@ static void advance(struct partition *p, const struct log_record *records, size_
 
 static bool commit_due(const struct partition *p)
 {
-    return p->interval->used + (p->memory > p->memory_base ? p->memory - p->memory_base : 0) >=
+    return p->interval->filled + (p->memory > p->memory_base ? p->memory - p->memory_base : 0) >=
            p->state->commit_bytes;
 }
 

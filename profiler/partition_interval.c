@@ -124,5 +124,6 @@ void *interval_alloc(struct interval *i, size_t n)
         return NULL;
     out = b->bytes + b->used;
     b->used += n;
+    i->filled += n;
     return out;
 }

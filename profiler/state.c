@@ -68,9 +68,11 @@ static void write_settings(const struct state_options *o, struct buf *b)
 
     snprintf(text, sizeof text,
              "format %d\npartitions %u\nprofiler.session_gap %" PRId64 "ms\nprofiler.orders_count_from %s\n"
-             "currency %s\ntimezone %016" PRIx64 "\nthe touch window %" PRId64 "ms\nthe payment hosts %016" PRIx64 "\n",
+             "currency %s\ntimezone %016" PRIx64 "\nthe touch window %" PRId64 "ms\nthe payment hosts %016" PRIx64 "\n"
+             "the names of a map %zu\n",
              STATE_FORMAT, (unsigned)o->partitions, r->session_gap_ms, r->count_from_paid ? "paid" : "created",
-             r->currency, zone_print(r->zone), r->touch_window_ms, hosts_print(r));
+             r->currency, zone_print(r->zone), r->touch_window_ms, hosts_print(r),
+             r->map_names ? r->map_names : (size_t)LIMIT_MAP_NAMES);
     buf_add_text(b, text);
 }
 
@@ -259,7 +261,7 @@ void state_figures(struct state *s, uint32_t partition, struct state_figures *ou
     assert(partition < s->partition_count);
     pthread_mutex_lock(&p->lock);
     *out = p->figures;
-    out->memory = p->memory + p->interval->held + table_bytes(&p->streams) + table_bytes(&p->profiles) +
+    out->memory = p->memory + p->interval->held + p->batch_held + table_bytes(&p->streams) + table_bytes(&p->profiles) +
                   table_bytes(&p->orders) + table_bytes(&p->orders_by_id);
     pthread_mutex_unlock(&p->lock);
 }

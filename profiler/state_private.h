@@ -36,6 +36,7 @@ struct interval {
     struct interval_block *blocks; /* [worker] in use */
     struct interval_block *spare;  /* [worker] of the interval before: fresh pages cost more than what is put in them */
     _Atomic size_t used, held;     /* bytes of blocks in use; with the spare ones */
+    size_t filled;                 /* [worker] bytes handed out */
 };
 
 /* An event folded in this interval. Immutable once it is in its stream's list, but for `dead_at`. */
@@ -183,6 +184,7 @@ struct partition {
     struct uid last_uid;              /* [worker] of the last record that was an event */
     int64_t last_offset;              /* [worker] its offset; -1: none */
     struct store_batch *batch;        /* [worker] of the last commit, when it was a large one; or NULL */
+    _Atomic size_t batch_held;        /* bytes that it keeps */
     int64_t unflushed;                /* [worker] offset written but not yet on disk; -1: none */
     struct decoded ahead[DECODE_AHEAD]; /* [worker] the records being folded */
     struct arena order_arena;         /* [worker] one record's orders */

@@ -693,6 +693,9 @@ static void it_is_opened_as_it_was_made(void **state)
     changed = rules;
     changed.touch_window_ms = 1;
     refuses(t, "window");
+    changed = rules;
+    changed.map_names = 7;
+    refuses(t, "names of a map");
     struct zone *zone = zone_new("Europe/London");
     changed = rules;
     changed.zone = zone;

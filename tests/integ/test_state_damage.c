@@ -144,6 +144,32 @@ static void verify_finds_damage(void **state)
 
 /* --- a full disk -------------------------------------------------------------------------------------------- */
 
+static char *full_disk; /* a small tmpfs; needs the right to mount */
+
+/* After a failure too. */
+static int unmount_all(void **state)
+{
+    (void)state;
+    if (full_disk) {
+        umount2(full_disk, MNT_DETACH);
+        rmdir(full_disk);
+        free(full_disk);
+        full_disk = NULL;
+    }
+    return 0;
+}
+
+static char *full_disk_new(void)
+{
+    char *folder = folder_new();
+
+    if (mount("none", folder, "tmpfs", 0, "size=48m") != 0) {
+        folder_free(folder);
+        return NULL;
+    }
+    return full_disk = folder;
+}
+
 static void fill_disk(const char *folder, char *name, size_t size)
 {
     char block[4096] = {1};
@@ -189,16 +215,14 @@ static int commit_within(struct state *s, int64_t ms, struct err *e)
 static void a_full_disk_loses_nothing(void **state)
 {
     struct test_log l = {0};
-    char *folder = folder_new(), path[300], ballast[300];
+    char *folder = full_disk_new(), path[300], ballast[300];
     struct state_figures f;
     struct err e = {0};
     struct state *s;
 
     (void)state;
-    if (mount("none", folder, "tmpfs", 0, "size=48m") != 0) {
-        folder_free(folder);
+    if (!folder)
         skip();
-    }
     snprintf(path, sizeof path, "%s/state", folder);
     s = open_at(path);
     fill_log(&l);
@@ -223,8 +247,6 @@ static void a_full_disk_loses_nothing(void **state)
     check_everything(s, &l, 3000);
     state_close(s);
     assert_int_equal(differences(path), 0);
-    umount(folder);
-    folder_free(folder);
     log_free(&l);
 }
 
@@ -232,16 +254,14 @@ static void a_full_disk_loses_nothing(void **state)
 static void a_crash_on_a_full_disk(void **state)
 {
     struct test_log l = {0};
-    char *folder = folder_new(), path[300], ballast[300];
+    char *folder = full_disk_new(), path[300], ballast[300];
     struct state_figures f;
     struct err e = {0};
     struct state *s;
 
     (void)state;
-    if (mount("none", folder, "tmpfs", 0, "size=48m") != 0) {
-        folder_free(folder);
+    if (!folder)
         skip();
-    }
     snprintf(path, sizeof path, "%s/state", folder);
     s = open_at(path);
     fill_log(&l);
@@ -261,8 +281,6 @@ static void a_crash_on_a_full_disk(void **state)
     check_everything(s, &l, l.n);
     state_close(s);
     assert_int_equal(differences(path), 0);
-    umount(folder);
-    folder_free(folder);
     log_free(&l);
 }
 
@@ -270,8 +288,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(verify_finds_damage),
-        cmocka_unit_test(a_full_disk_loses_nothing),
-        cmocka_unit_test(a_crash_on_a_full_disk),
+        cmocka_unit_test_teardown(a_full_disk_loses_nothing, unmount_all),
+        cmocka_unit_test_teardown(a_crash_on_a_full_disk, unmount_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
