@@ -1,6 +1,7 @@
 /* waymark init: a first configuration with fresh keys, and the secrets beside it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+
+#define TEXT_BYTES ((size_t)1 << 20)
 
 /* A prefix that says what it is, and 160 random bits. */
 static void fresh_secret(const char *prefix, char out[64])
@@ -28,7 +31,7 @@ static void sha256_hex(const char *text, char out[65])
     sodium_bin2hex(out, 65, hash, sizeof hash);
 }
 
-/* Writes a file that must not be there yet. */
+/* Writes a file that must not be there yet. A part of it does not stay. */
 static int write_new(const char *path, mode_t mode, struct str text)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -36,46 +39,80 @@ static int write_new(const char *path, mode_t mode, struct str text)
     if (fd < 0)
         return cli_error("cannot write %s: %s", path, strerror(errno));
     ssize_t n = write(fd, text.p, text.n);
-    int failed = n != (ssize_t)text.n || fsync(fd) != 0;
-    if (close(fd) != 0 || failed)
-        return cli_error("cannot write %s: %s", path, strerror(errno));
-    return EXIT_OK;
+    bool good = n == (ssize_t)text.n && fsync(fd) == 0;
+    good = close(fd) == 0 && good;
+    if (good)
+        return EXIT_OK;
+    cli_error("cannot write %s: %s", path, n >= 0 && n < (ssize_t)text.n ? "no room" : strerror(errno));
+    unlink(path);
+    return EXIT_FAILED;
 }
 
-int cli_write_first_configuration(const char *folder, const char *currency, const char *timezone)
+/* The two texts. What the options asked for may be no currency or zone: better said now than at the first start. */
+static int make_texts(const char *file, const char *currency, const char *timezone, struct buf *settings,
+                      struct buf *secrets)
 {
-    char file[4096], secrets_file[4096], beacon[64], server[64], token[64], server_hash[65], token_hash[65];
-    struct buf text;
-
-    if (sodium_init() < 0)
-        return cli_error("no randomness for fresh keys");
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return cli_error("cannot make %s: %s", folder, strerror(errno));
-    snprintf(file, sizeof file, "%s/waymark.yaml", folder);
-    snprintf(secrets_file, sizeof secrets_file, "%s/waymark.secrets", folder);
-    if (access(file, F_OK) == 0 || access(secrets_file, F_OK) == 0)
-        return cli_error("%s has a configuration already; nothing was changed", folder);
+    char beacon[64], server[64], token[64], server_hash[65], token_hash[65];
+    struct buf errors;
 
     fresh_secret("wk", beacon);
     fresh_secret("sk", server);
     fresh_secret("tk", token);
     sha256_hex(server, server_hash);
     sha256_hex(token, token_hash);
-    buf_init(&text, 1 << 20);
-    buf_addf(&text,
+    buf_addf(secrets,
              "# Secrets of waymark.yaml beside this file, for the commands. Keep them out of version control.\n"
              "server_key: %s\ntoken: %s\n",
              server, token);
-    int code = write_new(secrets_file, 0600, buf_str(&text));
-    buf_reset(&text);
-    conf_write_sample(&text, &(struct conf_sample){currency, timezone, beacon, server_hash, token_hash});
-    if (code == EXIT_OK && text.failed)
-        code = cli_error("out of memory");
+    conf_write_sample(settings, &(struct conf_sample){currency, timezone, beacon, server_hash, token_hash});
+    if (secrets->failed || settings->failed)
+        return cli_error("out of memory");
+    buf_init(&errors, TEXT_BYTES);
+    struct conf *conf = conf_parse(file, buf_str(settings), &errors);
+    if (!conf)
+        fwrite(errors.p, 1, errors.n, stderr);
+    buf_deinit(&errors);
+    if (!conf)
+        return cli_error("nothing was written");
+    conf_free(conf);
+    return EXIT_OK;
+}
+
+static int write_files(const char *file, const char *secrets_file, const char *currency, const char *timezone)
+{
+    struct buf settings, secrets;
+
+    buf_init(&settings, TEXT_BYTES);
+    buf_init(&secrets, TEXT_BYTES);
+    int code = make_texts(file, currency, timezone, &settings, &secrets);
     if (code == EXIT_OK)
-        code = write_new(file, 0666, buf_str(&text));
-    buf_deinit(&text);
+        code = write_new(secrets_file, 0600, buf_str(&secrets));
+    if (code == EXIT_OK && (code = write_new(file, 0666, buf_str(&settings))) != EXIT_OK)
+        unlink(secrets_file);
+    buf_deinit(&settings);
+    buf_deinit(&secrets);
     if (code == EXIT_OK)
         fprintf(stderr, "wrote %s (your settings) and %s (the secret keys, mode 0600)\n", file, secrets_file);
+    return code;
+}
+
+int cli_write_first_configuration(const char *folder, const char *currency, const char *timezone)
+{
+    char file[PATH_MAX], secrets_file[PATH_MAX];
+
+    if (sodium_init() < 0)
+        return cli_error("no randomness for fresh keys");
+    if ((size_t)snprintf(file, sizeof file, "%s/waymark.yaml", folder) >= sizeof file ||
+        (size_t)snprintf(secrets_file, sizeof secrets_file, "%s/waymark.secrets", folder) >= sizeof secrets_file)
+        return cli_error("the folder's name is too long");
+    bool made = mkdir(folder, 0777) == 0;
+    if (!made && errno != EEXIST)
+        return cli_error("cannot make %s: %s", folder, strerror(errno));
+    if (access(file, F_OK) == 0 || access(secrets_file, F_OK) == 0)
+        return cli_error("%s has a configuration already; nothing was changed", folder);
+    int code = write_files(file, secrets_file, currency, timezone);
+    if (code != EXIT_OK && made)
+        rmdir(folder);
     return code;
 }
 
@@ -90,28 +127,10 @@ int cli_init(const struct cli_command *c, int argc, char **argv)
 
     if (!cli_args(c, options, 2, &argc, argv, &config, &code))
         return code;
-    if (argc > 1)
-        return cli_usage_error(c, "one folder at most");
+    if (argc > 1 || config)
+        return cli_usage_error(c, config ? "a folder is named, not a file" : "one folder at most");
     const char *folder = argc ? argv[0] : ".";
-    if ((code = cli_write_first_configuration(folder, currency, timezone)) != EXIT_OK)
-        return code;
-
-    /* A currency or zone that does not exist is better refused now than at the first start. */
-    char file[4096], secrets[4096];
-    struct buf errors;
-    snprintf(file, sizeof file, "%s/waymark.yaml", folder);
-    snprintf(secrets, sizeof secrets, "%s/waymark.secrets", folder);
-    buf_init(&errors, 1 << 16);
-    struct conf *conf = conf_load(file, &errors);
-    if (!conf) {
-        fwrite(errors.p, 1, errors.n, stderr);
-        unlink(file);
-        unlink(secrets);
-        code = cli_error("nothing was kept");
-    } else {
-        fprintf(stderr, "next: waymark serve --config %s\n", file);
-    }
-    conf_free(conf);
-    buf_deinit(&errors);
+    if ((code = cli_write_first_configuration(folder, currency, timezone)) == EXIT_OK)
+        fprintf(stderr, "next: waymark serve --config %s/waymark.yaml\n", folder);
     return code;
 }
