@@ -1,13 +1,15 @@
 /* Arguments of the commands: options from a table, in any place. */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "common/num.h"
 
 static void print_command_help(const struct cli_command *c, const struct cli_option *options, size_t n)
 {
-    printf("usage: waymark %s %s [OPTIONS]\n\n%s\n", c->name, c->arguments, c->summary);
+    printf("usage: waymark %s%s%s [OPTIONS]\n\n%s\n", c->name, *c->arguments ? " " : "", c->arguments, c->summary);
     if (c->details)
         printf("\n%s\n", c->details);
     printf("\n  %-24s %s\n", "--config FILE", "configuration (default ./waymark.yaml)");
@@ -42,6 +44,18 @@ int cli_error(const char *format, ...)
     va_end(ap);
     fputc('\n', stderr);
     return EXIT_FAILED;
+}
+
+bool cli_number(const struct cli_command *c, const char *option, const char *text, uint64_t otherwise, uint64_t min,
+                uint64_t max, uint64_t *out)
+{
+    *out = otherwise;
+    if (!text)
+        return true;
+    if (num_u64(str_of(text), out) == NUM_OK && *out >= min && *out <= max)
+        return true;
+    cli_usage_error(c, "--%s is a number from %" PRIu64 " to %" PRIu64, option, min, max);
+    return false;
 }
 
 static const struct cli_option *find_option(const struct cli_option *options, size_t n, struct str name)

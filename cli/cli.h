@@ -38,6 +38,9 @@ struct cli_command {
  * Returns false when the command is over: *exit_code is then its code (0 after --help). */
 bool cli_args(const struct cli_command *c, const struct cli_option *options, size_t n, int *argc, char **argv,
               const char **config, int *exit_code);
+/* A number option: `otherwise` when it was not given. False after a usage error. */
+bool cli_number(const struct cli_command *c, const char *option, const char *text, uint64_t otherwise, uint64_t min,
+                uint64_t max, uint64_t *out);
 /* "waymark NAME: text" on standard error, and how to get help. Returns EXIT_USAGE. */
 int cli_usage_error(const struct cli_command *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "waymark: text" on standard error. Returns EXIT_FAILED. */
@@ -52,8 +55,6 @@ struct conf *cli_conf(const char *config);
 char *cli_secret(const struct conf *conf, const char *name);
 /* The first beacon key of the configuration, NULL when there is none. */
 const char *cli_beacon_key(const struct conf *conf);
-/* Folder of the configuration file, with a slash at its end or empty. The caller frees. */
-char *cli_folder(const char *file);
 
 /* --- terminal --------------------------------------------------------------------------------------------- */
 
@@ -72,7 +73,8 @@ void cli_progress_show(struct cli_progress *p, uint64_t done, uint64_t total, ui
 
 struct client;
 struct client_answer {
-    long status; /* 0: no answer; `error` then says why */
+    long status;      /* 0: no answer; `error` then says why */
+    const char *base; /* of the client that sent it */
     struct buf body;
     char position[512]; /* X-Waymark-Position */
     long retry_after;   /* seconds, 0 when not given */
@@ -85,6 +87,19 @@ struct client *client_new(const char *listen, const char *authorization);
 void client_free(struct client *c);
 /* Sends and waits at most `timeout_ms`. `out` must be zeroed or from a call before; client_answer_free in the end. */
 void client_send(struct client *c, const char *method, const char *path, struct str body, long timeout_ms,
+                 struct client_answer *out);
+/* What went wrong, for people: why there is no answer, or its message. Lives until the next call with `a` or `p`. */
+struct str client_problem(struct json_parser *p, struct client_answer *a);
+
+/* A sender that does not give up at once: what it has waited for, and how often it asked. */
+struct client_patience {
+    int64_t limit_ms; /* how long an outage is waited out; afterwards each request is tried once until one is taken */
+    int64_t failing_since; /* 0: the last request was taken */
+    bool quiet;            /* says nothing when an outage begins */
+    uint64_t requests, retries;
+};
+/* POSTs JSON, again and again while the collector is away or busy. Whether the answer is 200. */
+bool client_post(struct client *c, const char *path, struct str body, struct client_patience *p,
                  struct client_answer *out);
 void client_answer_free(struct client_answer *a);
 /* "Basic base64(key:)" and "Bearer token". The caller frees. */

@@ -4,9 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/cli.h"
+#include "common/clock.h"
 #include "common/limits.h"
+
+#define POST_TIMEOUT_MS 10000
+#define GREATEST_PAUSE_S 5
 
 struct client {
     CURL *curl;
@@ -124,7 +129,8 @@ void client_send(struct client *c, const char *method, const char *path, struct 
     char url[8192];
 
     if (!out->body.max)
-        buf_init(&out->body, 64 * MIB);
+        buf_init(&out->body, LIMIT_ANSWER_BYTES + JSON_PADDING);
+    out->base = c->base;
     buf_reset(&out->body);
     out->status = 0;
     out->retry_after = 0;
@@ -149,9 +155,69 @@ void client_send(struct client *c, const char *method, const char *path, struct 
     curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
     CURLcode code = curl_easy_perform(c->curl);
     if (code != CURLE_OK)
-        snprintf(out->error, sizeof out->error, "%s: %s", c->base, curl_easy_strerror(code));
+        snprintf(out->error, sizeof out->error, "no answer from %s (is 'waymark serve' running?): %s", c->base,
+                 curl_easy_strerror(code));
     else
         curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &out->status);
+}
+
+struct str client_problem(struct json_parser *p, struct client_answer *a)
+{
+    if (!a->status)
+        return str_of(a->error);
+    const struct json *message = json_get(client_json(p, a), "message");
+    if (message && message->type == JSON_STRING && message->text.n)
+        return message->text;
+    snprintf(a->error, sizeof a->error, "%s answered %ld without a word; is that a waymark?", a->base, a->status);
+    return str_of(a->error);
+}
+
+static void sleep_ms(int64_t ms)
+{
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+
+    nanosleep(&t, NULL);
+}
+
+/* How long before the next try: what the collector says, within reason; else little, and more from try to try. */
+static int64_t pause_ms(const struct client_answer *a, unsigned tries)
+{
+    if (a->retry_after > 0 && a->retry_after <= GREATEST_PAUSE_S)
+        return a->retry_after * 1000;
+    return tries < 10 ? 20 + 20 * (int64_t)tries : 250;
+}
+
+static bool is_passing(long status)
+{
+    return status == 0 || status == 429 || status == 502 || status == 503 || status == 504;
+}
+
+bool client_post(struct client *c, const char *path, struct str body, struct client_patience *p,
+                 struct client_answer *out)
+{
+    for (unsigned tries = 0;; tries++) {
+        p->requests++;
+        p->retries += tries > 0;
+        client_send(c, "POST", path, body, POST_TIMEOUT_MS, out);
+        if (out->status == 200) {
+            p->failing_since = 0;
+            return true;
+        }
+        if (!is_passing(out->status)) {
+            p->failing_since = 0;
+            return false;
+        }
+        int64_t now = clock_monotonic();
+        bool begins = p->failing_since == 0;
+        if (begins)
+            p->failing_since = now;
+        if (now - p->failing_since >= p->limit_ms)
+            return false;
+        if (begins && !p->quiet)
+            fprintf(stderr, "waymark: %s; trying on for %lld s\n", out->status ? "the collector is busy" : out->error,
+                    (long long)(p->limit_ms / 1000));
+        sleep_ms(pause_ms(out, tries));
+    }
 }
 
 void client_answer_free(struct client_answer *a)

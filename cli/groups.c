@@ -11,7 +11,8 @@ struct groups {
     struct group *buckets[BUCKETS];
     struct group *first, **last;
     uint64_t *closed; /* open addressing, 0 is free */
-    size_t closed_n, closed_cap;
+    size_t closed_cap;
+    size_t keys; /* open and closed: a slot is there for each before it closes */
 };
 
 struct groups *groups_new(void)
@@ -90,6 +91,8 @@ struct group *groups_get(struct groups *g, struct str key, bool *fresh, bool *cl
         *closed = true;
         return NULL;
     }
+    if (2 * (g->keys + 1) > g->closed_cap && !closed_grow(g))
+        return NULL;
     struct group *x = calloc(1, sizeof *x);
     if (!x || !(x->key = malloc(key.n ? key.n : 1))) {
         free(x);
@@ -103,6 +106,7 @@ struct group *groups_get(struct groups *g, struct str key, bool *fresh, bool *cl
     *bucket = x;
     *g->last = x;
     g->last = &x->next_in_order;
+    g->keys++;
     *fresh = true;
     return x;
 }
@@ -113,8 +117,6 @@ struct group *groups_take(struct groups *g, uint64_t before)
 
     if (!x || x->last_row > before)
         return NULL;
-    if (g->closed_n * 2 >= g->closed_cap && !closed_grow(g))
-        return NULL;
     g->first = x->next_in_order;
     if (!g->first)
         g->last = &g->first;
@@ -123,6 +125,5 @@ struct group *groups_take(struct groups *g, uint64_t before)
         p = &(*p)->next_in_bucket;
     *p = x->next_in_bucket;
     *closed_slot(g->closed, g->closed_cap, x->hash) = x->hash;
-    g->closed_n++;
     return x;
 }

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <xxhash.h>
 
 #include "cli/cli.h"
@@ -15,12 +15,10 @@
 #include "cli/import_report.h"
 #include "cli/mapping.h"
 #include "cli/rows.h"
-#include "common/clock.h"
-#include "common/num.h"
+#include "common/limits.h"
 
 #define BATCH_EVENTS 200
 #define BATCH_BYTES (1u << 20)
-#define REQUEST_TIMEOUT_MS 30000
 
 struct import {
     const struct conf *conf;
@@ -34,37 +32,21 @@ struct import {
     struct buf batch;
     uint64_t batch_rows[BATCH_EVENTS]; /* first row of each event in the batch */
     size_t batch_n;
-    int64_t patience_ms;      /* for which a request is sent again */
+    struct client_patience patience;
     uint64_t made, resume_at; /* events made of rows; those acked by an earlier run */
     struct import_report report;
     struct cli_progress progress;
 };
 
-static void sleep_ms(int64_t ms)
-{
-    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-
-    nanosleep(&t, NULL);
-}
-
 /* Sends until the collector has answered it for good. */
 static int send_batch(struct import *im)
 {
-    int64_t deadline = clock_monotonic() + im->patience_ms;
-
-    for (;;) {
-        client_send(im->client, "POST", im->route, buf_str(&im->batch), REQUEST_TIMEOUT_MS, &im->answer);
-        long status = im->answer.status;
-        if (status == 200)
-            return EXIT_OK;
-        if (status != 0 && status != 429 && status != 503)
-            return cli_error("the collector refused a request with %ld: %.*s", status,
-                             STR_ARG(buf_str(&im->answer.body)));
-        if (clock_monotonic() > deadline)
-            return cli_error("the collector takes nothing (%s); start the same import again later and it goes on here",
-                             status ? "busy" : im->answer.error);
-        sleep_ms(im->answer.retry_after > 0 && im->answer.retry_after <= 5 ? im->answer.retry_after * 1000 : 250);
-    }
+    if (client_post(im->client, im->route, buf_str(&im->batch), &im->patience, &im->answer))
+        return EXIT_OK;
+    struct str problem = client_problem(im->parser, &im->answer);
+    if (im->patience.failing_since)
+        return cli_error("%.*s; start the same import again later and it goes on here", STR_ARG(problem));
+    return cli_error("the collector refused a request with %ld: %.*s", im->answer.status, STR_ARG(problem));
 }
 
 static int flush_batch(struct import *im)
@@ -115,7 +97,8 @@ static int close_groups(struct import *im, uint64_t before)
     int code = EXIT_OK;
 
     while (code == EXIT_OK && (g = groups_take(im->groups, before))) {
-        code = add_event(im, STR_NONE, &g->event, g->first_row);
+        if (g->event.shape != MAPPING_NONE)
+            code = add_event(im, STR_NONE, &g->event, g->first_row);
         group_free(g);
     }
     return code;
@@ -141,17 +124,28 @@ static int take_grouped(struct import *im, struct str key)
     if (fresh)
         g->first_row = row;
     g->last_row = row;
-    const char *why = mapping_add(im->map, im->rows, &g->event, fresh);
+    const char *why = mapping_add(im->map, im->rows, &g->event);
     if (why)
         skip(im, why);
     uint64_t window = mapping_window(im->map);
     return row > window ? close_groups(im, row - window) : EXIT_OK;
 }
 
+/* A line that is an event already. What the collector would refuse alone might make it refuse the whole request. */
+static int take_line(struct import *im)
+{
+    struct str line = rows_line(im->rows);
+
+    if (line.n <= LIMIT_EVENT_BYTES && rows_height(im->rows) <= LIMIT_EVENT_DEPTH)
+        return add_event(im, line, NULL, rows_number(im->rows));
+    skip(im, line.n <= LIMIT_EVENT_BYTES ? "too_deep" : "too_large");
+    return EXIT_OK;
+}
+
 static int take_row(struct import *im)
 {
     if (!im->map)
-        return add_event(im, rows_line(im->rows), NULL, rows_number(im->rows));
+        return take_line(im);
     struct str group = mapping_group(im->map);
     if (str_has(group)) {
         struct str key = rows_value(im->rows, group);
@@ -162,7 +156,7 @@ static int take_row(struct import *im)
     }
     struct mapping_event e;
     mapping_event_init(&e);
-    const char *why = mapping_add(im->map, im->rows, &e, true);
+    const char *why = mapping_add(im->map, im->rows, &e);
     int code = EXIT_OK;
     if (why)
         skip(im, why);
@@ -186,6 +180,8 @@ static int import_rows(struct import *im)
         im->report.rows = rows_number(im->rows);
         cli_progress_show(&im->progress, rows_offset(im->rows), rows_size(im->rows), im->made, false);
     }
+    if (code == EXIT_OK && rows_broken(im->rows))
+        code = cli_error("%s cannot be read to its end", im->file);
     if (code == EXIT_OK)
         code = close_groups(im, UINT64_MAX);
     if (code == EXIT_OK)
@@ -246,17 +242,24 @@ static bool connect_collector(struct import *im)
     return im->client && im->parser;
 }
 
+static bool is_csv(const char *file)
+{
+    size_t n = strlen(file);
+
+    return n >= 4 && !strcasecmp(file + n - 4, ".csv");
+}
+
 int cli_import(const struct cli_command *c, int argc, char **argv)
 {
     const char *config, *map = NULL, *to = NULL, *skipped = NULL, *patience = NULL;
-    uint64_t seconds = 60;
+    uint64_t seconds;
     bool again = false;
     const struct cli_option options[] = {
         {"map", "FILE", "mapping from rows to events; needed for CSV", NULL, &map},
         {"to", "ROUTE", "/v1/batch (default) or /v1/orders: NDJSON lines that are events already", NULL, &to},
         {"skipped", "FILE", "write each skipped row with its reason there", NULL, &skipped},
         {"again", NULL, "forget earlier progress and send everything", &again, NULL},
-        {"patience", "S", "seconds for which a request is sent again (default 60)", NULL, &patience},
+        {"patience", "S", "seconds for which an outage is waited out (default 60)", NULL, &patience},
     };
     struct import im = {0};
     struct mapping *mapping = NULL;
@@ -266,11 +269,14 @@ int cli_import(const struct cli_command *c, int argc, char **argv)
         return code;
     if (!argc)
         return cli_usage_error(c, "a file is needed");
-    if (to && (map || (strcmp(to, "/v1/batch") && strcmp(to, "/v1/orders"))))
+    if (to && (map || (strcmp(to, "/v1/batch") != 0 && strcmp(to, "/v1/orders") != 0)))
         return cli_usage_error(c, map ? "--to stands in the mapping" : "--to is /v1/batch or /v1/orders");
-    if (patience && (num_u64(str_of(patience), &seconds) != NUM_OK || seconds > 86400))
-        return cli_usage_error(c, "--patience is a number of seconds");
-    im.patience_ms = (int64_t)seconds * 1000;
+    if (!cli_number(c, "patience", patience, 60, 0, 86400, &seconds))
+        return EXIT_USAGE;
+    for (int i = 0; i < argc; i++)
+        if (!map && is_csv(argv[i]))
+            return cli_usage_error(c, "%s needs --map: what its columns mean", argv[i]);
+    im.patience.limit_ms = (int64_t)seconds * 1000;
     struct conf *conf = cli_conf(config);
     if (!conf)
         return EXIT_FAILED;

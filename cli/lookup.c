@@ -1,4 +1,5 @@
 /* waymark profile, path, orders and scene: look-ups for people; --json gives the answer as it came. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/show.h"
 #include "common/http.h"
+#include "common/limits.h"
 
 #define LOOKUP_TIMEOUT_MS 30000
 
@@ -42,14 +44,10 @@ static bool lookup_open(struct lookup *l, const char *config)
 static int lookup_ask(struct lookup *l, const char *path)
 {
     client_send(l->client, "GET", path, STR_NONE, LOOKUP_TIMEOUT_MS, &l->answer);
-    if (!l->answer.status)
-        return cli_error("no answer from the profiler (is 'waymark serve' running?): %s", l->answer.error);
     if (l->answer.status == 200)
         return EXIT_OK;
-    bool missing = l->answer.status == 404;
-    const struct json *body = client_json(l->parser, &l->answer), *message = json_get(body, "message");
-    cli_error("%.*s", message ? (int)message->text.n : 10, message ? message->text.p : "no message");
-    return missing ? EXIT_NOT_FOUND : EXIT_FAILED;
+    cli_error("%.*s", STR_ARG(client_problem(l->parser, &l->answer)));
+    return l->answer.status == 404 ? EXIT_NOT_FOUND : EXIT_FAILED;
 }
 
 /* /v1/WHAT/{id}SUFFIX */
@@ -121,21 +119,21 @@ int cli_scene(const struct cli_command *c, int argc, char **argv)
 }
 
 /* Page by page, so that a path of any length runs through. */
-static int show_pages(struct lookup *l, const char *id, const char *query, long limit, bool json)
+static int show_pages(struct lookup *l, const char *id, const char *query, uint64_t limit, bool json)
 {
     struct buf path;
-    long shown = 0;
+    uint64_t shown = 0;
     uint32_t session = 0;
     int code = EXIT_OK;
     char cursor[1024] = "";
 
     buf_init(&path, 8192);
     do {
-        long page = limit && limit - shown < 1000 ? limit - shown : 1000;
+        uint64_t page = limit && limit - shown < LIMIT_PATH_PAGE ? limit - shown : LIMIT_PATH_PAGE;
         buf_reset(&path);
         lookup_path(&path, "profiles", id, "/path");
         path.n--; /* the NUL */
-        buf_addf(&path, "?limit=%ld%s%s%s", page, query, cursor[0] ? "&cursor=" : "", cursor);
+        buf_addf(&path, "?limit=%" PRIu64 "%s%s%s", page, query, cursor[0] ? "&cursor=" : "", cursor);
         buf_add_char(&path, '\0');
         if (path.failed) {
             code = cli_error("the id is too long");
@@ -155,7 +153,7 @@ static int show_pages(struct lookup *l, const char *id, const char *query, long 
             else
                 show_event(e, &session);
         }
-        shown += (long)events->count;
+        shown += events->count;
         struct str more = next && next->type == JSON_STRING ? next->text : STR_LIT("");
         snprintf(cursor, sizeof cursor, "%.*s", STR_ARG(more));
     } while (cursor[0] && (!limit || shown < limit));
@@ -175,6 +173,7 @@ int cli_path(const struct cli_command *c, int argc, char **argv)
         {"newest", NULL, "newest first", &newest, NULL},
     };
     int code;
+    uint64_t n;
     struct lookup l;
     struct buf query;
 
@@ -182,9 +181,8 @@ int cli_path(const struct cli_command *c, int argc, char **argv)
         return code;
     if (argc != 1)
         return cli_usage_error(c, "exactly one ID is needed");
-    long n = limit ? strtol(limit, NULL, 10) : 0;
-    if (limit && n < 1)
-        return cli_usage_error(c, "--limit needs a number from 1");
+    if (!cli_number(c, "limit", limit, 0, 1, UINT32_MAX, &n))
+        return EXIT_USAGE;
     buf_init(&query, 1024);
     buf_addf(&query, "%s", newest ? "&order=desc" : "");
     if (from) {

@@ -3,8 +3,8 @@
  *   format: csv | ndjson      delimiter: ","      to: /v1/orders      group_by: COLUMN      group_window: 10000
  *   event: {…}                or   cases: [{when: {column: C, starts: TEXT}, event: {…}}, {event: {…}}]
  *
- * A text in an event is a template: {Column} is that column's value, {Column|filter:argument|…} after filters. A member
- * with an empty column is left out. A list of one element is repeated for each row of the group. */
+ * A text in an event is a template (template.h). A member with an empty column is left out. A list of one element is
+ * repeated for each row of the group. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +15,12 @@
 
 #include "cli/cli.h"
 #include "cli/mapping.h"
+#include "cli/template.h"
+#include "common/limits.h"
 #include "common/num.h"
 
 #define MAPPING_FILE_BYTES (1u << 20)
-#define EVENT_BYTES (1u << 20)
+#define DEPTH 32 /* of an event; also ends aliases that contain themselves */
 
 struct mapping {
     const char *file;
@@ -60,122 +62,6 @@ static yaml_node_t *member(const struct mapping *m, const yaml_node_t *map, cons
     return NULL;
 }
 
-/* --- templates ------------------------------------------------------------------------------------------- */
-
-/* Seconds since midnight as HH:MM:SS: click n of a visit, `step` seconds apart. */
-static const char *filter_clock(struct str value, struct str step, struct buf *out)
-{
-    uint64_t n, s;
-
-    if (num_u64(value, &n) != NUM_OK || num_u64(step, &s) != NUM_OK || n < 1 || (n - 1) * s >= 86400)
-        return "clock_out_of_range";
-    n = (n - 1) * s;
-    buf_addf(out, "%02d:%02d:%02d", (int)(n / 3600), (int)(n / 60 % 60), (int)(n % 60));
-    return NULL;
-}
-
-/* Applies one filter to `value`, writing the result to `out`. NULL or why not. */
-static const char *apply_filter(struct str filter, struct str argument, struct str value, struct buf *out)
-{
-    int64_t micros;
-    uint64_t width;
-
-    if (str_is(filter, "strip")) { /* cuts that ending */
-        if (value.n >= argument.n && !memcmp(value.p + value.n - argument.n, argument.p, argument.n))
-            value.n -= argument.n;
-        buf_add_str(out, value);
-    } else if (str_is(filter, "pad")) { /* zeros on the left */
-        if (num_u64(argument, &width) != NUM_OK || width > 20)
-            return "pad_invalid";
-        for (size_t i = value.n; i < width; i++)
-            buf_add_char(out, '0');
-        buf_add_str(out, value);
-    } else if (str_is(filter, "number")) {
-        if (num_micros(value, false, &micros) != NUM_OK)
-            return "number_invalid";
-        num_write_micros(out, micros);
-    } else if (str_is(filter, "negate")) {
-        if (num_micros(value, false, &micros) != NUM_OK)
-            return "number_invalid";
-        num_write_micros(out, -micros);
-    } else if (str_is(filter, "clock")) {
-        return filter_clock(value, argument, out);
-    } else {
-        return "filter_unknown";
-    }
-    return NULL;
-}
-
-static bool is_number_filter(struct str f)
-{
-    return str_is(f, "number") || str_is(f, "negate");
-}
-
-/* Splits "a|b|c" or "a:b" at the first separator. */
-static struct str cut(struct str *rest, char separator)
-{
-    const char *p = rest->n ? memchr(rest->p, separator, rest->n) : NULL;
-    struct str head = *rest;
-
-    if (p) {
-        head.n = (size_t)(p - rest->p);
-        *rest = (struct str){p + 1, rest->n - head.n - 1};
-    } else {
-        *rest = STR_NONE;
-    }
-    return head;
-}
-
-enum { TEMPLATE_ABSENT = 0, TEMPLATE_TEXT = 1, TEMPLATE_NUMBER = 2 };
-
-/* One {…}: its value to `out`. */
-static int render_reference(struct str inner, const struct rows *r, struct buf *out, const char **why)
-{
-    struct str column = cut(&inner, '|'), value = rows_value(r, column);
-    struct buf a, b;
-    int kind = str_has(value) ? TEMPLATE_TEXT : TEMPLATE_ABSENT;
-
-    buf_init(&a, EVENT_BYTES);
-    buf_init(&b, EVENT_BYTES);
-    buf_add_str(&a, value);
-    while (kind != TEMPLATE_ABSENT && !*why && str_has(inner)) {
-        struct str filter = cut(&inner, '|'), argument = filter;
-        filter = cut(&argument, ':');
-        buf_reset(&b);
-        *why = apply_filter(filter, argument, buf_str(&a), &b);
-        kind = is_number_filter(filter) ? TEMPLATE_NUMBER : TEMPLATE_TEXT;
-        struct buf swap = a;
-        a = b;
-        b = swap;
-    }
-    buf_add_str(out, buf_str(&a));
-    buf_deinit(&a);
-    buf_deinit(&b);
-    return kind;
-}
-
-/* A whole template. A number only when it is one reference and nothing else. */
-static int render_template(struct str t, const struct rows *r, struct buf *out, const char **why)
-{
-    int kind = TEMPLATE_TEXT;
-
-    while (t.n) {
-        const char *open = memchr(t.p, '{', t.n), *close = open ? memchr(open, '}', t.n - (size_t)(open - t.p)) : NULL;
-        if (!close) {
-            buf_add_str(out, t);
-            break;
-        }
-        bool alone = open == t.p && close + 1 == t.p + t.n && out->n == 0;
-        buf_add(out, t.p, (size_t)(open - t.p));
-        int k = render_reference((struct str){open + 1, (size_t)(close - open - 1)}, r, out, why);
-        if (k == TEMPLATE_ABSENT || *why)
-            return TEMPLATE_ABSENT;
-        kind = alone ? k : TEMPLATE_TEXT;
-        t = (struct str){close + 1, t.n - (size_t)(close + 1 - t.p)};
-    }
-    return kind;
-}
-
 /* --- events ------------------------------------------------------------------------------------------------ */
 
 static bool render_node(const struct mapping *m, const yaml_node_t *n, const struct rows *r, struct mapping_event *e,
@@ -185,8 +71,10 @@ static bool render_scalar(const yaml_node_t *n, const struct rows *r, struct buf
 {
     struct buf text;
 
-    buf_init(&text, EVENT_BYTES);
-    int kind = render_template(scalar(n), r, &text, why);
+    buf_init(&text, LIMIT_EVENT_BYTES);
+    enum template_kind kind = template_render(scalar(n), r, &text, why);
+    if (text.failed)
+        *why = "event_too_large";
     if (kind == TEMPLATE_NUMBER)
         buf_add_str(out, buf_str(&text));
     else if (kind == TEMPLATE_TEXT)
@@ -246,26 +134,41 @@ static yaml_node_t *find_list(const struct mapping *m, yaml_node_t *n)
     return NULL;
 }
 
-/* The shape of case i, and whether a row fits it. */
-static yaml_node_t *shape_at(const struct mapping *m, int i, const struct rows *r, bool *fits)
+static int case_count(const struct mapping *m)
 {
-    if (m->event) {
-        *fits = true;
-        return i == 0 ? m->event : NULL;
-    }
-    if (i >= m->cases->data.sequence.items.top - m->cases->data.sequence.items.start)
-        return NULL;
-    yaml_node_t *c = node_at(m, m->cases->data.sequence.items.start[i]), *when = member(m, c, "when");
-    struct str column = scalar(member(m, when, "column")), starts = scalar(member(m, when, "starts"));
-    *fits = !when || (r && str_starts(rows_value(r, column), starts));
-    return member(m, c, "event");
+    return m->event ? 1 : (int)(m->cases->data.sequence.items.top - m->cases->data.sequence.items.start);
+}
+
+static yaml_node_t *case_at(const struct mapping *m, int i)
+{
+    return m->event ? NULL : node_at(m, m->cases->data.sequence.items.start[i]);
+}
+
+static yaml_node_t *shape_at(const struct mapping *m, int i)
+{
+    return m->event ? m->event : member(m, case_at(m, i), "event");
+}
+
+static bool case_fits(const struct mapping *m, int i, const struct rows *r)
+{
+    yaml_node_t *when = member(m, case_at(m, i), "when");
+
+    return !when || str_starts(rows_value(r, scalar(member(m, when, "column"))), scalar(member(m, when, "starts")));
+}
+
+static void event_begin(struct mapping_event *e)
+{
+    buf_reset(&e->open);
+    buf_reset(&e->rows);
+    e->at = SIZE_MAX;
+    e->shape = MAPPING_NONE;
 }
 
 void mapping_event_init(struct mapping_event *e)
 {
-    *e = (struct mapping_event){.at = SIZE_MAX};
-    buf_init(&e->open, EVENT_BYTES);
-    buf_init(&e->rows, EVENT_BYTES);
+    buf_init(&e->open, LIMIT_EVENT_BYTES);
+    buf_init(&e->rows, LIMIT_EVENT_BYTES);
+    event_begin(e);
 }
 
 void mapping_event_deinit(struct mapping_event *e)
@@ -274,30 +177,51 @@ void mapping_event_deinit(struct mapping_event *e)
     buf_deinit(&e->rows);
 }
 
-const char *mapping_add(const struct mapping *m, const struct rows *r, struct mapping_event *e, bool first)
+/* Everything but the rows of its list. */
+static const char *open_event(const struct mapping *m, const struct rows *r, struct mapping_event *e)
 {
     const char *why = NULL;
-    bool fits = false;
-    yaml_node_t *shape = NULL;
+    int i = 0;
 
-    if (first) {
-        for (e->shape = 0; (shape = shape_at(m, e->shape, r, &fits)) && !fits;)
-            e->shape++;
-        if (!shape)
-            return "no_case_fits";
-        render_node(m, shape, r, e, &e->open, &why);
-    } else {
-        shape = shape_at(m, e->shape, r, &fits);
-    }
-    yaml_node_t *list = find_list(m, shape);
-    if (why || !list)
-        return why;
+    while (i < case_count(m) && !case_fits(m, i, r))
+        i++;
+    if (i == case_count(m))
+        return "no_case_fits";
+    render_node(m, shape_at(m, i), r, e, &e->open, &why);
+    if (!why && e->open.failed)
+        why = "event_too_large";
+    if (why)
+        event_begin(e); /* the next row of the group may do */
+    else
+        e->shape = i;
+    return why;
+}
+
+/* The element of the list that this row adds; an element that says nothing adds none. */
+static const char *add_element(const struct mapping *m, const yaml_node_t *list, const struct rows *r,
+                               struct mapping_event *e)
+{
+    const char *why = NULL;
     size_t before = e->rows.n;
+
     if (before)
         buf_add_char(&e->rows, ',');
-    if (!render_node(m, node_at(m, list->data.sequence.items.start[0]), r, e, &e->rows, &why) || why)
+    bool written = render_node(m, node_at(m, list->data.sequence.items.start[0]), r, e, &e->rows, &why);
+    if (!why && e->rows.failed)
+        why = "event_too_large";
+    if (why || !written) {
         e->rows.n = before;
-    return why ? why : e->rows.failed || e->open.failed ? "event_too_large" : NULL;
+        e->rows.failed = false;
+    }
+    return why;
+}
+
+const char *mapping_add(const struct mapping *m, const struct rows *r, struct mapping_event *e)
+{
+    const char *why = e->shape == MAPPING_NONE ? open_event(m, r, e) : NULL;
+    yaml_node_t *list = why ? NULL : find_list(m, shape_at(m, e->shape));
+
+    return list ? add_element(m, list, r, e) : why;
 }
 
 bool mapping_finish(const struct mapping_event *e, struct buf *out)
@@ -311,18 +235,49 @@ bool mapping_finish(const struct mapping_event *e, struct buf *out)
 
 /* --- loading ------------------------------------------------------------------------------------------------ */
 
-static void check_references(struct mapping *m, const yaml_node_t *n, const struct rows *r)
+/* The values of a shape: with `r` their columns; without, whether they can be used at all: known filters, at most one
+ * list, of one element. */
+static void check_shape(struct mapping *m, const yaml_node_t *n, const struct rows *r, int *lists, int depth)
 {
-    struct str t = scalar(n);
+    struct str what = STR_NONE;
+    const char *fault = n->type == YAML_SCALAR_NODE ? template_fault(scalar(n), r, &what) : NULL;
 
-    while (t.n) {
-        const char *open = memchr(t.p, '{', t.n), *close = open ? memchr(open, '}', t.n - (size_t)(open - t.p)) : NULL;
-        if (!close)
-            return;
-        struct str inner = {open + 1, (size_t)(close - open - 1)}, column = cut(&inner, '|');
-        if (!rows_has_column(r, column))
-            complain(m, n, "the file has no such column", column);
-        t = (struct str){close + 1, t.n - (size_t)(close + 1 - t.p)};
+    if (depth > DEPTH)
+        fault = "an event is nested too deep";
+    else if (n->type == YAML_SEQUENCE_NODE &&
+             (n->data.sequence.items.top - n->data.sequence.items.start != 1 || ++*lists > 1))
+        fault = "an event may have one list, of one element, which is repeated for each row";
+    if (fault) {
+        complain(m, n, fault, what);
+    } else if (n->type == YAML_SEQUENCE_NODE) {
+        check_shape(m, node_at(m, n->data.sequence.items.start[0]), r, lists, depth + 1);
+    } else if (n->type == YAML_MAPPING_NODE) {
+        for (yaml_node_pair_t *p = n->data.mapping.pairs.start; p < n->data.mapping.pairs.top; p++)
+            check_shape(m, node_at(m, p->value), r, lists, depth + 1);
+    }
+}
+
+static void check_when(struct mapping *m, const yaml_node_t *when, const struct rows *r)
+{
+    yaml_node_t *column = member(m, when, "column");
+
+    if (!str_has(scalar(column)) || !str_has(scalar(member(m, when, "starts"))))
+        complain(m, when, "`when` is {column: NAME, starts: TEXT}", STR_NONE);
+    else if (r && !rows_has_column(r, scalar(column)))
+        complain(m, column, "the file has no such column", scalar(column));
+}
+
+static void check_cases(struct mapping *m, const struct rows *r)
+{
+    for (int i = 0; i < case_count(m); i++) {
+        yaml_node_t *shape = shape_at(m, i), *when = member(m, case_at(m, i), "when");
+        int lists = 0;
+        if (when)
+            check_when(m, when, r);
+        if (!shape || shape->type != YAML_MAPPING_NODE)
+            complain(m, shape ? shape : case_at(m, i), "an `event` that is a mapping is needed", STR_NONE);
+        else
+            check_shape(m, shape, r, &lists, 0);
     }
 }
 
@@ -330,45 +285,20 @@ bool mapping_fits(const struct mapping *m, const struct rows *r)
 {
     struct mapping copy = *m;
 
-    copy.failed = false;
-    for (yaml_node_t *n = m->doc.nodes.start; n < m->doc.nodes.top; n++)
-        if (n->type == YAML_SCALAR_NODE)
-            check_references(&copy, n, r);
+    check_cases(&copy, r);
     if (str_has(m->group) && !rows_has_column(r, m->group))
         copy.failed = cli_error("%s: group_by names a column that the file has not: %.*s", m->file, STR_ARG(m->group));
     return !copy.failed;
 }
 
-/* A shape has at most one list, of one element. */
-static void check_shape(struct mapping *m, yaml_node_t *shape, int *lists)
-{
-    if (shape->type == YAML_SEQUENCE_NODE) {
-        if (shape->data.sequence.items.top - shape->data.sequence.items.start != 1 || ++*lists > 1)
-            complain(m, shape, "an event may have one list, of one element, which is repeated for each row", STR_NONE);
-    } else if (shape->type == YAML_MAPPING_NODE) {
-        for (yaml_node_pair_t *p = shape->data.mapping.pairs.start; p < shape->data.mapping.pairs.top; p++)
-            check_shape(m, node_at(m, p->value), lists);
-    }
-}
-
 static void read_shapes(struct mapping *m, yaml_node_t *root)
 {
-    bool fits;
-    yaml_node_t *shape;
-
     m->event = member(m, root, "event");
     m->cases = member(m, root, "cases");
-    if (!m->event == !m->cases || (m->cases && m->cases->type != YAML_SEQUENCE_NODE)) {
+    if (!m->event == !m->cases || (m->cases && m->cases->type != YAML_SEQUENCE_NODE))
         complain(m, root, "one of `event` and `cases` (a list) is needed", STR_NONE);
-        return;
-    }
-    for (int i = 0; (shape = shape_at(m, i, NULL, &fits)); i++) {
-        int lists = 0;
-        if (shape->type != YAML_MAPPING_NODE)
-            complain(m, shape, "an event is a mapping", STR_NONE);
-        else
-            check_shape(m, shape, &lists);
-    }
+    else
+        check_cases(m, NULL);
 }
 
 static void read_settings(struct mapping *m, yaml_node_t *root)
@@ -434,7 +364,11 @@ struct mapping *mapping_load(const char *file)
         text.n = fread(text.p, 1, MAPPING_FILE_BYTES, f);
         m->file = file;
         m->hash = XXH64(text.p, text.n, 0);
-        good = parse(m, buf_str(&text));
+        good = !ferror(f) && getc(f) == EOF;
+        if (!good)
+            cli_error("cannot read %s: %s", file, ferror(f) ? strerror(errno) : "larger than a mapping may be");
+        else
+            good = parse(m, buf_str(&text));
     } else {
         cli_error("cannot read %s: %s", file, strerror(errno));
     }

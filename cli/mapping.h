@@ -27,16 +27,18 @@ bool mapping_fits(const struct mapping *m, const struct rows *r);
 /* Rows are rendered one by one: the first of an event opens it, each adds its element of the repeated list, and the
  * whole is put together in the end. */
 struct mapping_event {
-    struct buf open; /* the event with a marker where its rows go */
+    struct buf open; /* all but its rows */
     struct buf rows; /* the rendered rows */
     size_t at;       /* where the rows go in `open`; SIZE_MAX: nowhere */
-    int shape;       /* the case that the first row chose */
+    int shape;       /* the case that its first good row chose, or MAPPING_NONE */
 };
+#define MAPPING_NONE (-1)
+
 void mapping_event_init(struct mapping_event *e);
 void mapping_event_deinit(struct mapping_event *e);
-/* NULL, or why this row cannot be used (a literal). */
-const char *mapping_add(const struct mapping *m, const struct rows *r, struct mapping_event *e, bool first);
-/* Appends the whole JSON object. */
+/* NULL, or why this row cannot be used (a literal); the event is then as before. */
+const char *mapping_add(const struct mapping *m, const struct rows *r, struct mapping_event *e);
+/* Appends the whole JSON object of an event that a row has opened. */
 bool mapping_finish(const struct mapping_event *e, struct buf *out);
 /* Hash of the file's content, so that a resumed import knows that it is the same. */
 uint64_t mapping_hash(const struct mapping *m);

@@ -104,7 +104,12 @@ struct rows *rows_open(const char *path, bool ndjson, char delimiter)
     buf_init(&r->record, ROWS_RECORD_BYTES);
     r->parser = json_parser_new();
     r->file = fopen(path, "re");
-    if (!r->file || !r->parser || fstat(fileno(r->file), &st) != 0) {
+    bool good = r->file && r->parser && fstat(fileno(r->file), &st) == 0;
+    if (good && S_ISDIR(st.st_mode)) { /* opens, and then reads as nothing */
+        errno = EISDIR;
+        good = false;
+    }
+    if (!good) {
         cli_error("cannot read %s: %s", path, strerror(errno));
         rows_close(r);
         return NULL;
@@ -143,6 +148,8 @@ static int next_line(struct rows *r, const char **why)
         r->offset += c == '\n';
         if (c == EOF && !r->record.n)
             return ROWS_END;
+        if (r->record.n && r->record.p[r->record.n - 1] == '\r')
+            r->record.n--;
     } while (!r->record.n);
     r->number++;
     r->object = NULL;
@@ -152,7 +159,10 @@ static int next_line(struct rows *r, const char **why)
         return ROWS_BAD;
     }
     *why = "json_invalid";
-    return json_parse(r->parser, r->record.p, n, &r->object, NULL) == JSON_OK ? ROWS_ROW : ROWS_BAD;
+    if (json_parse(r->parser, r->record.p, n, &r->object, NULL) != JSON_OK)
+        return ROWS_BAD;
+    *why = "not_object";
+    return r->object->type == JSON_OBJECT ? ROWS_ROW : ROWS_BAD;
 }
 
 int rows_next(struct rows *r, const char **why)
@@ -171,6 +181,11 @@ int rows_next(struct rows *r, const char **why)
         kind = ROWS_BAD;
     }
     return kind;
+}
+
+bool rows_broken(const struct rows *r)
+{
+    return ferror(r->file);
 }
 
 static size_t column_index(const struct rows *r, struct str column)
@@ -205,6 +220,11 @@ struct str rows_value(const struct rows *r, struct str column)
 struct str rows_line(const struct rows *r)
 {
     return r->object ? r->object->raw : STR_NONE;
+}
+
+uint32_t rows_height(const struct rows *r)
+{
+    return r->object ? r->object->height : 0;
 }
 
 uint64_t rows_number(const struct rows *r)

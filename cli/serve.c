@@ -141,6 +141,8 @@ int cli_serve(const struct cli_command *c, int argc, char **argv)
         return code;
     if (argc)
         return cli_usage_error(c, "no arguments are taken");
+    if (init && config)
+        return cli_usage_error(c, "--init writes ./waymark.yaml; leave out --config");
     if (!config && access("./waymark.yaml", F_OK) != 0 && (init || cli_is_terminal(STDIN_FILENO)))
         if ((code = cli_write_first_configuration(".", NULL, NULL)) != EXIT_OK)
             return code;

@@ -22,7 +22,8 @@ struct conf *cli_conf(const char *config)
     return conf;
 }
 
-char *cli_folder(const char *file)
+/* With a slash at its end, or empty. The caller frees. */
+static char *folder_of(const char *file)
 {
     const char *slash = strrchr(file, '/');
 
@@ -53,7 +54,7 @@ char *cli_secret(const struct conf *conf, const char *name)
 {
     const char *variable = !strcmp(name, "token") ? "WAYMARK_TOKEN" : "WAYMARK_SERVER_KEY";
     const char *value = getenv(variable);
-    char *folder = cli_folder(conf->file), path[4096];
+    char *folder = folder_of(conf->file), path[4096];
 
     if (value && *value) {
         free(folder);

@@ -11,7 +11,10 @@ void show_text(struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
-        if (c < 0x20 || c == 0x7f)
+        /* A terminal obeys control characters, also those of two bytes: U+0080 to U+009F. */
+        if (c == 0xc2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xa0)
+            c = (unsigned char)s.p[++i];
+        if (c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xa0 && i > 0 && (unsigned char)s.p[i - 1] == 0xc2))
             printf("\\x%02x", c);
         else
             putchar(c);

@@ -18,7 +18,6 @@
 
 #define MAX_CONNECTIONS 64
 #define MAX_BATCH 1000
-#define REQUEST_TIMEOUT_MS 5000
 #define DISORDER 64 /* events held back and sent in random order */
 
 struct plan {
@@ -30,13 +29,12 @@ struct plan {
 };
 
 struct counts {
-    uint64_t sent, accepted, refused, requests, retries, repeated, failed;
+    uint64_t sent, accepted, refused, repeated, failed;
     uint64_t pages, tracks, identifies, orders;
 };
 
 struct sender {
     const struct plan *plan;
-    unsigned number;
     uint64_t events; /* to send */
     struct shop *shop;
     struct client *client[2]; /* by shop_kind */
@@ -47,16 +45,11 @@ struct sender {
     size_t held_n;
     struct buf body[2], journal[2];
     size_t body_n[2];
+    struct client_patience patience;
+    char problem[256]; /* why the last request failed that did */
     struct counts counts;
     pthread_t thread;
 };
-
-static void sleep_ms(int64_t ms)
-{
-    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-
-    nanosleep(&t, NULL);
-}
 
 static void write_journal(const struct sender *s, const struct buf *lines)
 {
@@ -65,21 +58,11 @@ static void write_journal(const struct sender *s, const struct buf *lines)
         cli_error("the journal of acked events cannot be written");
 }
 
-static bool send_until_acked(struct sender *s, int kind)
+static bool send_body(struct sender *s, int kind)
 {
     static const char *const route[] = {"/v1/batch", "/v1/orders"};
-    int64_t deadline = clock_monotonic() + (int64_t)s->plan->patience_s * 1000;
 
-    for (uint64_t tries = 0;; tries++) {
-        s->counts.requests++;
-        s->counts.retries += tries > 0;
-        client_send(s->client[kind], "POST", route[kind], buf_str(&s->body[kind]), REQUEST_TIMEOUT_MS, &s->answer);
-        if (s->answer.status == 200)
-            return true;
-        if (clock_monotonic() > deadline || (s->answer.status >= 400 && s->answer.status < 429))
-            return false;
-        sleep_ms(20 + (int64_t)(tries < 20 ? tries * 10 : 200));
-    }
+    return client_post(s->client[kind], route[kind], buf_str(&s->body[kind]), &s->patience, &s->answer);
 }
 
 static void flush(struct sender *s, int kind)
@@ -87,7 +70,7 @@ static void flush(struct sender *s, int kind)
     if (!s->body_n[kind])
         return;
     buf_add_char(&s->body[kind], ']');
-    if (send_until_acked(s, kind)) {
+    if (send_body(s, kind)) {
         const struct json *accepted = json_get(client_json(s->parser, &s->answer), "accepted");
         uint64_t n = accepted ? strtoull(accepted->text.p, NULL, 10) : 0;
         s->counts.accepted += n;
@@ -95,10 +78,11 @@ static void flush(struct sender *s, int kind)
         write_journal(s, &s->journal[kind]);
         if (shop_random(s->shop, 25) == 0) { /* the answer was lost on the way, says the SDK */
             s->counts.repeated += s->body_n[kind];
-            send_until_acked(s, kind);
+            send_body(s, kind);
         }
     } else {
         s->counts.failed += s->body_n[kind];
+        snprintf(s->problem, sizeof s->problem, "%.*s", STR_ARG(client_problem(s->parser, &s->answer)));
     }
     s->body_n[kind] = 0;
     buf_reset(&s->body[kind]);
@@ -138,9 +122,8 @@ static void pace(const struct sender *s, int64_t began)
     if (!s->plan->rate)
         return;
     int64_t due = began + (int64_t)(s->counts.sent * 1000 * s->plan->connections / s->plan->rate);
-    int64_t now = clock_monotonic();
-    if (due > now)
-        sleep_ms(due - now);
+    struct timespec until = {due / 1000, due % 1000 * 1000000};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
 }
 
 static void *run_sender(void *arg)
@@ -165,7 +148,7 @@ static void *run_sender(void *arg)
 static bool sender_init(struct sender *s, const struct plan *plan, unsigned number)
 {
     s->plan = plan;
-    s->number = number;
+    s->patience = (struct client_patience){.limit_ms = (int64_t)plan->patience_s * 1000, .quiet = number > 0};
     s->events = plan->events / plan->connections + (number < plan->events % plan->connections);
     s->shop = shop_new(plan->seed, number, (unsigned)(plan->people / plan->connections), plan->start);
     s->client[SHOP_BEACON] = client_new(plan->conf->collector.listen, plan->beacon_basic);
@@ -197,19 +180,26 @@ static void sender_deinit(struct sender *s)
 static void print_counts(const struct sender *senders, uint64_t n, double seconds)
 {
     struct counts t = {0};
+    uint64_t requests = 0, retries = 0;
+    const char *problem = "";
 
     for (uint64_t i = 0; i < n; i++) {
         const uint64_t *from = (const uint64_t *)&senders[i].counts;
         for (size_t k = 0; k < sizeof t / sizeof(uint64_t); k++)
             ((uint64_t *)&t)[k] += from[k];
+        requests += senders[i].patience.requests;
+        retries += senders[i].patience.retries;
+        problem = senders[i].problem[0] ? senders[i].problem : problem;
     }
     printf("sent       %10" PRIu64 "  (%" PRIu64 " pages, %" PRIu64 " tracks, %" PRIu64 " identify calls, %" PRIu64
            " order logs)\n",
            t.sent, t.pages, t.tracks, t.identifies, t.orders);
     printf("accepted   %10" PRIu64 "  refused %" PRIu64 ", never acked %" PRIu64 "\n", t.accepted, t.refused, t.failed);
-    printf("requests   %10" PRIu64 "  %" PRIu64 " sent again, %" PRIu64 " events repeated for nothing\n", t.requests,
-           t.retries, t.repeated);
+    printf("requests   %10" PRIu64 "  %" PRIu64 " sent again, %" PRIu64 " events repeated for nothing\n", requests,
+           retries, t.repeated);
     printf("took       %10.1f s  %.0f events/s\n", seconds, seconds > 0 ? (double)t.sent / seconds : 0);
+    if (t.failed)
+        cli_error("some were never acked: %s", problem);
 }
 
 static int run_plan(const struct plan *plan)
@@ -237,19 +227,6 @@ static int run_plan(const struct plan *plan)
     return good && !failed ? EXIT_OK : EXIT_FAILED;
 }
 
-/* A number option with its default and bounds. */
-static bool number(const struct cli_command *c, const char *name, const char *text, uint64_t otherwise, uint64_t min,
-                   uint64_t max, uint64_t *out)
-{
-    *out = otherwise;
-    if (!text)
-        return true;
-    if (num_u64(str_of(text), out) == NUM_OK && *out >= min && *out <= max)
-        return true;
-    cli_usage_error(c, "--%s is a number from %" PRIu64 " to %" PRIu64, name, min, max);
-    return false;
-}
-
 int cli_simulate(const struct cli_command *c, int argc, char **argv)
 {
     const char *config, *seed = NULL, *events = NULL, *rate = NULL, *people = NULL, *batch = NULL, *connections = NULL,
@@ -263,7 +240,7 @@ int cli_simulate(const struct cli_command *c, int argc, char **argv)
         {"connections", "N", "senders at once (default 4)", NULL, &connections},
         {"start", "TIME", "event time of the first visits (default: 60 days ago)", NULL, &start},
         {"acked", "FILE", "append profile and message id of every acked event", NULL, &acked},
-        {"patience", "S", "seconds for which a request is sent again (default 60)", NULL, &patience},
+        {"patience", "S", "seconds for which an outage is waited out (default 60)", NULL, &patience},
     };
     struct plan plan = {.acked_fd = -1};
     int code;
@@ -272,13 +249,13 @@ int cli_simulate(const struct cli_command *c, int argc, char **argv)
         return code;
     if (argc)
         return cli_usage_error(c, "no arguments are taken");
-    if (!number(c, "seed", seed, 1, 0, UINT64_MAX / 2, &plan.seed) ||
-        !number(c, "events", events, 10000, 1, UINT64_C(1) << 40, &plan.events) ||
-        !number(c, "rate", rate, 0, 0, 10000000, &plan.rate) ||
-        !number(c, "people", people, 1000, 1, 100000000, &plan.people) ||
-        !number(c, "batch", batch, 20, 1, MAX_BATCH, &plan.batch) ||
-        !number(c, "connections", connections, 4, 1, MAX_CONNECTIONS, &plan.connections) ||
-        !number(c, "patience", patience, 60, 0, 86400, &plan.patience_s))
+    if (!cli_number(c, "seed", seed, 1, 0, UINT64_MAX / 2, &plan.seed) ||
+        !cli_number(c, "events", events, 10000, 1, UINT64_C(1) << 40, &plan.events) ||
+        !cli_number(c, "rate", rate, 0, 0, 10000000, &plan.rate) ||
+        !cli_number(c, "people", people, 1000, 1, 100000000, &plan.people) ||
+        !cli_number(c, "batch", batch, 20, 1, MAX_BATCH, &plan.batch) ||
+        !cli_number(c, "connections", connections, 4, 1, MAX_CONNECTIONS, &plan.connections) ||
+        !cli_number(c, "patience", patience, 60, 0, 86400, &plan.patience_s))
         return EXIT_USAGE;
     plan.start = clock_now() - 60 * TIME_DAY;
     if (start && time_parse(str_of(start), &plan.start) != 0)

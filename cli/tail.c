@@ -25,22 +25,21 @@ static void show_one(const struct json *e, bool bad)
     putchar('\n');
 }
 
-static int follow(struct client *client, struct json_parser *parser, bool bad, bool json, long limit)
+static int follow(struct client *client, struct json_parser *parser, bool bad, bool json, uint64_t limit)
 {
     struct client_answer a = {0};
     char path[1024], position[512] = "";
-    long shown = 0;
+    uint64_t shown = 0;
     int code = EXIT_OK;
 
     while (code == EXIT_OK && (!limit || shown < limit)) {
         snprintf(path, sizeof path, "/v1/tail?topic=%s&wait=10s%s%s", bad ? "bad" : "events",
                  position[0] ? "&after=" : "", position);
         client_send(client, "GET", path, STR_NONE, TAIL_TIMEOUT_MS, &a);
-        const struct json *root = a.status ? client_json(parser, &a) : NULL, *events = json_get(root, "events");
-        const struct json *at = json_get(root, "position"), *message = json_get(root, "message");
-        if (a.status != 200 || !events || !at) {
-            code = cli_error("%.*s", message ? (int)message->text.n : (int)strlen(a.error),
-                             message ? message->text.p : a.error);
+        const struct json *root = a.status == 200 ? client_json(parser, &a) : NULL;
+        const struct json *events = json_get(root, "events"), *at = json_get(root, "position");
+        if (!events || !at) {
+            code = cli_error("%.*s", STR_ARG(client_problem(parser, &a)));
             break;
         }
         for (const struct json *e = events->child; e && (!limit || shown < limit); e = e->next, shown++) {
@@ -65,13 +64,15 @@ int cli_tail(const struct cli_command *c, int argc, char **argv)
         {"json", NULL, "one JSON object a line", &json, NULL},
         {"limit", "N", "end after N events", NULL, &limit},
     };
+    uint64_t n;
     int code;
 
     if (!cli_args(c, options, 3, &argc, argv, &config, &code))
         return code;
-    long n = limit ? strtol(limit, NULL, 10) : 0;
-    if (argc || (limit && n < 1))
-        return cli_usage_error(c, argc ? "no arguments are taken" : "--limit needs a number from 1");
+    if (argc)
+        return cli_usage_error(c, "no arguments are taken");
+    if (!cli_number(c, "limit", limit, 0, 1, UINT32_MAX, &n))
+        return EXIT_USAGE;
     struct conf *conf = cli_conf(config);
     char *token = conf ? cli_secret(conf, "token") : NULL, *bearer = token ? client_bearer(token) : NULL;
     struct client *client = bearer ? client_new(conf->profiler.listen, bearer) : NULL;

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 from support.instance import BEACON, SERVER, TOKEN, WAYMARK, Instance, check_conserved, total, wait_until
@@ -32,6 +33,11 @@ def test_usage_errors_are_2_and_help_is_0():
     assert run('profile')[0] == 2
     assert run('profile', 'user:1', '--colour')[0] == 2
     assert run('simulate', '--events', 'many')[0] == 2
+    assert run('path', 'user:1', '--limit', '5x')[0] == 2
+    assert run('tail', '--limit', '0')[0] == 2
+    assert run('import', '--patience', '-1', 'a.ndjson')[0] == 2
+    assert run('import', 'a.csv')[0] == 2
+    assert run('init', '--config', 'a.yaml')[0] == 2
     for command in ('init', 'serve', 'check', 'import', 'profile', 'path', 'orders', 'scene', 'tail', 'simulate', 'verify'):
         code, out, _ = run(command, '--help')
         assert code == 0 and f'waymark {command}' in out and '--config' in out
@@ -62,8 +68,8 @@ def test_init_then_check_then_init_again(tmp_path):
 @pytest.mark.parametrize('option, value', [('--currency', 'POUND'), ('--timezone', 'Mars/Olympus')])
 def test_init_refuses_what_would_not_start(tmp_path, option, value):
     code, _, err = run('init', str(tmp_path / 'shop'), option, value)
-    assert code == 1 and 'nothing was kept' in err
-    assert not os.path.exists(tmp_path / 'shop' / 'waymark.yaml')
+    assert code == 1 and 'nothing was written' in err and 'wrote' not in err
+    assert not os.path.exists(tmp_path / 'shop')
 
 
 def test_a_second_serve_on_the_same_data_refuses(inst):
@@ -85,7 +91,7 @@ def test_serve_prints_what_to_do_next(inst):
 # --- look-ups ------------------------------------------------------------------------------------------------
 
 def test_lookups_for_people_and_programs(inst):
-    inst.post('/v1/batch', [{'type': 'page', 'userId': 'kim', 'messageId': 'c1', 'properties': {'title': 'A\x1b[31mB'}},
+    inst.post('/v1/batch', [{'type': 'page', 'userId': 'kim', 'messageId': 'c1', 'properties': {'title': 'A\x1b[31mB\x9b31mC é'}},
                             {'type': 'track', 'event': 'Product Viewed', 'userId': 'kim', 'messageId': 'c2',
                              'properties': {'name': 'Walker', 'category': 'Shoes'}}])
     inst.post('/v1/orders', {'orderId': 'cli-1', 'status': 'paid', 'userId': 'kim', 'total': 12.5, 'items': [
@@ -94,7 +100,7 @@ def test_lookups_for_people_and_programs(inst):
     code, out, _ = inst.command('profile', 'user:kim')
     assert code == 0 and out.startswith('user:kim') and re.search(r'orders +1\n', out) and re.search(r'spent +12.5\n', out)
     code, out, _ = inst.command('path', 'user:kim')
-    assert code == 0 and 'session 1' in out and 'Product Viewed' in out and '\x1b' not in out
+    assert code == 0 and 'session 1' in out and 'Product Viewed' in out and 'B\\x9b31mC é' in out and '\x1b' not in out
     code, out, _ = inst.command('path', 'user:kim', '--json', '--newest', '--limit', '1')
     assert code == 0 and len(out.splitlines()) == 1 and json.loads(out)['type'] == 'order'
     code, out, _ = inst.command('orders', 'user:kim', '--json')
@@ -203,11 +209,76 @@ def test_import_goes_on_where_it_was_cut(inst, tmp_path):
 
 @pytest.mark.parametrize('text, line', [
     ('format: csv\nto: /v1/orders\nevent: {orderId: "{Nope}"}\n', 3), ('format: xml\nto: /v1/orders\nevent: {}\n', 1),
-    ('to: /v1/orders\nevents: {}\n', 2), ('to: /v1/orders\nevent: {a: [1, 2]}\n', 2), ('to: [\n', 2), ('', 1)])
+    ('to: /v1/orders\nevents: {}\n', 2), ('to: /v1/orders\nevent: {a: [1, 2]}\n', 2), ('to: [\n', 2), ('', 1),
+    ('to: /v1/orders\nevent: {a: [{b: [1]}]}\n', 2), ('to: /v1/orders\nevent: {a: "{Code|upper}"}\n', 2),
+    ('to: /v1/orders\ncases:\n  - when: {column: Nope, starts: C}\n    event: {a: b}\n', 3),
+    ('to: /v1/orders\ncases:\n  - when: {column: Code}\n    event: {a: b}\n', 3),
+    ('to: /v1/orders\ncases:\n  - {when: {column: Code, starts: C}}\n', 3),
+    ('to: /v1/orders\nevent: &e\n  a: *e\n', 2)])
 def test_a_bad_mapping_is_refused_with_its_place(inst, files, text, line):
     (files / 'bad.yaml').write_text(text)
     code, out, err = inst.command('import', '--map', str(files / 'bad.yaml'), str(files / 'rows.csv'))
     assert code == 1 and f'bad.yaml:{line}:' in err, err
+
+
+def import_csv(inst, tmp_path, mapping, rows):
+    (tmp_path / 'm.yaml').write_text(mapping)
+    with open(tmp_path / 'r.csv', 'w', newline='') as f:
+        csv.writer(f).writerows(rows)
+    return inst.command('import', '--map', str(tmp_path / 'm.yaml'), str(tmp_path / 'r.csv'))
+
+
+def test_import_of_groups_that_no_case_fits(inst, tmp_path):
+    code, out, err = import_csv(inst, tmp_path, '''to: /v1/orders
+group_by: Invoice
+cases:
+  - when: {column: Invoice, starts: C}
+    event: {orderId: "{Invoice}", status: created, items: [{sku: "{Code}"}]}
+''', [['Invoice', 'Code'], ['X1', 'a'], ['X1', 'b'], ['C1', 'a'], ['X1', 'c']])
+    assert code == 0, (code, err)
+    assert '4 rows read, 1 events made, 1 accepted, 3 skipped' in out and re.search('no_case_fits +3 ', out)
+
+
+def test_import_takes_a_group_from_its_first_good_row_on(inst, tmp_path):
+    code, out, err = import_csv(inst, tmp_path, '''to: /v1/orders
+group_by: Invoice
+event: {orderId: "gb-{Invoice}", status: created, total: "{Total|number}", items: [{sku: "{Code}"}]}
+''', [['Invoice', 'Total', 'Code'], ['1', 'much', 'a'], ['1', '5', 'b'], ['2', 'much', 'a'], ['1', 'no matter', 'c']])
+    assert code == 0, (code, err)
+    assert '4 rows read, 1 events made, 1 accepted, 2 skipped' in out and re.search('number_invalid +2 ', out)
+    inst.drain()
+    order = inst.profile('anon:order:gb-1', '/orders')[1]['orders'][0]
+    assert order['total'] == 5 and [i['sku'] for i in order['items']] == ['b', 'c']
+    assert inst.profile('anon:order:gb-2')[0] == 404
+
+
+def test_import_skips_what_is_too_large_and_goes_on(inst, tmp_path):
+    rows = [['Invoice', 'Text']] + [['1', 'x' * 300000] for _ in range(5)] + [['2', 'y'], ['3', 'z' * 2000000]]
+    code, out, err = import_csv(inst, tmp_path, '''to: /v1/orders
+group_by: Invoice
+event: {orderId: "big-{Invoice}", status: created, items: [{sku: s, note: "{Text|strip:no}"}]}
+''', rows)
+    assert code == 0, (code, err)
+    assert re.search('event_too_large +3 ', out), out
+    lines = ['{"type":"page","userId":"deep"}', '[' * 1000 + ']' * 1000, '{"a":' * 40 + '1' + '}' * 40,
+             '{"type":"page","userId":"deep","properties":{"a":[' + '0,' * 1500000 + '0]}}', '7', '\r',
+             '{"type":"page","userId":"deep"}\r']
+    (tmp_path / 'deep.ndjson').write_text('\n'.join(lines))
+    code, out, err = inst.command('import', str(tmp_path / 'deep.ndjson'))
+    assert code == 0, (code, err)
+    assert '6 rows read, 2 events made, 2 accepted, 4 skipped' in out, out
+    assert all(re.search(f'{reason} +{n} ', out) for reason, n in (('not_object', 2), ('too_deep', 1), ('too_large', 1))), out
+
+
+def test_import_of_what_is_no_file(inst, tmp_path):
+    assert inst.command('import', str(tmp_path))[0] == 1
+    assert inst.command('import', str(tmp_path / 'none.ndjson'))[0] == 1
+
+
+def test_import_with_a_wrong_key_says_so(inst, tmp_path):
+    (tmp_path / 'a.ndjson').write_text('{"type":"page","userId":"a"}\n')
+    code, _, err = inst.command('import', str(tmp_path / 'a.ndjson'), env={'WAYMARK_SERVER_KEY': 'wrong'})
+    assert code == 1 and '401: there is no such write key' in err
 
 
 def test_import_without_an_instance_ends_with_advice(tmp_path):
@@ -215,7 +286,17 @@ def test_import_without_an_instance_ends_with_advice(tmp_path):
     try:
         (tmp_path / 'a.ndjson').write_text('{"type":"page","userId":"a"}\n')
         code, _, err = i.command('import', '--patience', '1', str(tmp_path / 'a.ndjson'))
-        assert code == 1 and 'start the same import again later' in err
+        assert code == 1 and 'start the same import again later' in err and 'is \'waymark serve\' running?' in err
+        began = time.monotonic()
+        code, out, err = i.command('simulate', '--events', '3000', '--patience', '1')
+        assert code == 1 and 'never acked 3000' in out and 'is \'waymark serve\' running?' in err
+        assert time.monotonic() - began < 30, 'an outage is waited out once, not for each request'
+        for command in (['tail'], ['profile', 'user:1'], ['path', 'user:1'], ['scene', '1']):
+            code, out, err = i.command(*command)
+            assert code == 1 and 'is \'waymark serve\' running?' in err
+        os.remove(os.path.join(i.dir, 'waymark.secrets'))
+        code, _, err = i.command('tail')
+        assert code == 1 and 'WAYMARK_TOKEN' in err and 'waymark.secrets' in err
     finally:
         i.__exit__()
 
