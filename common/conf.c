@@ -295,10 +295,15 @@ static const struct conf_node *node_of(const struct conf_node *const *seen, cons
     return NULL;
 }
 
+/* Several port 0 are several ports. */
+static bool same_address(const char *a, const char *b)
+{
+    return a && b && strcmp(a, b) == 0 && !str_eq(str_of(strrchr(a, ':')), STR_LIT(":0"));
+}
+
 static void check_metrics(struct conf_state *s, const struct conf_node *at, const char *listen, const char *metrics)
 {
-    /* Several port 0 are several ports. */
-    if (at && listen && metrics && strcmp(listen, metrics) == 0 && !str_eq(str_of(strrchr(listen, ':')), STR_LIT(":0")))
+    if (at && same_address(listen, metrics))
         conf_error(s, at,
                    "metrics_listen: %s is the address of `listen`; leave metrics_listen out to have /metrics "
                    "there (on a loopback address only), or name another port",
@@ -309,6 +314,12 @@ static void check_agreement(struct conf_state *s, const struct conf *c, const st
 {
     check_metrics(s, node_of(seen, "collector.metrics_listen"), c->collector.listen, c->collector.metrics_listen);
     check_metrics(s, node_of(seen, "profiler.metrics_listen"), c->profiler.listen, c->profiler.metrics_listen);
+    const struct conf_node *at = node_of(seen, "profiler.listen");
+    if (!at)
+        at = node_of(seen, "collector.listen");
+    if (at && same_address(c->collector.listen, c->profiler.listen))
+        conf_error(s, at, "listen: %s is the collector's and the profiler's address; name another port for one of them",
+                   c->profiler.listen);
 }
 
 /* --- the whole --- */

@@ -79,7 +79,11 @@ class Instance:
             f.write(f'server_key: {SERVER}\ntoken: {TOKEN}\n')
 
     def __enter__(self):
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exc):

@@ -429,6 +429,12 @@ static const struct {
     {"profiler: {payment_hosts: paypal.com}", "x.yaml:1:27: profiler.payment_hosts: needs a list\n"},
     {"blocked_ids: ~", "x.yaml:1:14: blocked_ids: needs a list; [] is an empty one\n"},
     {"blocked_ids: [a, [b]]", "x.yaml:1:18: blocked_ids: needs ids of at most 256 bytes\n"},
+    {"collector: {listen: 127.0.0.1:8081}",
+     "x.yaml:1:21: listen: 127.0.0.1:8081 is the collector's and the profiler's address; name another port for one of "
+     "them\n"},
+    {"collector: {listen: 127.0.0.1:9}\nprofiler: {listen: 127.0.0.1:9}",
+     "x.yaml:2:20: listen: 127.0.0.1:9 is the collector's and the profiler's address; name another port for one of "
+     "them\n"},
     {"collector: {listen: 127.0.0.1:8080, metrics_listen: 127.0.0.1:8080}",
      "x.yaml:1:53: metrics_listen: 127.0.0.1:8080 is the address of `listen`; leave metrics_listen out to have "
      "/metrics there (on a loopback address only), or name another port\n"},
