@@ -1,448 +1,554 @@
-/* Facts as canonical bytes: a version, a mask of what is there, then numbers as varints, each in its shortest form, so
- * that equal facts and equal bytes are one. Reading takes hostile bytes. Pure. */
+/* Facts as a waymark.v1 Profile by protobuf-c, and back. Pure.
+ *
+ * Equal facts have equal bytes, and no others are taken: what was read is packed again and compared, which refuses
+ * unknown fields, numbers in a longer form and whatever else would be lost. */
 #include <assert.h>
 #include <errno.h>
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
 
+#include "common/limits.h"
 #include "profiler/facts_maps.h"
+#include "proto/codec.h"
+#include "proto/pb.h"
+#include "waymark.pb-c.h"
 
 #define FACTS_VERSION 1
 
-enum { HAS_EVENTS = 1, HAS_SEEN = 2, HAS_ORDERS = 4, HAS_REFERRAL = 8, HAS_ALL = 15 };
+/* A map has no more than its names and NAME_REST. */
+#define MAP_MAX (LIMIT_MAP_NAMES + 1)
 
-/* --- numbers ----------------------------------------------------------------------------------------------- */
+/* Lists that serve both directions, so that nothing is forgotten in one. */
+#define COUNTERS(X)                                                                                                    \
+    X(sessions)                                                                                                        \
+    X(pages)                                                                                                           \
+    X(products_viewed)                                                                                                 \
+    X(products_added)                                                                                                  \
+    X(products_removed)                                                                                                \
+    X(checkouts)                                                                                                       \
+    X(touches)                                                                                                         \
+    X(campaigns)                                                                                                       \
+    X(orders)                                                                                                          \
+    X(orders_cancelled)                                                                                                \
+    X(orders_refunded)                                                                                                 \
+    X(credit_notes)                                                                                                    \
+    X(items)                                                                                                           \
+    X(items_without_cost)
+#define AMOUNTS(X) X(gross) X(refunded) X(discount) X(cost)
+#define CURRENCY_AMOUNTS(X) X(gross) X(refunded) X(discount)
 
-static void put_money(struct buf *b, money m)
-{
-    unsigned __int128 v = ((unsigned __int128)m << 1) ^ (unsigned __int128)(m >> 127);
-    unsigned char bytes[19];
-    size_t n = 0;
+#define PUT_NUMBER(field)                                                                                              \
+    m->field = from->field;                                                                                            \
+    m->has_##field = from->field != 0;
+#define PUT_AMOUNT(field)                                                                                              \
+    m->field = low_half(from->field);                                                                                  \
+    m->has_##field = m->field != 0;                                                                                    \
+    m->field##_high = high_half(from->field);                                                                          \
+    m->has_##field##_high = !fits_half(from->field);
+#define GET_NUMBER(field) to->field = m->field;
+#define GET_AMOUNT(field) to->field = amount_of(m->field, m->has_##field##_high ? m->field##_high : -(m->field < 0));
 
-    do {
-        bytes[n++] = (unsigned char)((v & 0x7f) | (v > 0x7f ? 0x80 : 0));
-        v >>= 7;
-    } while (v);
-    buf_add(b, bytes, n);
-}
+#define MAP_AT(name) offsetof(Waymark__V1__Profile, by_##name)
 
-static void put_key(struct buf *b, const struct event_key *k)
-{
-    buf_add_svarint(b, k->time);
-    buf_add_svarint(b, k->received);
-    buf_add_varint(b, k->position);
-    buf_add(b, k->uid.b, UID_BYTES);
-}
-
-/* Reading: `bad` sticks, values are then 0. */
-struct reader {
-    const char *p, *end;
-    bool bad;
+static const size_t map_at[FACTS_MAPS] = {
+    [BY_CATEGORY] = MAP_AT(category), [BY_BRAND] = MAP_AT(brand),       [BY_STYLE] = MAP_AT(style),
+    [BY_COLOR] = MAP_AT(color),       [BY_SIZE] = MAP_AT(size),         [BY_PRODUCT] = MAP_AT(product),
+    [BY_STORE] = MAP_AT(store),       [BY_CITY] = MAP_AT(city),         [BY_DISTRICT] = MAP_AT(district),
+    [BY_CHANNEL] = MAP_AT(channel),   [BY_CAMPAIGN] = MAP_AT(campaign), [BY_MODULE] = MAP_AT(module),
 };
 
-static uint64_t take(struct reader *r)
+static Waymark__V1__Tallies **map_slot(const Waymark__V1__Profile *m, int map)
 {
-    const char *from = r->p;
-    uint64_t v = 0;
+    return (Waymark__V1__Tallies **)((uintptr_t)m + map_at[map]);
+}
 
-    if (r->bad || !get_varint(&r->p, r->end, &v) || (r->p - from > 1 && r->p[-1] == 0)) {
-        r->bad = true;
-        return 0;
+static inline int64_t low_half(money v)
+{
+    return (int64_t)(uint64_t)v;
+}
+
+static inline int64_t high_half(money v)
+{
+    return (int64_t)(v >> 64);
+}
+
+/* Whether the lower half alone says it. */
+static inline bool fits_half(money v)
+{
+    return v == low_half(v);
+}
+
+static inline money amount_of(int64_t low, int64_t high)
+{
+    return (money)((unsigned __int128)(uint64_t)high << 64 | (uint64_t)low);
+}
+
+static ProtobufCBinaryData binary(const void *p, size_t n)
+{
+    return (ProtobufCBinaryData){n, (uint8_t *)(uintptr_t)p}; /* protobuf-c takes no const; packing only reads */
+}
+
+/* --- packing ----------------------------------------------------------------------------------------------- */
+
+/* Scratch for a profile of some fifty names. */
+#define FEW_BYTES (4 * KIB)
+
+/* The messages inside a profile, built beside it. What has no fixed number lies in one scratch block. */
+struct box {
+    Waymark__V1__Profile profile;
+    Waymark__V1__EventKey last_event, referral;
+    Waymark__V1__Tallies maps[FACTS_MAPS];
+    uint32_t hours[24], weekdays[7];
+    uint64_t hour_counts[24], weekday_counts[7];
+    char *scratch, *next, *end;
+    alignas(max_align_t) char few[FEW_BYTES];
+};
+
+/* What a name takes of the scratch in all columns. */
+struct column_sizes {
+    ProtobufCBinaryData name;
+    uint64_t counts, added, lines;
+    int64_t ordered, amount, amount_high;
+};
+
+struct currency_box {
+    Waymark__V1__CurrencySum *pointer;
+    Waymark__V1__CurrencySum sum;
+};
+
+static void *take(struct box *box, size_t n)
+{
+    void *p = box->next;
+
+    assert(n <= (size_t)(box->end - box->next) && n % sizeof(uint64_t) == 0);
+    box->next += n;
+    return p;
+}
+
+static bool open_box(struct box *box, const struct facts *f)
+{
+    size_t n = f->currency_count * sizeof(struct currency_box);
+
+    for (int map = 0; map < FACTS_MAPS; map++) {
+        assert(f->by[map].n <= MAP_MAX);
+        n += f->by[map].n * sizeof(struct column_sizes);
     }
+    box->scratch = box->next = n <= FEW_BYTES ? box->few : malloc(n);
+    box->end = box->next + (box->next ? n : 0);
+    return box->scratch;
+}
+
+static void close_box(struct box *box)
+{
+    if (box->scratch != box->few)
+        free(box->scratch);
+}
+
+static Waymark__V1__EventKey *put_key(Waymark__V1__EventKey *m, const struct event_key *from)
+{
+    waymark__v1__event_key__init(m);
+    m->time = from->time;
+    m->received = from->received;
+    PUT_NUMBER(position)
+    m->uid = binary(from->uid.b, UID_BYTES);
+    return m;
+}
+
+/* The column of the numbers at that place of a tally, left out when it says nothing. */
+static void *put_column(struct box *box, const struct tally_map *from, size_t at, size_t *count)
+{
+    uint64_t *v = take(box, from->n * sizeof(*v)), any = 0;
+
+    for (size_t i = 0; i < from->n; i++) {
+        memcpy(&v[i], (const char *)&from->v[i] + at, sizeof(v[i]));
+        any |= v[i];
+    }
+    *count = any ? from->n : 0;
     return v;
 }
 
-static int64_t take_signed(struct reader *r)
+static void put_amounts(Waymark__V1__Tallies *m, struct box *box, const struct tally_map *from)
 {
-    uint64_t v = take(r);
+    int64_t *low = take(box, from->n * sizeof(*low)), *high = take(box, from->n * sizeof(*high)), any = 0;
+    bool fit = true;
 
-    return (int64_t)((v >> 1) ^ (~(v & 1) + 1));
-}
-
-/* A count that never is negative. */
-static int64_t take_count(struct reader *r)
-{
-    uint64_t v = take(r);
-
-    r->bad |= v > INT64_MAX;
-    return r->bad ? 0 : (int64_t)v;
-}
-
-static money take_money(struct reader *r)
-{
-    unsigned __int128 v = 0;
-    unsigned char byte = 0x80;
-
-    for (unsigned shift = 0; byte & 0x80 && !r->bad; shift += 7) {
-        if (r->p == r->end || shift > 126) {
-            r->bad = true;
-            break;
-        }
-        byte = (unsigned char)*r->p++;
-        if ((shift == 126 && byte > 3) || (shift > 0 && byte == 0))
-            r->bad = true;
-        v |= (unsigned __int128)(byte & 0x7f) << shift;
+    for (size_t i = 0; i < from->n; i++) {
+        low[i] = low_half(from->v[i].amount);
+        high[i] = high_half(from->v[i].amount);
+        any |= low[i];
+        fit &= fits_half(from->v[i].amount);
     }
-    return r->bad ? 0 : (money)((v >> 1) ^ (~(v & 1) + 1));
+    m->amounts = low;
+    m->n_amounts = any ? from->n : 0;
+    m->amounts_high = high;
+    m->n_amounts_high = fit ? 0 : from->n;
 }
 
-static struct str take_bytes(struct reader *r, uint64_t n)
+/* What is ordered stands while there is a line. */
+static void put_lines(Waymark__V1__Tallies *m, struct box *box, const struct tally_map *from)
 {
-    struct str s = {r->p, (size_t)n};
-
-    if (r->bad || n > (uint64_t)(r->end - r->p)) {
-        r->bad = true;
-        return (struct str){"", 0};
-    }
-    r->p += n;
-    return s;
+    m->added = put_column(box, from, offsetof(struct tally, added), &m->n_added);
+    m->lines = put_column(box, from, offsetof(struct tally, lines), &m->n_lines);
+    if (m->n_lines == 0)
+        return;
+    m->ordered = put_column(box, from, offsetof(struct tally, ordered), &m->n_ordered);
+    put_amounts(m, box, from);
 }
 
-static struct event_key take_key(struct reader *r)
+static void put_map(struct box *box, int map, const struct tally_map *from)
 {
-    struct event_key k = {.time = take_signed(r)};
-    uint64_t position;
-    struct str uid;
+    Waymark__V1__Tallies *m = &box->maps[map];
 
-    k.received = take_signed(r);
-    position = take(r);
-    uid = take_bytes(r, UID_BYTES);
-    r->bad |= position > UINT32_MAX;
-    k.position = (uint32_t)position;
-    if (!r->bad)
-        memcpy(k.uid.b, uid.p, UID_BYTES);
-    return k;
+    if (from->n == 0 && !from->cutoff)
+        return;
+    waymark__v1__tallies__init(m);
+    *map_slot(&box->profile, map) = m;
+    m->names = take(box, from->n * sizeof(*m->names));
+    m->n_names = from->n;
+    for (size_t i = 0; i < from->n; i++)
+        m->names[i] = binary(from->v[i].name.p, from->v[i].name.n);
+    m->counts = put_column(box, from, offsetof(struct tally, views), &m->n_counts);
+    if (map < ITEM_MAP_END)
+        put_lines(m, box, from);
+    else if (map < ORDER_MAP_END)
+        put_amounts(m, box, from);
+    m->wide = m->has_wide = from->cutoff != NULL;
 }
 
-/* Two times of which neither or both are there, the greater as its distance from the lesser. */
-static void put_span(struct buf *b, int64_t first, int64_t last)
+static void put_currencies(struct box *box, const struct facts *f)
 {
-    assert(first != TIME_NONE && first <= last);
-    buf_add_svarint(b, first);
-    buf_add_varint(b, (uint64_t)last - (uint64_t)first);
-}
+    Waymark__V1__CurrencySum **pointers = take(box, f->currency_count * sizeof(Waymark__V1__CurrencySum *));
 
-static void take_span(struct reader *r, int64_t *first, int64_t *last)
-{
-    *first = take_signed(r);
-    *last = (int64_t)((uint64_t)*first + take(r));
-    r->bad |= *first == TIME_NONE || *last < *first;
-}
-
-/* --- maps -------------------------------------------------------------------------------------------------- */
-
-static void put_tally(struct buf *b, enum facts_map map, const struct tally *t)
-{
-    buf_add_varint(b, t->name.n);
-    buf_add_str(b, t->name);
-    if (map == BY_MODULE) {
-        buf_add_varint(b, (uint64_t)t->pages);
-    } else if (map >= ORDER_MAP_FIRST) {
-        buf_add_varint(b, (uint64_t)t->orders);
-        put_money(b, t->amount);
-    } else {
-        buf_add_varint(b, (uint64_t)t->views);
-        buf_add_varint(b, (uint64_t)t->added);
-        buf_add_varint(b, (uint64_t)t->lines);
-        if (t->lines) {
-            buf_add_svarint(b, t->ordered);
-            put_money(b, t->amount);
-        }
-    }
-}
-
-static struct tally take_tally(struct reader *r, enum facts_map map)
-{
-    struct tally t = {.name = take_bytes(r, take(r))};
-
-    if (map == BY_MODULE) {
-        t.pages = take_count(r);
-    } else if (map >= ORDER_MAP_FIRST) {
-        t.orders = take_count(r);
-        t.amount = take_money(r);
-    } else {
-        t.views = take_count(r);
-        t.added = take_count(r);
-        t.lines = take_count(r);
-        if (t.lines) {
-            t.ordered = take_signed(r);
-            t.amount = take_money(r);
-        }
-    }
-    r->bad |= t.name.n == 0 || !tally_stands(&t);
-    return t;
-}
-
-static void put_map(struct buf *b, enum facts_map map, const struct tally_map *m)
-{
-    buf_add_varint(b, (uint64_t)m->n << 1 | (m->cutoff != NULL));
-    for (size_t i = 0; i < m->n; i++)
-        put_tally(b, map, &m->v[i]);
-}
-
-/* Takes the tallies, sorted as they must be. -ENOMEM or 0. */
-static int take_tallies(struct reader *r, enum facts_map map, struct tally_map *m, uint64_t n)
-{
-    for (uint64_t i = 0; i < n && !r->bad; i++) {
-        struct tally t = take_tally(r, map);
-        char *copy;
-
-        if (r->bad || (m->n > 0 && str_cmp(m->v[m->n - 1].name, t.name) >= 0)) {
-            r->bad = true;
-            return 0;
-        }
-        copy = malloc(t.name.n);
-        if (!copy)
-            return -ENOMEM;
-        memcpy(copy, t.name.p, t.name.n);
-        t.name.p = copy;
-        t.prefix = tally_prefix(t.name);
-        m->v[m->n++] = t;
-        m->name_bytes += t.name.n;
-    }
-    return 0;
-}
-
-static int take_map(struct reader *r, enum facts_map map, struct facts *f)
-{
-    struct tally_map *m = &f->by[map];
-    uint64_t head = take(r), n = head >> 1;
-    int rc;
-
-    /* A tally has three bytes at least. */
-    if (r->bad || n > (uint64_t)(r->end - r->p) / 3 || n > UINT32_MAX) {
-        r->bad = true;
-        return 0;
-    }
-    if (n > 0) {
-        m->v = malloc(n * sizeof(*m->v));
-        if (!m->v)
-            return -ENOMEM;
-        m->cap = (uint32_t)n;
-    }
-    rc = take_tallies(r, map, m, n);
-    if (rc != 0 || r->bad || !(head & 1))
-        return rc;
-    r->bad |= !tally_find(m, NAME_REST);
-    /* When its names came is not kept: not later than everything that is there. */
-    return tally_widen(m, facts_names_end(f)) ? 0 : -ENOMEM;
-}
-
-/* --- counters ---------------------------------------------------------------------------------------------- */
-
-#define COUNTERS 14
-
-/* All plain counters in the order in which they are written. */
-static void list_counters(struct facts *f, uint64_t *v[COUNTERS])
-{
-    uint64_t *all[COUNTERS] = {
-        &f->events,           &f->sessions,         &f->pages,           &f->products_viewed,   &f->products_added,
-        &f->products_removed, &f->checkouts,        &f->touches,         &f->campaigns,         &f->orders,
-        &f->credit_notes,     &f->orders_cancelled, &f->orders_refunded, &f->items_without_cost};
-
-    memcpy(v, all, sizeof(all));
-}
-
-/* The counters that are not 0, after a mask of which they are. */
-static void put_sparse(struct buf *b, const uint64_t *const *v, size_t n)
-{
-    uint64_t mask = 0;
-
-    for (size_t i = 0; i < n; i++)
-        mask |= (uint64_t)(*v[i] != 0) << i;
-    buf_add_varint(b, mask);
-    for (size_t i = 0; i < n; i++) {
-        if (*v[i])
-            buf_add_varint(b, *v[i]);
-    }
-}
-
-static void take_sparse(struct reader *r, uint64_t *const *v, size_t n)
-{
-    uint64_t mask = take(r);
-
-    r->bad |= mask >> n != 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!(mask >> i & 1))
-            continue;
-        *v[i] = take(r);
-        r->bad |= *v[i] == 0;
-    }
-}
-
-#define CLOCK_COUNTERS (24 + 7)
-
-static void list_clock(struct facts *f, uint64_t *v[CLOCK_COUNTERS])
-{
-    for (size_t i = 0; i < 24; i++)
-        v[i] = &f->hour[i];
-    for (size_t i = 0; i < 7; i++)
-        v[24 + i] = &f->weekday[i];
-}
-
-static void put_currencies(struct buf *b, const struct facts *f)
-{
-    buf_add_varint(b, f->currency_count);
     for (size_t i = 0; i < f->currency_count; i++) {
-        const struct currency_sum *c = &f->currencies[i];
+        const struct currency_sum *from = &f->currencies[i];
+        Waymark__V1__CurrencySum *m = take(box, sizeof(*m));
 
-        buf_add(b, c->currency, 3);
-        buf_add_varint(b, c->uses);
-        put_money(b, c->gross);
-        put_money(b, c->refunded);
-        put_money(b, c->discount);
+        waymark__v1__currency_sum__init(m);
+        m->currency = binary(from->currency, 3);
+        m->uses = from->uses;
+        CURRENCY_AMOUNTS(PUT_AMOUNT)
+        pointers[i] = m;
     }
+    box->profile.currencies = pointers;
+    box->profile.n_currencies = f->currency_count;
 }
 
-static int take_currencies(struct reader *r, struct facts *f)
+/* Those that are not 0, numbered from `first`. */
+static size_t put_clock(uint32_t *keys, uint64_t *counts, const uint64_t *from, size_t n, uint32_t first)
 {
-    uint64_t n = take(r);
-    char before[4] = "";
+    size_t there = 0;
 
-    /* One has seven bytes at least. */
-    if (r->bad || n > (uint64_t)(r->end - r->p) / 7) {
-        r->bad = true;
-        return 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!from[i])
+            continue;
+        keys[there] = first + (uint32_t)i;
+        counts[there++] = from[i];
     }
-    for (uint64_t i = 0; i < n && !r->bad; i++) {
-        struct str name = take_bytes(r, 3);
-        struct currency_sum c = {.uses = take(r)};
-        struct currency_sum *at;
-
-        c.gross = take_money(r);
-        c.refunded = take_money(r);
-        c.discount = take_money(r);
-        if (r->bad)
-            break;
-        memcpy(c.currency, name.p, 3);
-        r->bad |= c.uses == 0 || memchr(c.currency, 0, 3) || memcmp(before, c.currency, 4) >= 0;
-        memcpy(before, c.currency, 4);
-        at = facts_currency(f, c.currency);
-        if (!at)
-            return -ENOMEM;
-        *at = c;
-    }
-    return 0;
+    return there;
 }
 
-/* --- facts ------------------------------------------------------------------------------------------------- */
-
-static void put_head(struct buf *b, const struct facts *f)
+static void put_clocks(struct box *box, const struct facts *f)
 {
-    unsigned mask = (f->events > 0 ? HAS_EVENTS : 0) | (f->first_seen != TIME_NONE ? HAS_SEEN : 0) |
-                    (f->first_order_at != TIME_NONE ? HAS_ORDERS : 0) | (str_has(f->referred_by) ? HAS_REFERRAL : 0);
+    Waymark__V1__Profile *m = &box->profile;
 
-    buf_add_char(b, FACTS_VERSION);
-    buf_add_char(b, (char)mask);
-    if (mask & HAS_EVENTS) {
-        buf_add_svarint(b, f->first_event_at);
-        put_key(b, &f->last_key);
-    }
-    if (mask & HAS_SEEN)
-        put_span(b, f->first_seen, f->last_seen);
-    if (mask & HAS_ORDERS)
-        put_span(b, f->first_order_at, f->last_order_at);
-    if (mask & HAS_REFERRAL) {
-        put_key(b, &f->referred_key);
-        buf_add_varint(b, f->referred_by.n);
-        buf_add_str(b, f->referred_by);
-    }
+    m->hours = box->hours;
+    m->hour_counts = box->hour_counts;
+    m->n_hours = m->n_hour_counts = put_clock(m->hours, m->hour_counts, f->hour, 24, 0);
+    m->weekdays = box->weekdays;
+    m->weekday_counts = box->weekday_counts;
+    m->n_weekdays = m->n_weekday_counts = put_clock(m->weekdays, m->weekday_counts, f->weekday, 7, 1);
 }
 
-static int take_referral(struct reader *r, struct facts *f)
+static void put_times(struct box *box, const struct facts *f)
 {
-    struct str s;
-    char *copy;
+    Waymark__V1__Profile *m = &box->profile;
 
-    f->referred_key = take_key(r);
-    s = take_bytes(r, take(r));
-    r->bad |= s.n == 0;
-    if (r->bad)
-        return 0;
-    copy = malloc(s.n);
-    if (!copy)
-        return -ENOMEM;
-    memcpy(copy, s.p, s.n);
-    f->referred_by = (struct str){copy, s.n};
-    return 0;
+    if (f->events > 0) {
+        m->last_event = put_key(&box->last_event, &f->last_key);
+        m->first_event_at = f->first_event_at;
+        m->has_first_event_at = f->first_event_at != f->last_key.time;
+    }
+    m->first_seen = f->first_seen;
+    m->has_first_seen = f->first_seen != TIME_NONE;
+    m->last_seen = f->last_seen;
+    m->has_last_seen = f->last_seen != f->first_seen;
+    m->first_order_at = f->first_order_at;
+    m->has_first_order_at = f->first_order_at != TIME_NONE;
+    m->last_order_at = f->last_order_at;
+    m->has_last_order_at = f->last_order_at != f->first_order_at;
 }
 
-static int take_head(struct reader *r, struct facts *f, uint64_t *mask)
+static void put_facts(struct box *box, const struct facts *from)
 {
-    uint64_t version = take(r);
+    Waymark__V1__Profile *m = &box->profile;
 
-    *mask = take(r);
-    r->bad |= version != FACTS_VERSION || *mask > HAS_ALL;
-    if (!r->bad && (*mask & HAS_EVENTS)) {
-        f->first_event_at = take_signed(r);
-        f->last_key = take_key(r);
-        f->last_event_at = f->last_key.time;
-        r->bad |= f->first_event_at == TIME_NONE || f->first_event_at > f->last_event_at;
+    waymark__v1__profile__init(m);
+    m->version = FACTS_VERSION;
+    m->events = from->events;
+    put_times(box, from);
+    COUNTERS(PUT_NUMBER)
+    AMOUNTS(PUT_AMOUNT)
+    put_clocks(box, from);
+    put_currencies(box, from);
+    if (str_has(from->referred_by)) {
+        m->referral = put_key(&box->referral, &from->referred_key);
+        m->has_referred_by = true;
+        m->referred_by = binary(from->referred_by.p, from->referred_by.n);
     }
-    if (!r->bad && (*mask & HAS_SEEN))
-        take_span(r, &f->first_seen, &f->last_seen);
-    if (!r->bad && (*mask & HAS_ORDERS))
-        take_span(r, &f->first_order_at, &f->last_order_at);
-    return !r->bad && (*mask & HAS_REFERRAL) ? take_referral(r, f) : 0;
+    for (int map = 0; map < FACTS_MAPS; map++)
+        put_map(box, map, &from->by[map]);
+}
+
+/* No profile packs into more than this. */
+static size_t facts_bound(const struct facts *f)
+{
+    size_t n = (64 + 31 + FACTS_MAPS * 9) * PB_FIELD_BYTES + 2 * UID_BYTES + f->referred_by.n;
+
+    n += f->currency_count * 10 * PB_FIELD_BYTES;
+    for (int map = 0; map < FACTS_MAPS; map++)
+        n += f->by[map].n * 7 * PB_FIELD_BYTES + f->by[map].name_bytes;
+    return n;
 }
 
 bool facts_pack(const struct facts *f, struct buf *b)
 {
-    uint64_t *counters[COUNTERS], *clock[CLOCK_COUNTERS];
+    struct box box;
 
-    list_counters((struct facts *)f, counters);
-    list_clock((struct facts *)f, clock);
-    put_head(b, f);
-    put_sparse(b, (const uint64_t *const *)counters, COUNTERS);
-    put_sparse(b, (const uint64_t *const *)clock, CLOCK_COUNTERS);
-    buf_add_svarint(b, f->items);
-    put_money(b, f->gross);
-    put_money(b, f->refunded);
-    put_money(b, f->discount);
-    put_money(b, f->cost);
-    put_currencies(b, f);
-    for (int map = 0; map < FACTS_MAPS; map++)
-        put_map(b, (enum facts_map)map, &f->by[map]);
-    return !b->failed;
+    if (!open_box(&box, f)) {
+        b->failed = true;
+        return false;
+    }
+    put_facts(&box, f);
+    bool ok = pb_pack(&box.profile.base, facts_bound(f), b);
+    close_box(&box);
+    return ok;
 }
 
-static int take_facts(struct reader *r, struct facts *f)
-{
-    uint64_t *counters[COUNTERS], *clock[CLOCK_COUNTERS], mask;
-    int rc = take_head(r, f, &mask);
+/* --- unpacking --------------------------------------------------------------------------------------------- */
 
-    if (rc != 0 || r->bad)
+/* What reads gives 0, 1 for what no facts have, or -ENOMEM. What only has another form is found by packing again. */
+
+static int copy_bytes(const ProtobufCBinaryData *from, struct str *to)
+{
+    char *copy;
+
+    if (from->len == 0)
+        return 1;
+    copy = malloc(from->len);
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, from->data, from->len);
+    *to = (struct str){copy, from->len};
+    return 0;
+}
+
+static bool get_key(const Waymark__V1__EventKey *m, struct event_key *to)
+{
+    if (!m || m->uid.len != UID_BYTES)
+        return false;
+    *to = (struct event_key){.time = m->time, .received = m->received, .position = m->position};
+    memcpy(to->uid.b, m->uid.data, UID_BYTES);
+    return true;
+}
+
+static bool get_times(const Waymark__V1__Profile *m, struct facts *to)
+{
+    if (m->events > 0) {
+        if (!get_key(m->last_event, &to->last_key))
+            return false;
+        to->last_event_at = to->last_key.time;
+        to->first_event_at = m->has_first_event_at ? m->first_event_at : to->last_event_at;
+        if (to->first_event_at == TIME_NONE || to->first_event_at > to->last_event_at)
+            return false;
+    }
+    if (m->has_first_seen) {
+        to->first_seen = m->first_seen;
+        to->last_seen = m->has_last_seen ? m->last_seen : m->first_seen;
+    }
+    if (m->has_first_order_at) {
+        to->first_order_at = m->first_order_at;
+        to->last_order_at = m->has_last_order_at ? m->last_order_at : m->first_order_at;
+    }
+    return to->first_seen <= to->last_seen && to->first_order_at <= to->last_order_at;
+}
+
+static bool get_clock(const uint32_t *keys, size_t n, const uint64_t *counts, size_t n_counts, uint64_t *to,
+                      size_t room, uint32_t first)
+{
+    if (n != n_counts)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (keys[i] < first || keys[i] - first >= room)
+            return false;
+        to[keys[i] - first] = counts[i];
+    }
+    return true;
+}
+
+static bool get_numbers(const Waymark__V1__Profile *m, struct facts *to)
+{
+    to->events = m->events;
+    COUNTERS(GET_NUMBER)
+    AMOUNTS(GET_AMOUNT)
+    return get_clock(m->hours, m->n_hours, m->hour_counts, m->n_hour_counts, to->hour, 24, 0) &&
+           get_clock(m->weekdays, m->n_weekdays, m->weekday_counts, m->n_weekday_counts, to->weekday, 7, 1);
+}
+
+static bool get_currency(const Waymark__V1__CurrencySum *m, struct currency_sum *to)
+{
+    if (m->currency.len != 3 || m->uses == 0 || memchr(m->currency.data, 0, 3))
+        return false;
+    *to = (struct currency_sum){.uses = m->uses};
+    memcpy(to->currency, m->currency.data, 3);
+    CURRENCY_AMOUNTS(GET_AMOUNT)
+    return true;
+}
+
+static int get_currencies(const Waymark__V1__Profile *m, struct facts *to)
+{
+    size_t n = m->n_currencies;
+
+    if (n == 0)
+        return 0;
+    to->currencies = malloc(n * sizeof(*to->currencies));
+    if (!to->currencies)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        struct currency_sum *c = &to->currencies[i];
+
+        if (!get_currency(m->currencies[i], c) || (i > 0 && memcmp(c[-1].currency, c->currency, 4) >= 0))
+            return 1;
+    }
+    to->currency_count = n;
+    return 0;
+}
+
+/* A column has all or nothing. */
+static bool columns_stand(const Waymark__V1__Tallies *m)
+{
+    const size_t n[] = {m->n_counts, m->n_added, m->n_lines, m->n_ordered, m->n_amounts, m->n_amounts_high};
+
+    for (size_t i = 0; i < sizeof(n) / sizeof(n[0]); i++) {
+        if (n[i] != 0 && n[i] != m->n_names)
+            return false;
+    }
+    return m->n_names <= MAP_MAX;
+}
+
+/* False for a count that is none. */
+static bool get_tally(const Waymark__V1__Tallies *m, size_t i, struct tally *to)
+{
+    uint64_t counts = m->n_counts ? m->counts[i] : 0, added = m->n_added ? m->added[i] : 0;
+    uint64_t lines = m->n_lines ? m->lines[i] : 0;
+    int64_t low = m->n_amounts ? m->amounts[i] : 0;
+
+    *to = (struct tally){.views = (int64_t)counts, .added = (int64_t)added, .lines = (int64_t)lines};
+    to->ordered = m->n_ordered ? m->ordered[i] : 0;
+    to->amount = amount_of(low, m->n_amounts_high ? m->amounts_high[i] : -(low < 0));
+    return (counts | added | lines) <= INT64_MAX && tally_stands(to);
+}
+
+static bool sorted(const struct tally *a, const struct tally *b)
+{
+    return a->prefix != b->prefix ? a->prefix < b->prefix : str_cmp(a->name, b->name) < 0;
+}
+
+static int get_tallies(const Waymark__V1__Tallies *m, bool of_items, struct tally_map *to)
+{
+    for (size_t i = 0; i < m->n_names; i++) {
+        struct tally *t = &to->v[i];
+        int rc;
+
+        if (!get_tally(m, i, t) || (of_items && t->lines == 0 && (t->ordered || t->amount)))
+            return 1;
+        rc = copy_bytes(&m->names[i], &t->name);
+        if (rc != 0)
+            return rc;
+        t->prefix = tally_prefix(t->name);
+        to->n++;
+        to->name_bytes += t->name.n;
+        if (i > 0 && !sorted(&t[-1], t))
+            return 1;
+    }
+    return 0;
+}
+
+static int get_map(const Waymark__V1__Profile *profile, int map, struct facts *f)
+{
+    const Waymark__V1__Tallies *m = *map_slot(profile, map);
+    struct tally_map *to = &f->by[map];
+    int rc;
+
+    if (!m)
+        return 0;
+    if (m->n_names == 0 || !columns_stand(m))
+        return 1;
+    to->v = malloc(m->n_names * sizeof(*to->v));
+    if (!to->v)
+        return -ENOMEM;
+    to->cap = (uint32_t)m->n_names;
+    rc = get_tallies(m, map < ITEM_MAP_END, to);
+    if (rc != 0 || !m->wide)
         return rc;
-    list_counters(f, counters);
-    list_clock(f, clock);
-    take_sparse(r, counters, COUNTERS);
-    take_sparse(r, clock, CLOCK_COUNTERS);
-    r->bad |= (f->events > 0) != ((mask & HAS_EVENTS) != 0);
-    f->items = take_signed(r);
-    f->gross = take_money(r);
-    f->refunded = take_money(r);
-    f->discount = take_money(r);
-    f->cost = take_money(r);
-    rc = take_currencies(r, f);
-    for (int map = 0; map < FACTS_MAPS && rc == 0 && !r->bad; map++)
-        rc = take_map(r, (enum facts_map)map, f);
+    if (!tally_find(to, NAME_REST))
+        return 1;
+    /* When its names came is not kept: not later than everything that is there. */
+    return tally_widen(to, facts_names_end(f)) ? 0 : -ENOMEM;
+}
+
+static int get_facts(const Waymark__V1__Profile *m, struct facts *to)
+{
+    int rc;
+
+    if (m->version != FACTS_VERSION || !get_times(m, to) || !get_numbers(m, to))
+        return 1;
+    if (m->has_referred_by) {
+        if (!get_key(m->referral, &to->referred_key))
+            return 1;
+        rc = copy_bytes(&m->referred_by, &to->referred_by);
+        if (rc != 0)
+            return rc;
+    }
+    rc = get_currencies(m, to);
+    for (int map = 0; map < FACTS_MAPS && rc == 0; map++)
+        rc = get_map(m, map, to);
+    return rc;
+}
+
+/* Whether these are the bytes of the facts: 0, 1 or -ENOMEM. */
+static int compare_bytes(const struct facts *f, struct str bytes)
+{
+    size_t bound = facts_bound(f);
+    char few[2 * FEW_BYTES];
+    char *room = bound <= sizeof(few) ? few : malloc(bound);
+    struct buf b = {.p = room, .cap = bound, .max = bound};
+    int rc = -ENOMEM;
+
+    if (room && facts_pack(f, &b))
+        rc = str_eq(buf_str(&b), bytes) ? 0 : 1;
+    if (room != few)
+        free(room);
     return rc;
 }
 
 int facts_unpack(struct str bytes, struct facts *out)
 {
-    struct reader r = {.p = bytes.p, .end = bytes.p + bytes.n};
-    struct facts f;
+    const Waymark__V1__Profile *m;
+    struct arena a;
     int rc;
 
-    facts_init(&f);
-    rc = take_facts(&r, &f);
-    if (rc == 0 && (r.bad || r.p != r.end))
-        rc = 1;
-    if (rc == 0) {
-        *out = f;
-        return 0;
-    }
-    facts_deinit(&f);
     facts_init(out);
+    arena_init(&a, CODEC_UNPACK_BYTES(bytes.n));
+    m = (const Waymark__V1__Profile *)pb_unpack(&waymark__v1__profile__descriptor, bytes, a.max, &a);
+    if (m)
+        rc = get_facts(m, out);
+    else
+        rc = errno == ENOMEM ? -ENOMEM : 1;
+    arena_deinit(&a);
+    if (rc == 0)
+        rc = compare_bytes(out, bytes);
+    if (rc != 0)
+        facts_deinit(out);
     return rc;
 }

@@ -38,11 +38,12 @@ void facts_hour_weekday(const struct fold_rules *rules, int64_t ms, int *hour, i
 /* Names that differ here stand in the order of these numbers. */
 static inline uint64_t tally_prefix(struct str name)
 {
+    const size_t n = name.n < sizeof(uint64_t) ? name.n : sizeof(uint64_t);
     uint64_t v = 0;
 
-    for (size_t i = 0; i < sizeof(v); i++)
-        v = v << 8 | (i < name.n ? (unsigned char)name.p[i] : 0);
-    return v;
+    for (size_t i = 0; i < n; i++)
+        v = v << 8 | (unsigned char)name.p[i];
+    return n ? v << 8 * (sizeof(v) - n) : 0;
 }
 
 /* Whether something counts under it. */

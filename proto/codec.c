@@ -1,13 +1,11 @@
-/* Events and bad events as waymark.v1 by protobuf-c, the only file that knows its types. Pure; any thread.
- *
- * protobuf-c copies every text it unpacks and trusts counts in the input, so it gets an allocator that hands out the
- * caller's arena up to a budget and never frees. Our messages do not nest in themselves, so depth has a bound. */
+/* Events and bad events as waymark.v1 by protobuf-c. Pure; any thread. */
 #include "proto/codec.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 #include "common/limits.h"
+#include "proto/pb.h"
 #include "waymark.pb-c.h"
 
 /* The texts of each message: a list serves both directions, so that none is forgotten in one. */
@@ -48,9 +46,6 @@
 #define HAS_TEXT(field) || str_has(from->field)
 #define HAS_NUMBER(field) || from->field.has
 #define ADD_SIZE(field) +from->field.n
-
-/* A number or the head of a text takes at most this much: a tag of two bytes and ten bytes of value. */
-#define FIELD_BYTES 12
 
 static_assert((int)WAYMARK__V1__EVENT_TYPE__EVENT_PAGE == EVENT_PAGE &&
                   (int)WAYMARK__V1__EVENT_TYPE__EVENT_ORDER == EVENT_ORDER &&
@@ -242,7 +237,7 @@ static size_t items_bound(const struct item *items, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         const struct item *from = &items[i];
-        bound += 15 * FIELD_BYTES ITEM_TEXTS(ADD_SIZE);
+        bound += 15 * PB_FIELD_BYTES ITEM_TEXTS(ADD_SIZE);
     }
     return bound;
 }
@@ -250,7 +245,7 @@ static size_t items_bound(const struct item *items, size_t n)
 /* No event packs into more than this. Cheaper than the exact size, which costs protobuf-c as much as packing. */
 static size_t event_bound(const struct event *e)
 {
-    size_t bound = 64 * FIELD_BYTES + UID_BYTES + e->library.n + e->library_version.n + e->order.refund_id.n;
+    size_t bound = 64 * PB_FIELD_BYTES + UID_BYTES + e->library.n + e->library_version.n + e->order.refund_id.n;
 
     bound += items_bound(e->items, e->item_count);
     bound += items_bound(e->order.refund_items, e->order.refund_item_count);
@@ -273,21 +268,6 @@ static size_t event_bound(const struct event *e)
     return bound;
 }
 
-/* Packs into the buffer itself. The exact size is asked for only where the bound would not fit. */
-static bool pack_message(const ProtobufCMessage *m, size_t bound, struct buf *b)
-{
-    if (b->failed)
-        return false;
-    if (bound > b->max - b->n)
-        bound = protobuf_c_message_get_packed_size(m);
-    if (!buf_room(b, bound))
-        return false;
-    size_t n = protobuf_c_message_pack(m, (uint8_t *)b->p + b->n);
-    assert(n <= bound);
-    b->n += n;
-    return true;
-}
-
 bool event_pack(const struct event *e, struct buf *b)
 {
     struct event_box box;
@@ -295,7 +275,7 @@ bool event_pack(const struct event *e, struct buf *b)
     assert(e->item_count <= LIMIT_ITEMS && e->order.refund_item_count <= LIMIT_ITEMS);
     box.items.v = box.items.few;
     box.refund_items.v = box.refund_items.few;
-    bool ok = put_event(&box, e) && pack_message(&box.event.base, event_bound(e), b);
+    bool ok = put_event(&box, e) && pb_pack(&box.event.base, event_bound(e), b);
     if (!ok)
         b->failed = true;
     unbox_items(&box.items);
@@ -316,42 +296,13 @@ bool bad_event_pack(const struct bad_event *from, struct buf *b)
     m->has_full_size = from->full_size != 0;
     m->full_size = from->full_size;
     BAD_TEXTS(PUT_TEXT)
-    return pack_message(&m->base, 16 * FIELD_BYTES BAD_TEXTS(ADD_SIZE), b);
+    return pb_pack(&m->base, 16 * PB_FIELD_BYTES BAD_TEXTS(ADD_SIZE), b);
 }
 
 /* --- unpacking -------------------------------------------------------------------------------------- */
 
 /* Of CODEC_UNPACK_BYTES, what protobuf-c may take; the rest is for our own items. */
 #define PROTOBUF_BYTES(n) (CODEC_UNPACK_BYTES(n) - 2 * LIMIT_ITEMS * sizeof(struct item))
-
-struct budget {
-    struct arena *arena;
-    size_t left;
-};
-
-static void *budget_alloc(void *data, size_t n)
-{
-    struct budget *b = data;
-
-    if (n >= b->left)
-        return NULL;
-    b->left -= n;
-    return arena_alloc(b->arena, n);
-}
-
-static void budget_free(void *data, void *p)
-{
-    (void)data; /* the arena's owner frees everything at once */
-    (void)p;
-}
-
-static const ProtobufCMessage *unpack_message(const ProtobufCMessageDescriptor *type, struct str bytes, struct arena *a)
-{
-    struct budget budget = {a, PROTOBUF_BYTES(bytes.n)};
-    ProtobufCAllocator allocator = {budget_alloc, budget_free, &budget};
-
-    return protobuf_c_message_unpack(type, &allocator, bytes.n, (const uint8_t *)bytes.p);
-}
 
 /* Ours begin with the version, so that a later format is told from garbage even where it cannot be read. */
 static int check_head(struct str bytes)
@@ -498,7 +449,8 @@ int event_unpack(struct str bytes, struct arena *a, struct event *out)
 
     if (head != CODEC_OK)
         return head;
-    const Waymark__V1__Event *m = (const Waymark__V1__Event *)unpack_message(&waymark__v1__event__descriptor, bytes, a);
+    const Waymark__V1__Event *m =
+        (const Waymark__V1__Event *)pb_unpack(&waymark__v1__event__descriptor, bytes, PROTOBUF_BYTES(bytes.n), a);
     if (!m)
         return CODEC_INVALID;
     if (m->version != CODEC_VERSION)
@@ -516,8 +468,8 @@ int bad_event_unpack(struct str bytes, struct arena *a, struct bad_event *out)
 
     if (head != CODEC_OK)
         return head;
-    const Waymark__V1__BadEvent *m =
-        (const Waymark__V1__BadEvent *)unpack_message(&waymark__v1__bad_event__descriptor, bytes, a);
+    const Waymark__V1__BadEvent *m = (const Waymark__V1__BadEvent *)pb_unpack(&waymark__v1__bad_event__descriptor,
+                                                                              bytes, PROTOBUF_BYTES(bytes.n), a);
     if (!m)
         return CODEC_INVALID;
     if (m->version != CODEC_VERSION)

@@ -1,4 +1,4 @@
-/* Bytes on the log and back: waymark.v1 by protobuf-c, the only file that knows its types. Packing is canonical: one
+/* Bytes on the log and back: events of waymark.v1 by protobuf-c. Packing is canonical: one
  * event has one byte string. Unpacking takes hostile bytes: it is capped by LIMIT_RECORD_BYTES and by the arena. Pure.
  */
 #ifndef WAYMARK_CODEC_H

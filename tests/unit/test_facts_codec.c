@@ -1,5 +1,7 @@
 /* Facts as bytes, also hostile ones, and as JSON. */
+#include "profiler/facts_maps.h"
 #include "tests/support/facts_case.h"
+#include "waymark.pb-c.h"
 
 /* --- bytes ------------------------------------------------------------------------------------------------- */
 
@@ -139,27 +141,317 @@ static void test_unsorted_names(void **state)
     buf_deinit(&other);
 }
 
+/* --- bytes that protobuf takes and the facts do not ------------------------------------------------------- */
+
+static Waymark__V1__Profile *profile_of(const struct facts *f)
+{
+    Waymark__V1__Profile *m;
+    struct buf b;
+
+    buf_init(&b, 8 * MIB);
+    packed(f, &b);
+    m = waymark__v1__profile__unpack(NULL, b.n, (const uint8_t *)b.p);
+    assert_non_null(m);
+    assert_int_equal(m->base.n_unknown_fields, 0);
+    buf_deinit(&b);
+    return m;
+}
+
+static bool taken(const Waymark__V1__Profile *m)
+{
+    size_t n = waymark__v1__profile__get_packed_size(m);
+    char *bytes = malloc(n);
+    struct buf other;
+    bool yes;
+
+    assert_non_null(bytes);
+    assert_int_equal(waymark__v1__profile__pack(m, (uint8_t *)bytes), n);
+    buf_init(&other, 8 * MIB);
+    check_hostile((struct str){bytes, n}, &other, &yes);
+    buf_deinit(&other);
+    free(bytes);
+    return yes;
+}
+
+/* Each change to a profile alone has it refused; it is taken back. */
+#define REFUSED(m, place, value)                                                                                       \
+    do {                                                                                                               \
+        __typeof__(place) was = (place);                                                                               \
+        (place) = (value);                                                                                             \
+        assert_false(taken(m));                                                                                        \
+        (place) = was;                                                                                                 \
+        assert_true(taken(m));                                                                                         \
+    } while (0)
+
+static bool binary_is(ProtobufCBinaryData s, const char *text)
+{
+    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
+
+/* Any reader of protobuf finds what the .proto file says. */
+static void test_as_documented(void **state)
+{
+    struct facts f = full_facts();
+    Waymark__V1__Profile *m = profile_of(&f);
+    const Waymark__V1__Tallies *t = m->by_category;
+
+    (void)state;
+    assert_true(m->version == 1 && m->events == 4 && m->pages == 1 && m->touches == 1 && m->campaigns == 1);
+    assert_true(m->last_event->time == 4000 && m->last_event->uid.len == UID_BYTES && m->first_event_at == 1000);
+    assert_true(m->has_first_seen && m->first_seen == 1000 && m->has_last_seen && m->last_seen == 4000);
+    assert_true(!m->has_gross && m->has_gross_high && m->gross_high == INT64_MIN);
+    assert_false(m->has_discount || m->has_discount_high || m->has_refunded_high);
+    assert_true(m->has_referred_by && binary_is(m->referred_by, "ann") && m->referral->time == 4000);
+    assert_true(m->n_hours == 1 && m->hours[0] == 0 && m->hour_counts[0] == f.hour[0]);
+    assert_true(m->n_weekdays == 1 && m->weekdays[0] == 4 && m->weekday_counts[0] == f.weekday[3]);
+    assert_true(t->n_names == 3 && t->has_wide && t->wide && binary_is(t->names[0], "*"));
+    assert_true(t->n_counts == 3 && t->counts[1] == (uint64_t)f.by[BY_CATEGORY].v[1].views);
+    assert_true(t->n_amounts == 3 && t->amounts[2] == (int64_t)f.by[BY_CATEGORY].v[2].amount);
+    assert_true(t->n_lines == 3 && t->n_amounts_high == 0);
+    assert_true(m->by_module->n_names == 1 && m->by_module->counts[0] == 1 && m->by_module->n_added == 0);
+    assert_true(m->n_currencies == f.currency_count && binary_is(m->currencies[0]->currency, "EUR"));
+    assert_true(m->by_city->n_counts == 1 && !m->by_store);
+    waymark__v1__profile__free_unpacked(m, NULL);
+    facts_deinit(&f);
+}
+
+static void test_refused_numbers(void **state)
+{
+    struct facts f = full_facts();
+    Waymark__V1__Profile *m = profile_of(&f);
+    uint64_t ones[32] = {1, 1};
+    uint32_t hours[32] = {7, 24};
+
+    (void)state;
+    REFUSED(m, m->version, 2);
+    REFUSED(m, m->version, 0);
+    REFUSED(m, m->events, 0);
+    REFUSED(m, m->sessions, 0); /* goes without saying */
+    REFUSED(m, m->first_event_at, m->last_event->time);
+    REFUSED(m, m->first_event_at, m->last_event->time + 1);
+    REFUSED(m, m->first_event_at, TIME_NONE);
+    REFUSED(m, m->last_event, NULL);
+    REFUSED(m, m->last_event->uid.len, UID_BYTES - 1);
+    REFUSED(m, m->last_seen, m->first_seen);
+    REFUSED(m, m->last_seen, m->first_seen - 1);
+    REFUSED(m, m->has_first_seen, false);
+    REFUSED(m, m->last_order_at, m->first_order_at - 1);
+    REFUSED(m, m->has_first_order_at, false);
+    REFUSED(m, m->gross_high, 0);
+    REFUSED(m, m->has_refunded_high, true);
+    REFUSED(m, m->referral, NULL);
+    REFUSED(m, m->has_referred_by, false);
+    REFUSED(m, m->referred_by.len, 0);
+    REFUSED(m, m->currencies[0]->uses, 0);
+    REFUSED(m, m->currencies[0]->currency.len, 2);
+    REFUSED(m, m->currencies[0]->currency.data[0], 0);
+    REFUSED(m, m->currencies[0]->currency.data[0], 'Z'); /* no longer sorted */
+    REFUSED(m, m->n_hours, 0);
+    REFUSED(m, m->n_hour_counts, 0);
+    REFUSED(m, m->hour_counts[0], 0);
+    REFUSED(m, m->hours[0], 24);
+    REFUSED(m, m->weekdays[0], 0);
+    REFUSED(m, m->weekdays[0], 8);
+    {
+        Waymark__V1__Profile two = *m;
+
+        two.n_hours = two.n_hour_counts = 2;
+        two.hours = hours;
+        two.hour_counts = ones;
+        assert_false(taken(&two));
+        hours[1] = 23;
+        assert_true(taken(&two));
+        hours[1] = 6; /* not sorted */
+        assert_false(taken(&two));
+        hours[1] = 7;
+        assert_false(taken(&two));
+    }
+    waymark__v1__profile__free_unpacked(m, NULL);
+    facts_deinit(&f);
+}
+
+static void test_refused_columns(void **state)
+{
+    struct facts f = full_facts();
+    Waymark__V1__Profile *m = profile_of(&f);
+    Waymark__V1__Tallies *t = m->by_category, empty = WAYMARK__V1__TALLIES__INIT;
+    int64_t high[3] = {0};
+
+    (void)state;
+    REFUSED(m, t->n_names, 2);
+    REFUSED(m, t->n_counts, 1);
+    REFUSED(m, t->n_lines, 0); /* something is ordered on no line */
+    REFUSED(m, t->n_lines, 2);
+    REFUSED(m, t->names[1].len, 0);
+    REFUSED(m, t->wide, false); /* goes without saying */
+    t->has_wide = t->wide = false;
+    assert_true(taken(m));
+    t->has_wide = t->wide = true;
+    REFUSED(m, t->counts[1], UINT64_MAX);
+    t->amounts_high = high;
+    REFUSED(m, t->n_amounts_high, 3); /* says nothing */
+    t->n_amounts_high = 3;
+    for (size_t i = 0; i < 3; i++) {
+        high[i] = 5;
+        assert_int_equal(taken(m), t->lines[i] > 0); /* else an amount of no line */
+        high[i] = 0;
+    }
+    t->n_amounts_high = 0;
+    t->amounts_high = NULL;
+    REFUSED(m, m->by_store, &empty);
+    /* What belongs to items. */
+    m->by_module->lines = t->lines;
+    REFUSED(m, m->by_module->n_lines, 1);
+    m->by_module->lines = NULL;
+    /* Something under a name must count. */
+    REFUSED(m, m->by_module->counts[0], 0);
+    REFUSED(m, m->by_module->n_counts, 0);
+    waymark__v1__profile__free_unpacked(m, NULL);
+    facts_deinit(&f);
+}
+
 /* More names than are kept, and yet no rest. */
 static void test_wide_without_rest(void **state)
 {
     struct event e = event_of(EVENT_PAGE, NULL, 1);
+    Waymark__V1__Profile *m;
     struct facts f;
-    struct buf b, other;
-    bool taken;
 
     (void)state;
     e.module = STR_LIT("m");
     f = fold_with(&rules, &e, 1, NULL, 0);
+    m = profile_of(&f);
+    assert_true(taken(m));
+    m->by_module->has_wide = m->by_module->wide = true;
+    assert_false(taken(m));
+    m->by_module->names[0].data[0] = '*';
+    assert_true(taken(m));
+    waymark__v1__profile__free_unpacked(m, NULL);
+    facts_deinit(&f);
+}
+
+/* Bytes that say the same in another way, or more. */
+static void test_other_forms(void **state)
+{
+    /* Without anything: the version, and no events. */
+    static const struct {
+        struct str bytes;
+        bool taken;
+    } cases[] = {
+        {STR_LIT("\x08\1\xa0\6\0"), true},
+        {STR_LIT("\xa0\6\0\x08\1"), false},                 /* another order */
+        {STR_LIT("\x08\1\x08\1\xa0\6\0"), false},           /* twice */
+        {STR_LIT("\x08\x81\0\xa0\6\0"), false},             /* a longer number */
+        {STR_LIT("\x08\1\xa0\6\x80\0"), false},             /* likewise */
+        {STR_LIT("\x88\0\1\xa0\6\0"), false},               /* a longer tag */
+        {STR_LIT("\x08\1\xa0\6\0\xa8\6\1"), false},         /* a field that is not known */
+        {STR_LIT("\x08\1\xd0\1\0\xd8\1\1\xa0\6\0"), false}, /* hours one by one */
+        {STR_LIT("\x08\1\xd2\1\1\0\xda\1\1\1\xa0\6\0"), true},
+        {STR_LIT("\x08\1"), false},
+        {STR_LIT("\xa0\6\0"), false},
+        {STR_LIT(""), false},
+    };
+    struct buf b;
+
+    (void)state;
     buf_init(&b, MIB);
-    buf_init(&other, MIB);
-    packed(&f, &b);
-    assert_memory_equal(b.p + b.n - 4, "\2\1m\1", 4); /* the last map: one name, not wide */
-    b.p[b.n - 4] = 3;
-    check_hostile(buf_str(&b), &other, &taken);
-    assert_false(taken);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        bool yes;
+
+        check_hostile(cases[i].bytes, &b, &yes);
+        if (yes != cases[i].taken)
+            fail_msg("case %zu", i);
+    }
+    buf_deinit(&b);
+}
+
+/* --- bounds ------------------------------------------------------------------------------------------------ */
+
+/* All maps as full as they may be, names and amounts as long as may be. */
+static struct facts fullest(void)
+{
+    char name[LIMIT_NAME_BYTES];
+    struct facts f;
+
+    facts_init(&f);
+    memset(name, 'x', sizeof(name));
+    for (int map = 0; map < FACTS_MAPS; map++) {
+        assert_non_null(tally_put(&f.by[map], NAME_REST));
+        assert_true(tally_widen(&f.by[map], facts_names_end(&f)));
+        for (int i = 0; i < LIMIT_MAP_NAMES; i++) {
+            snprintf(name, 5, "%04d", i);
+            assert_non_null(tally_put(&f.by[map], (struct str){name, sizeof(name)}));
+        }
+        for (size_t i = 0; i < f.by[map].n; i++) {
+            f.by[map].v[i].views = INT64_MAX;
+            if (map < ITEM_MAP_END)
+                f.by[map].v[i].added = f.by[map].v[i].lines = f.by[map].v[i].ordered = INT64_MAX;
+            if (map < ORDER_MAP_END)
+                f.by[map].v[i].amount = LEAST;
+        }
+    }
+    return f;
+}
+
+static void test_fullest(void **state)
+{
+    struct facts f = fullest(), again;
+    Waymark__V1__Profile *m;
+    struct buf b, other;
+
+    (void)state;
+    buf_init(&b, 8 * MIB);
+    buf_init(&other, 8 * MIB);
+    assert_int_equal(facts_unpack(packed(&f, &b), &again), 0);
+    assert_true(str_eq(packed(&again, &other), buf_str(&b)));
+    assert_true(again.by[BY_PRODUCT].v[7].amount == LEAST && again.by[BY_PRODUCT].v[7].lines == INT64_MAX);
+    m = profile_of(&f);
+    assert_true(taken(m));
+    {
+        /* One more name. */
+        Waymark__V1__Tallies t = *m->by_module;
+        ProtobufCBinaryData names[LIMIT_MAP_NAMES + 2];
+        uint64_t counts[LIMIT_MAP_NAMES + 2];
+
+        memcpy(names, t.names, t.n_names * sizeof(*names));
+        memcpy(counts, t.counts, t.n_names * sizeof(*counts));
+        names[t.n_names] = (ProtobufCBinaryData){1, (uint8_t[]){'z'}};
+        counts[t.n_names] = 1;
+        t.names = names;
+        t.counts = counts;
+        t.n_counts = ++t.n_names;
+        REFUSED(m, m->by_module, &t);
+    }
+    waymark__v1__profile__free_unpacked(m, NULL);
+    facts_deinit(&again);
     facts_deinit(&f);
     buf_deinit(&b);
     buf_deinit(&other);
+}
+
+/* Few bytes that ask for much memory. */
+static void test_bounded_memory(void **state)
+{
+    const size_t n = 4 * MIB;
+    struct buf b;
+    struct facts f;
+
+    (void)state;
+    buf_init(&b, n + KIB);
+    /* An hour a byte takes eight in protobuf-c's hands; an empty name sixteen of two. */
+    for (int names = 0; names < 2; names++) {
+        buf_reset(&b);
+        buf_add(&b, "\x08\1", 2);
+        buf_add(&b, names ? "\x7a" : "\xda\1", names ? 1 : 2);
+        buf_add_varint(&b, n);
+        assert_true(buf_room(&b, n));
+        for (size_t i = 0; i < n; i++)
+            b.p[b.n++] = names && i % 2 == 0 ? '\x0a' : 0;
+        buf_add(&b, "\xa0\6\0", 3);
+        assert_false(b.failed);
+        assert_int_equal(facts_unpack(buf_str(&b), &f), 1);
+    }
+    buf_deinit(&b);
 }
 
 static void test_equal_facts_equal_bytes(void **state)
@@ -270,10 +562,20 @@ static void test_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes_come_back),         cmocka_unit_test(test_hostile_bytes),
-        cmocka_unit_test(test_unsorted_names),          cmocka_unit_test(test_wide_without_rest),
-        cmocka_unit_test(test_equal_facts_equal_bytes), cmocka_unit_test(test_small_bytes),
-        cmocka_unit_test(test_json_of_nothing),         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_bytes_come_back),
+        cmocka_unit_test(test_hostile_bytes),
+        cmocka_unit_test(test_unsorted_names),
+        cmocka_unit_test(test_as_documented),
+        cmocka_unit_test(test_refused_numbers),
+        cmocka_unit_test(test_refused_columns),
+        cmocka_unit_test(test_wide_without_rest),
+        cmocka_unit_test(test_other_forms),
+        cmocka_unit_test(test_fullest),
+        cmocka_unit_test(test_bounded_memory),
+        cmocka_unit_test(test_equal_facts_equal_bytes),
+        cmocka_unit_test(test_small_bytes),
+        cmocka_unit_test(test_json_of_nothing),
+        cmocka_unit_test(test_json),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
