@@ -1,5 +1,5 @@
-/* Committing: everything that changed since the last commit, and the offset, in one batch; then one flush. The worker's
- * thread; look-ups go on, since memory and disk change places in one step under the lock. */
+/* Committing: everything that changed since the last commit, and the offset, in one batch. The worker's thread; look-ups
+ * go on, since memory and disk change places in one step under the lock. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -21,12 +21,12 @@ struct commit {
 
 static void put(struct commit *c, struct key key, struct str value)
 {
-    store_batch_put(c->p->state->store, c->batch, c->p->number, key_str(&key), value);
+    store_batch_put(c->batch, key_str(&key), value);
 }
 
 static void take(struct commit *c, struct key key)
 {
-    store_batch_delete(c->p->state->store, c->batch, c->p->number, key_str(&key));
+    store_batch_delete(c->batch, key_str(&key));
 }
 
 /* --- what is counted --------------------------------------------------------------------------------------- */
@@ -279,7 +279,7 @@ static int drop_uid_parts(struct commit *c, const struct stream *s)
     for (store_iter_seek(it, key_str(&prefix)); store_iter_at(it, &key, NULL); store_iter_next(it)) {
         if (!str_starts(key, key_str(&prefix)))
             break;
-        store_batch_delete(c->p->state->store, c->batch, c->p->number, key);
+        store_batch_delete(c->batch, key);
     }
     rc = store_iter_status(it, c->err);
     store_iter_free(it);
@@ -415,7 +415,7 @@ static int compare_nodes(const void *a, const void *b)
     return memcmp(x->key.b, y->key.b, KEY_HASH_BYTES);
 }
 
-/* In the order of their keys, so that the memtable is filled from one end to the other. */
+/* In the order of their keys, so that the batch is nearly sorted. */
 static void sort_by_key(struct pointers *v)
 {
     _Static_assert(offsetof(struct stream, node) == 0 && offsetof(struct profile, node) == 0, "node first");
@@ -498,8 +498,8 @@ static void change_places(struct partition *p, const struct commit *c, struct in
     p->interval_number++;
     p->interval = fresh;
     p->figures.commits++;
+    p->figures.disk_offset = p->figures.offset;
     pthread_mutex_unlock(&p->lock);
-    p->unflushed = p->figures.offset;
     interval_recycle(fresh, old);
 }
 
@@ -551,11 +551,8 @@ static int write_batch(struct partition *p, struct err *e)
 
     p->batch = NULL;
     atomic_store_explicit(&p->batch_held, 0, memory_order_relaxed);
-    if (!c.batch) {
-        c.batch = store_batch_new();
-        if (c.batch)
-            store_batch_reserve(p->state->store, c.batch, p->interval->filled);
-    }
+    if (!c.batch)
+        c.batch = store_batch_new(p->number);
     if (fresh && c.batch)
         rc = fill(&c);
     if (rc == 0)
@@ -574,36 +571,16 @@ static int write_batch(struct partition *p, struct err *e)
     return 0;
 }
 
-/* Until the flush has succeeded a crash comes back to the offset before; what is written stays readable meanwhile. */
-static int flush(struct partition *p, struct err *e)
-{
-    int rc;
-
-    if (p->unflushed < 0)
-        return 0;
-    rc = store_flush(p->state->store, p->number, e);
-    if (rc < 0)
-        return rc;
-    pthread_mutex_lock(&p->lock);
-    p->figures.disk_offset = p->unflushed;
-    pthread_mutex_unlock(&p->lock);
-    p->unflushed = -1;
-    return 0;
-}
-
 int state_commit(struct state *s, uint32_t partition, struct err *e)
 {
     struct partition *p = &s->partitions[partition];
-    int rc;
+    int rc = 0;
 
     assert(partition < s->partition_count && !s->read_only);
-    rc = flush(p, e); /* of a commit that failed there */
-    if (rc == 0 && p->figures.offset != p->figures.disk_offset) {
+    if (p->figures.offset != p->figures.disk_offset) {
         rc = refold_all(p, e);
         if (rc == 0)
             rc = write_batch(p, e);
-        if (rc == 0)
-            rc = flush(p, e);
     }
     if (rc == 0)
         partition_evict(p);

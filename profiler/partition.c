@@ -507,7 +507,7 @@ int partition_init(struct partition *p, struct state *s, uint32_t number, struct
     p->number = number;
     p->ring.prev = p->ring.next = p->hand = &p->ring;
     p->interval_number = 1; /* 0: objects that never changed */
-    p->last_offset = p->unflushed = -1;
+    p->last_offset = -1;
     pthread_mutex_init(&p->lock, NULL);
     for (size_t i = 0; i < DECODE_AHEAD; i++)
         arena_init(&p->ahead[i].arena, ARENA_BYTES);

@@ -121,18 +121,18 @@ static int compare_settings(const struct state_options *o, struct str made, stru
 
 static int create(struct state *s, struct str settings, struct err *e)
 {
-    struct store_batch *b = store_batch_new();
+    struct store_batch *b = store_batch_new(STORE_SHARED);
     int rc;
 
     if (!b)
         return -ENOMEM;
     randombytes_buf(s->secret.b, sizeof s->secret.b);
-    store_batch_put(s->store, b, STORE_SHARED, str_of(KEY_SECRET),
+    store_batch_put(b, str_of(KEY_SECRET),
                     (struct str){(const char *)s->secret.b, sizeof s->secret.b});
-    store_batch_put(s->store, b, STORE_SHARED, str_of(KEY_MADE_WITH), settings);
+    store_batch_put(b, str_of(KEY_MADE_WITH), settings);
     rc = store_write(s->store, b, e);
     store_batch_free(b);
-    return rc < 0 ? rc : store_flush(s->store, STORE_SHARED, e);
+    return rc;
 }
 
 static int read_secret(struct state *s, struct err *e)
@@ -178,7 +178,6 @@ static int open_all(struct state *s, const struct state_options *o, struct err *
     struct store_options so = {
         .path = o->path,
         .partitions = o->partitions,
-        .batch_bytes = clamp(o->commit_bytes, 1 * MIB, 1024 * MIB),
         .block_cache_bytes = clamp(o->cache_bytes * o->partitions / 4, 16 * MIB, 512 * MIB),
         .read_only = o->read_only,
     };

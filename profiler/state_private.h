@@ -185,7 +185,6 @@ struct partition {
     int64_t last_offset;              /* [worker] its offset; -1: none */
     struct store_batch *batch;        /* [worker] of the last commit, when it was a large one; or NULL */
     _Atomic size_t batch_held;        /* bytes that it keeps */
-    int64_t unflushed;                /* [worker] offset written but not yet on disk; -1: none */
     struct decoded ahead[DECODE_AHEAD]; /* [worker] the records being folded */
     struct arena order_arena;         /* [worker] one record's orders */
     struct arena arena_other;         /* [worker] an event looked at in passing */

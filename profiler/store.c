@@ -1,5 +1,4 @@
-/* RocksDB behind store.h. Called by fold workers (writes) and look-up threads (reads); RocksDB's own threads flush and
- * compact. */
+/* RocksDB behind store.h. Called by fold workers (writes) and look-up threads (reads); RocksDB's own threads compact. */
 #include "profiler/store.h"
 
 #include <assert.h>
@@ -9,13 +8,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/limits.h"
 #include "proto/keys.h"
 
-enum { INFO_LOG_SILENT = 4, BLOOM_BITS = 10, BLOCK_BYTES = 16384, FORMAT_VERSION = 5, NAME_BYTES = 16 };
+enum { INFO_LOG_SILENT = 4, BLOOM_BITS = 10, BLOCK_BYTES = 16384, FORMAT_VERSION = 5, NAME_BYTES = 16, PATH_BYTES = 4096 };
+/* Sorted files of a family above which a commit waits for compaction, up to a second. */
+enum { FILES_MAX = 40, COMPACTION_WAITS = 100, COMPACTION_WAIT_NS = 10000000 };
+
+#define HUGE_PAGE_BYTES (2 * MIB)
+#define BATCH_BLOCK_BYTES (4 * MIB)
+#define BATCH_SMALL_BYTES (64 * KIB)
 
 struct store {
     rocksdb_t *db;
@@ -23,13 +30,10 @@ struct store {
     rocksdb_cache_t *cache;
     rocksdb_column_family_handle_t **families; /* partitions, then the shared one */
     uint32_t partitions, found;
-    rocksdb_writeoptions_t *write;
-    rocksdb_flushoptions_t *flush;
+    rocksdb_ingestexternalfileoptions_t *ingest;
+    rocksdb_envoptions_t *env;
+    char *path;
     rocksdb_readoptions_t *read;
-};
-
-struct store_batch {
-    rocksdb_writebatch_t *b;
 };
 
 struct store_iter {
@@ -54,6 +58,11 @@ static int failed(char *text, struct err *e)
     return full ? -ENOSPC : -EIO;
 }
 
+static void file_name(const struct store *s, uint32_t family, char *to)
+{
+    snprintf(to, PATH_BYTES, "%s/commit-%u.new", s->path, (unsigned)family);
+}
+
 /* --- opening ---------------------------------------------------------------------------------------------- */
 
 static rocksdb_options_t *make_options(const struct store_options *o, rocksdb_cache_t *cache)
@@ -66,9 +75,6 @@ static rocksdb_options_t *make_options(const struct store_options *o, rocksdb_ca
     /* A talkative RocksDB ends the process on a full disk. */
     rocksdb_options_set_info_log_level(r, INFO_LOG_SILENT);
     rocksdb_options_set_max_background_jobs(r, 2);
-    /* Twice a batch: a flush begins when we say so and not in between. */
-    rocksdb_options_set_write_buffer_size(r, 2 * o->batch_bytes + 8 * MIB);
-    rocksdb_options_set_arena_block_size(r, 1 * MIB);
     rocksdb_options_set_compression(r, rocksdb_lz4_compression);
     rocksdb_options_set_compaction_style(r, rocksdb_universal_compaction);
     rocksdb_options_set_universal_compaction_options(r, u);
@@ -199,6 +205,19 @@ int store_make_families(struct store *s, struct err *e)
     return 0;
 }
 
+/* What a commit left that was not finished. */
+static void remove_leftovers(const struct store *s)
+{
+    char name[PATH_BYTES];
+
+    for (uint32_t i = 0; i < s->partitions; i++) {
+        file_name(s, i, name);
+        unlink(name);
+    }
+    file_name(s, STORE_SHARED, name);
+    unlink(name);
+}
+
 static int open_db(struct store *s, const struct store_options *o, struct err *e)
 {
     int rc = families_on_disk(o, s->options, e);
@@ -219,7 +238,10 @@ static int open_db(struct store *s, const struct store_options *o, struct err *e
                 "to have it rebuilt from the log", o->path, (unsigned)s->found, (unsigned)s->partitions);
         return -EINVAL;
     }
-    return open_families(s, o, e);
+    rc = open_families(s, o, e);
+    if (rc == 0 && !o->read_only)
+        remove_leftovers(s);
+    return rc;
 }
 
 int store_open(const struct store_options *o, struct store **out, struct err *e)
@@ -233,12 +255,12 @@ int store_open(const struct store_options *o, struct store **out, struct err *e)
     s->cache = rocksdb_cache_create_lru(o->block_cache_bytes);
     s->options = make_options(o, s->cache);
     s->families = calloc(o->partitions + 1, sizeof(*s->families));
-    s->write = rocksdb_writeoptions_create();
-    rocksdb_writeoptions_disable_WAL(s->write, 1);
-    s->flush = rocksdb_flushoptions_create();
-    rocksdb_flushoptions_set_wait(s->flush, 1);
+    s->env = rocksdb_envoptions_create();
+    s->ingest = rocksdb_ingestexternalfileoptions_create();
+    rocksdb_ingestexternalfileoptions_set_move_files(s->ingest, 1);
+    s->path = strdup(o->path);
     s->read = rocksdb_readoptions_create();
-    if (!s->families)
+    if (!s->families || !s->path)
         rc = -ENOMEM;
     else if (!o->read_only && mkdir(o->path, 0700) != 0 && errno != EEXIST)
         rc = -errno, err_set(e, "cannot make %s: %s", o->path, strerror(-rc));
@@ -263,8 +285,9 @@ void store_close(struct store *s)
         rocksdb_close(s->db);
     free(s->families);
     rocksdb_readoptions_destroy(s->read);
-    rocksdb_flushoptions_destroy(s->flush);
-    rocksdb_writeoptions_destroy(s->write);
+    rocksdb_ingestexternalfileoptions_destroy(s->ingest);
+    rocksdb_envoptions_destroy(s->env);
+    free(s->path);
     rocksdb_options_destroy(s->options);
     rocksdb_cache_destroy(s->cache);
     free(s);
@@ -382,77 +405,220 @@ int store_iter_status(struct store_iter *it, struct err *e)
 
 /* --- writing ------------------------------------------------------------------------------------------------ */
 
-struct store_batch *store_batch_new(void)
+/* A batch is put down as one sorted file and taken in whole: no memtable, no second copy, and on disk when that has
+ * returned. Keys and values stand in blocks that are used again. */
+struct block {
+    struct block *next;
+    size_t size, used;
+    char bytes[];
+};
+
+struct record {
+    struct str key, value; /* value absent: a deletion */
+    size_t place;          /* in the order of adding */
+};
+
+struct store_batch {
+    struct block *full, *spare;
+    struct record *records;
+    size_t n, cap, bytes;
+    uint32_t family;
+    bool failed; /* memory was out */
+};
+
+struct store_batch *store_batch_new(uint32_t family)
 {
-    struct store_batch *b = malloc(sizeof *b);
+    struct store_batch *b = calloc(1, sizeof *b);
 
     if (b)
-        b->b = rocksdb_writebatch_create();
+        b->family = family;
     return b;
+}
+
+static void blocks_free(struct block *b)
+{
+    struct block *next;
+
+    for (; b; b = next) {
+        next = b->next;
+        free(b);
+    }
 }
 
 void store_batch_free(struct store_batch *b)
 {
     if (!b)
         return;
-    rocksdb_writebatch_destroy(b->b);
+    blocks_free(b->full);
+    blocks_free(b->spare);
+    free(b->records);
     free(b);
-}
-
-void store_batch_put(struct store *s, struct store_batch *b, uint32_t family, struct str key, struct str value)
-{
-    rocksdb_writebatch_put_cf(b->b, family_of(s, family), key.p, key.n, value.n ? value.p : "", value.n);
-}
-
-void store_batch_delete(struct store *s, struct store_batch *b, uint32_t family, struct str key)
-{
-    rocksdb_writebatch_delete_cf(b->b, family_of(s, family), key.p, key.n);
-}
-
-size_t store_batch_bytes(const struct store_batch *b)
-{
-    size_t n;
-
-    rocksdb_writebatch_data(b->b, &n);
-    return n;
-}
-
-/* The C API cannot reserve, but a batch that was cleared keeps its room: so it is filled with nothing once. */
-void store_batch_reserve(struct store *s, struct store_batch *b, size_t bytes)
-{
-    static const char nothing[64 * KIB];
-    size_t n = bytes / sizeof nothing;
-    const char **pieces = malloc((n + 1) * sizeof(*pieces)), *key = "";
-    size_t *sizes = malloc((n + 1) * sizeof *sizes), key_size = 0;
-
-    for (size_t i = 0; pieces && sizes && i < n; i++) {
-        pieces[i] = nothing;
-        sizes[i] = sizeof nothing;
-    }
-    if (pieces && sizes && n > 0 && bytes < UINT32_MAX)
-        rocksdb_writebatch_putv_cf(b->b, family_of(s, STORE_SHARED), 1, &key, &key_size, (int)n, pieces, sizes);
-    free(pieces);
-    free(sizes);
-    rocksdb_writebatch_clear(b->b);
 }
 
 void store_batch_clear(struct store_batch *b)
 {
-    rocksdb_writebatch_clear(b->b);
+    while (b->full) {
+        struct block *next = b->full->next;
+
+        b->full->next = b->spare;
+        b->spare = b->full;
+        b->full = next;
+    }
+    b->n = b->bytes = 0;
+    b->failed = false;
+}
+
+static struct block *block_new(struct store_batch *b, size_t n)
+{
+    size_t whole = b->bytes < BATCH_BLOCK_BYTES / 4 ? BATCH_SMALL_BYTES : BATCH_BLOCK_BYTES;
+    void *p;
+
+    if (b->spare && b->spare->size >= n) {
+        struct block *k = b->spare;
+
+        b->spare = k->next;
+        return k;
+    }
+    if (n + sizeof(struct block) > whole)
+        whole = n + sizeof(struct block);
+    if (posix_memalign(&p, whole < BATCH_BLOCK_BYTES ? 64 : HUGE_PAGE_BYTES, whole) != 0)
+        return NULL;
+    if (whole >= BATCH_BLOCK_BYTES)
+        madvise(p, whole, MADV_HUGEPAGE);
+    ((struct block *)p)->size = whole - sizeof(struct block);
+    return p;
+}
+
+static struct str keep(struct store_batch *b, struct str bytes)
+{
+    struct block *k = b->full;
+    char *to;
+
+    if (!k || k->size - k->used < bytes.n) {
+        k = block_new(b, bytes.n);
+        if (!k) {
+            b->failed = true;
+            return STR_NONE;
+        }
+        k->used = 0;
+        k->next = b->full;
+        b->full = k;
+    }
+    to = k->bytes + k->used;
+    if (bytes.n)
+        memcpy(to, bytes.p, bytes.n);
+    k->used += bytes.n;
+    b->bytes += bytes.n;
+    return (struct str){to, bytes.n};
+}
+
+static void add(struct store_batch *b, struct str key, struct str value, bool deletion)
+{
+    if (b->n == b->cap) {
+        size_t cap = b->cap ? 2 * b->cap : 64;
+        struct record *more = realloc(b->records, cap * sizeof *more);
+
+        if (!more) {
+            b->failed = true;
+            return;
+        }
+        b->records = more;
+        b->cap = cap;
+    }
+    b->records[b->n] = (struct record){keep(b, key), deletion ? STR_NONE : keep(b, value), b->n};
+    b->n++;
+}
+
+void store_batch_put(struct store_batch *b, struct str key, struct str value)
+{
+    add(b, key, value, false);
+}
+
+void store_batch_delete(struct store_batch *b, struct str key)
+{
+    add(b, key, STR_NONE, true);
+}
+
+size_t store_batch_bytes(const struct store_batch *b)
+{
+    return b->bytes;
+}
+
+/* By key, then in the order of adding. */
+static int compare_records(const void *x, const void *y)
+{
+    const struct record *a = x, *b = y;
+    int c = str_cmp(a->key, b->key);
+
+    return c ? c : (a->place > b->place) - (a->place < b->place);
+}
+
+/* Of several records of one key the last one stands. */
+static char *write_records(rocksdb_sstfilewriter_t *w, const struct store_batch *b)
+{
+    char *text = NULL;
+
+    for (size_t i = 0; i < b->n && !text; i++) {
+        const struct record *r = &b->records[i];
+
+        if (i + 1 < b->n && str_eq(r->key, r[1].key))
+            continue;
+        if (str_has(r->value))
+            rocksdb_sstfilewriter_put(w, r->key.p, r->key.n, r->value.p, r->value.n, &text);
+        else
+            rocksdb_sstfilewriter_delete(w, r->key.p, r->key.n, &text);
+    }
+    return text;
+}
+
+/* Writes the file and waits until it is on disk. */
+static char *write_file(struct store *s, const struct store_batch *b, const char *name)
+{
+    rocksdb_sstfilewriter_t *w = rocksdb_sstfilewriter_create(s->env, s->options);
+    char *text = NULL;
+
+    rocksdb_sstfilewriter_open(w, name, &text);
+    if (!text)
+        text = write_records(w, b);
+    if (!text)
+        rocksdb_sstfilewriter_finish(w, &text);
+    rocksdb_sstfilewriter_destroy(w);
+    return text;
+}
+
+/* Files that are taken in know no stall of writes: when compaction falls behind, the one who commits waits a little, or
+ * reading would have to look into more and more of them. */
+static void wait_for_compaction(struct store *s, uint32_t family)
+{
+    uint64_t files = 0;
+
+    for (int i = 0; i < COMPACTION_WAITS; i++) {
+        struct timespec pause = {0, COMPACTION_WAIT_NS};
+
+        if (rocksdb_property_int_cf(s->db, family_of(s, family), "rocksdb.num-files-at-level0", &files) != 0 ||
+            files <= FILES_MAX)
+            return;
+        nanosleep(&pause, NULL);
+    }
 }
 
 int store_write(struct store *s, struct store_batch *b, struct err *e)
 {
-    char *text = NULL;
+    char name[PATH_BYTES], *text;
+    const char *names[] = {name};
 
-    rocksdb_write(s->db, s->write, b->b, &text);
-    return text ? failed(text, e) : 0;
-}
-
-int store_flush(struct store *s, uint32_t family, struct err *e)
-{
-    char *text = NULL;
-
-    rocksdb_flush_cf(s->db, s->flush, family_of(s, family), &text);
-    return text ? failed(text, e) : 0;
+    if (b->failed)
+        return -ENOMEM;
+    if (b->n > 1)
+        qsort(b->records, b->n, sizeof *b->records, compare_records);
+    file_name(s, b->family, name);
+    text = write_file(s, b, name);
+    if (!text)
+        rocksdb_ingest_external_file_cf(s->db, family_of(s, b->family), names, 1, s->ingest, &text);
+    if (text) {
+        unlink(name);
+        return failed(text, e);
+    }
+    wait_for_compaction(s, b->family);
+    return 0;
 }

@@ -1,6 +1,6 @@
-/* The state's RocksDB: one column family for each partition and one for what they share. A partition's commit is one
- * batch and one flush of its family: the write-ahead log is off, so all of a batch is on disk or none of it. The only
- * file that knows RocksDB. Any thread, but one writer for each family. */
+/* The state's RocksDB: one column family for each partition and one for what they share. A batch goes into one family, as
+ * one sorted file that is taken in whole: there is no write-ahead log and nothing in a memtable, so all of a batch is on
+ * disk or none of it. The only file that knows RocksDB. Any thread, but one writer for each family. */
 #ifndef WAYMARK_STORE_H
 #define WAYMARK_STORE_H
 
@@ -19,7 +19,6 @@ struct store_snapshot;
 struct store_options {
     const char *path;
     uint32_t partitions;
-    uint64_t batch_bytes; /* size of a usual batch: a memtable holds one */
     uint64_t block_cache_bytes;
     bool read_only;
 };
@@ -65,18 +64,16 @@ bool store_iter_at(struct store_iter *it, struct str *key, struct str *value);
 /* After store_iter_at said false: 0 at the end, negative errno when reading failed. */
 int store_iter_status(struct store_iter *it, struct err *e);
 
-struct store_batch *store_batch_new(void);
+/* What is to be written to one family. Keys and values are copied; of two records of one key the later stands. */
+struct store_batch *store_batch_new(uint32_t family);
 void store_batch_free(struct store_batch *b);
-void store_batch_put(struct store *s, struct store_batch *b, uint32_t family, struct str key, struct str value);
-void store_batch_delete(struct store *s, struct store_batch *b, uint32_t family, struct str key);
+void store_batch_put(struct store_batch *b, struct str key, struct str value);
+void store_batch_delete(struct store_batch *b, struct str key);
 size_t store_batch_bytes(const struct store_batch *b);
-/* Makes room in an empty batch, so that filling it does not move what is in it again and again. */
-void store_batch_reserve(struct store *s, struct store_batch *b, size_t bytes);
 /* Empties it and keeps its memory. */
 void store_batch_clear(struct store_batch *b);
-/* All of it or nothing becomes readable at once. Durable only after store_flush. */
+/* All of it or nothing becomes readable at once, and is on disk when this returns. 0 or negative errno: then nothing was
+ * written and it may be tried again. */
 int store_write(struct store *s, struct store_batch *b, struct err *e);
-/* Waits until everything written to the family is on disk. */
-int store_flush(struct store *s, uint32_t family, struct err *e);
 
 #endif

@@ -65,7 +65,7 @@ static uint64_t differences(const char *path)
 
 static struct store *open_store(const char *path)
 {
-    struct store_options o = {.path = path, .partitions = 1, .batch_bytes = MIB, .block_cache_bytes = MIB};
+    struct store_options o = {.path = path, .partitions = 1, .block_cache_bytes = MIB};
     struct store *s;
     struct err e = {0};
 
@@ -77,7 +77,7 @@ static struct store *open_store(const char *path)
 /* Changes the n-th record of a kind: `flip` a byte of its value (from the end), or take it away. */
 static void damage(struct store *s, char kind, int n, int flip)
 {
-    struct store_batch *b = store_batch_new();
+    struct store_batch *b = store_batch_new(0);
     struct store_iter *it = store_iter_new(s, 0, NULL, false);
     struct str key, value;
     struct err e;
@@ -93,14 +93,13 @@ static void damage(struct store *s, char kind, int n, int flip)
         copy = malloc(value.n);
         memcpy(copy, value.p, value.n);
         copy[value.n - (size_t)flip] ^= 1;
-        store_batch_put(s, b, 0, key, (struct str){copy, value.n});
+        store_batch_put(b, key, (struct str){copy, value.n});
         free(copy);
     } else {
-        store_batch_delete(s, b, 0, key);
+        store_batch_delete(b, key);
     }
     store_iter_free(it);
     assert_int_equal(store_write(s, b, &e), 0);
-    assert_int_equal(store_flush(s, 0, &e), 0);
     store_batch_free(b);
 }
 
