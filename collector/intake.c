@@ -153,6 +153,8 @@ static void refuse_unreadable(struct visit *v, int rc, const struct err *e)
         refuse_request(v, 400, "json_invalid", e->text);
     else if (rc == REQUEST_NOT_EVENTS)
         refuse_request(v, 400, "event_invalid", e->text);
+    else if (rc == REQUEST_TOO_LARGE)
+        refuse_request(v, 413, "body_too_large", e->text);
     else
         submit_refuse(v->in->submitter, v->r, v->fields, 0, LOG_OK);
 }
@@ -207,7 +209,7 @@ static struct decode_input input_of(const struct visit *v)
         .received = http_received_at(v->r),
         .route_type = v->route->kind == ROUTE_EVENTS ? v->route->type : 0,
         .batch = v->body.batch,
-        .ip = origin_address(http_peer(v->r), http_header_list(v->r, "X-Forwarded-For"),
+        .ip = origin_address(http_peer(v->r), http_header(v->r, "X-Forwarded-For"),
                              v->in->conf->collector.trusted_proxies),
         .user_agent = http_header(v->r, "User-Agent"),
         .blocked = v->in->conf->blocked,
@@ -313,6 +315,9 @@ static void read_and_take(struct visit *v)
 
     if (!read_body(v, &bytes, &n))
         return;
+    /* By the same key as the limit of the body: what is inside is only known afterwards. */
+    json_parser_limit(v->w->parser,
+                      intake_body_limit(v->in, v->r) == LIMIT_BODY_SERVER ? LIMIT_JSON_NODES : LIMIT_JSON_NODES_BEACON);
     int rc = request_open(&v->body, v->w->parser, bytes, n, v->route->kind == ROUTE_ORDERS, &e);
     if (rc != REQUEST_OK)
         refuse_unreadable(v, rc, &e);

@@ -86,14 +86,14 @@ static bool may_be_broken_line(struct str line)
 }
 
 /* The first line alone is an object, and more follows. */
-static int try_lines(struct request *r, struct str all)
+static int try_lines(struct request *r, struct str all, struct err *e)
 {
     struct str left = all, line, second;
     const struct json *first;
 
     if (!take_line(&left, &line) || !take_line(&left, &second) || !looks_like_lines(line, second))
         return JSON_INVALID;
-    int rc = parse_object(r->parser, line, &first, NULL);
+    int rc = parse_object(r->parser, line, &first, e);
     if (rc == JSON_OK)
         open_lines(r, all, first);
     return rc;
@@ -161,15 +161,24 @@ int request_open(struct request *r, struct json_parser *parser, char *bytes, siz
         err_set(e, "the body is empty");
         return REQUEST_NOT_JSON;
     }
-    int rc = try_lines(r, all);
-    if (rc != JSON_INVALID)
-        return rc;
-    rc = parse(parser, all, &top, e);
-    if (rc == JSON_OK)
-        return open_document(r, top, orders, e);
+    int rc = try_lines(r, all, e);
+    if (rc == JSON_INVALID) {
+        rc = parse(parser, all, &top, e);
+        if (rc == JSON_OK)
+            return open_document(r, top, orders, e);
+    }
     if (rc == JSON_INVALID)
         rc = try_broken_lines(r, all);
-    return rc == JSON_INVALID ? REQUEST_NOT_JSON : rc;
+    switch (rc) {
+    case JSON_OK:
+        return REQUEST_OK;
+    case JSON_INVALID:
+        return REQUEST_NOT_JSON;
+    case JSON_TOO_LARGE:
+        return REQUEST_TOO_LARGE;
+    default:
+        return rc;
+    }
 }
 
 static bool next_line(struct request *r, struct request_item *out)

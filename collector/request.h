@@ -9,7 +9,7 @@
 #include "common/json.h"
 #include "common/str.h"
 
-enum { REQUEST_OK = 0, REQUEST_NOT_JSON = 1, REQUEST_NOT_EVENTS = 2 };
+enum { REQUEST_OK = 0, REQUEST_NOT_JSON = 1, REQUEST_NOT_EVENTS = 2, REQUEST_TOO_LARGE = 3 };
 
 struct request {
     struct json_parser *parser;
@@ -35,7 +35,8 @@ struct request_item {
 
 /* Reads `bytes`, which must be followed by JSON_PADDING readable ones and may be written to. `orders`: an object with
  * an order id is an order log, even with a member named batch. Returns REQUEST_NOT_JSON (nothing can be read),
- * REQUEST_NOT_EVENTS (a scalar, or a batch that is no array) or -ENOMEM, with the words in `e`. */
+ * REQUEST_NOT_EVENTS (a scalar, or a batch that is no array), REQUEST_TOO_LARGE (more values than the parser takes) or
+ * -ENOMEM, with the words in `e`. */
 int request_open(struct request *r, struct json_parser *parser, char *bytes, size_t n, bool orders, struct err *e);
 /* The next event; what it gave before is gone. False at the end. */
 bool request_next(struct request *r, struct request_item *out);

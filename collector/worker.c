@@ -78,6 +78,7 @@ void worker_reset(struct worker *w)
     arena_reset(&w->arena);
     draft_reset(&w->draft);
     buf_reset(&w->text);
+    json_parser_trim(w->parser);
     if (w->inflated.cap > LIMIT_KEPT_BYTES) {
         buf_deinit(&w->inflated);
         buf_init(&w->inflated, LIMIT_BODY_SERVER + JSON_PADDING);

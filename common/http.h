@@ -63,9 +63,6 @@ struct str http_method(const struct http_request *r);
 struct str http_path(const struct http_request *r);
 /* Whatever the case of the name; several of one name are joined by ", " in their order. Absent when there is none. */
 struct str http_header(const struct http_request *r, const char *name);
-/* All of that name as one list with ", " between them: a proxy may add a field of its own behind the client's. Lives as
- * long as the request; absent when there is none or memory is out. On the handler's thread. */
-struct str http_header_list(struct http_request *r, const char *name);
 /* A query parameter, percent-decoded ('+' is a space); the first of that name; absent when there is none. */
 struct str http_query(const struct http_request *r, const char *name);
 /* All of them in order, decoded. */

@@ -352,29 +352,6 @@ struct str http_header(const struct http_request *r, const char *name)
     return STR_NONE;
 }
 
-struct str http_header_list(struct http_request *r, const char *name)
-{
-    struct str first = http_header(r, name);
-    size_t n = 0, at = 0;
-
-    for (size_t i = 0; i < r->header_count; i++)
-        if (same_name(r->headers[i].name, name))
-            n += r->headers[i].value.n + 2;
-    if (n <= first.n + 2)
-        return first;
-    char *all = arena_alloc(&r->arena, n);
-    for (size_t i = 0; all && i < r->header_count; i++) {
-        struct str value = r->headers[i].value;
-        if (!same_name(r->headers[i].name, name))
-            continue;
-        if (value.n)
-            memcpy(all + at, value.p, value.n);
-        memcpy(all + at + value.n, ", ", 2);
-        at += value.n + 2;
-    }
-    return all ? (struct str){all, at - 2} : STR_NONE;
-}
-
 struct str http_query(const struct http_request *r, const char *name)
 {
     for (size_t i = 0; i < r->parameter_count; i++) {

@@ -32,11 +32,13 @@ struct json_parser;
 enum {
     JSON_OK = 0,
     JSON_INVALID = 1,
-    JSON_TOO_LARGE = 2 /* over LIMIT_JSON_NODES values, or 4 GiB */
+    JSON_TOO_LARGE = 2 /* too many values, or over 4 GiB */
 };
 
 struct json_parser *json_parser_new(void);
 void json_parser_free(struct json_parser *p);
+/* From now on texts have at most that many values; LIMIT_JSON_NODES, the most, if this is not called. */
+void json_parser_limit(struct json_parser *p, size_t values);
 /* Parses exactly one value with white space around it. The tree lives until the next call or json_parser_free, and
  * the bytes must live as long. A lone surrogate escape (a cut emoji) is overwritten in place by \ufffd, so that what
  * is kept is readable by everybody. JSON_INVALID fills `e` with the reason and the byte offset; -ENOMEM. *root is

@@ -53,7 +53,7 @@ struct json_parser {
     std::unique_ptr<simdjson::internal::dom_parser_implementation> scanner;
     size_t scanner_cap; /* longest text in bytes */
     struct json *nodes;
-    size_t node_cap, node_count;
+    size_t node_cap, node_count, node_limit;
     char *text; /* unescaped strings */
     size_t text_cap, text_used;
     size_t depth;
@@ -196,7 +196,7 @@ int add_node(struct json_parser *p, struct str key, struct json **out)
 {
     struct json *node;
 
-    if (p->node_count == LIMIT_JSON_NODES)
+    if (p->node_count == p->node_limit)
         return JSON_TOO_LARGE;
     assert(p->node_count < p->node_cap); /* each has a token */
     node = &p->nodes[p->node_count++];
@@ -383,7 +383,7 @@ int scan(struct json_parser *p)
 /* Values are at most as many as tokens, and about half of them in anything valid; untouched memory costs nothing. */
 int node_room(struct json_parser *p)
 {
-    size_t need = p->walk.token_count < LIMIT_JSON_NODES ? p->walk.token_count : LIMIT_JSON_NODES;
+    size_t need = p->walk.token_count < p->node_limit ? p->walk.token_count : p->node_limit;
 
     if (need <= p->node_cap)
         return 0;
@@ -408,6 +408,7 @@ struct json_parser *json_parser_new(void)
         return NULL;
     }
     p->scanner_cap = FIRST_TEXT;
+    p->node_limit = LIMIT_JSON_NODES;
     return p;
 }
 
@@ -418,6 +419,12 @@ void json_parser_free(struct json_parser *p)
     free(p->nodes);
     free(p->text);
     delete p;
+}
+
+void json_parser_limit(struct json_parser *p, size_t values)
+{
+    assert(values > 0 && values <= LIMIT_JSON_NODES);
+    p->node_limit = values;
 }
 
 void json_parser_trim(struct json_parser *p)
@@ -454,7 +461,7 @@ int json_parse(struct json_parser *p, char *bytes, size_t n, const struct json *
     if (r == JSON_INVALID)
         err_set(e, "%s at byte %zu", p->walk.fault, p->walk.fault_at);
     else if (r == JSON_TOO_LARGE)
-        err_set(e, "more than %d values", LIMIT_JSON_NODES);
+        err_set(e, "more than %zu values", p->node_limit);
     else if (r < 0)
         err_set(e, "out of memory");
     if (r == 0)

@@ -26,9 +26,10 @@
 #define LIMIT_REQUEST_ARENA (64 * MIB) /* memory of a request beside its body */
 
 /* JSON */
-#define LIMIT_JSON_DEPTH 1000     /* of a whole body; deeper is not read */
-#define LIMIT_JSON_NODES 2000000  /* values of one text; a node of the tree takes 80 bytes */
-#define LIMIT_JSON_KEEP (1 * MIB) /* of memory that a parser keeps between texts, for nodes and for the rest */
+#define LIMIT_JSON_DEPTH 1000          /* of a whole body; deeper is not read */
+#define LIMIT_JSON_NODES 2000000       /* values of one text; a node of the tree takes 80 bytes */
+#define LIMIT_JSON_NODES_BEACON 400000 /* the same of a body under a beacon key: anybody can send those */
+#define LIMIT_JSON_KEEP (1 * MIB)      /* of memory that a parser keeps between texts, for nodes and for the rest */
 #define LIMIT_EVENT_DEPTH 32
 #define LIMIT_EVENT_BYTES (1 * MIB)
 #define LIMIT_BATCH_MEMBERS 100 /* of the object around a batch, and of its context: each event looks through them */
