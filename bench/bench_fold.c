@@ -302,7 +302,7 @@ int main(int argc, char **argv)
     size_t events = argc > 1 ? strtoull(argv[1], NULL, 10) : 2000000, records = 0, bytes = 0;
     uint32_t workers = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 2;
     uint64_t commit_mib = argc > 3 ? strtoull(argv[3], NULL, 10) : 256;
-    char base[64] = "/tmp/waymark-bench-XXXXXX", folder[512], command[600];
+    char base[64] = "/tmp/waymark-bench-XXXXXX", folder[512], command[3000];
     const char *root = argc > 4 ? argv[4] : mkdtemp(base);
     static struct part parts[WORKERS_MAX];
     bool alone = getenv("BENCH_FOLD_ALONE") != NULL; /* without the baseline, for a profiler */
@@ -326,8 +326,9 @@ int main(int argc, char **argv)
     printf("state fold: %.0f events/s (%.2f s, CPU %.2f s)\nratio: %.2f (of CPU %.2f)\n", (double)records / fold_took,
            fold_took, fold_cpu, put_took / fold_took, put_cpu / fold_cpu);
     fflush(stdout);
-    snprintf(command, sizeof command, "du -sh %s/plain %s/state; rm -rf %s/plain %s/state", root, root, root, root);
+    snprintf(command, sizeof command, "du -sh %s/plain %s/state; rm -rf %s/plain %s/state; rmdir %s 2>/dev/null; true", root, root,
+             root, root, root);
     if (alone)
-        snprintf(command, sizeof command, "rm -rf %s/state", root);
+        snprintf(command, sizeof command, "rm -rf %s/state; rmdir %s 2>/dev/null; true", root, root);
     return system(command) == 0 ? 0 : 1;
 }
