@@ -15,8 +15,8 @@ MAY_USE = {
 }
 # A foreign library is known to one .c file of a folder and to no header that others include.
 FOREIGN = ['rocksdb/', 'microhttpd.h', 'simdjson.h', 'curl/', 'waymark.pb-c.h', 'protobuf-c', 'zlib.h', 'librdkafka', 'hiredis']
-# Private to one module; its comment says so.
-PRIVATE = {'common/http_mhd.h'}
+# Headers for the one or two files that know the library; nobody else includes them.
+PRIVATE = {'proto/pb.h'}
 
 
 def sources(folder):
