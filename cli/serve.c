@@ -1,17 +1,15 @@
 /* waymark serve: collector and profiler in one process on the embedded log. It only wires: the main thread builds the
  * parts, waits for a signal as data, and takes them down in the order of the data's path. */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "collector/collector.h"
 #include "common/event_log.h"
-#include "common/log.h"
+#include "common/process.h"
 #include "common/stats.h"
 #include "profiler/profiler.h"
 
@@ -26,27 +24,9 @@ struct parts {
     struct collector *collector;
 };
 
-static int open_log(struct parts *p, struct err *e)
-{
-    char path[4096];
-
-    if (mkdir(p->conf->data, 0700) != 0 && errno != EEXIST) {
-        int r = -errno;
-        err_set(e, "cannot make the data folder %s: %s", p->conf->data, strerror(-r));
-        return r;
-    }
-    snprintf(path, sizeof path, "%s/log", p->conf->data);
-    const struct event_log_options o = {.path = path,
-                                        .partitions = p->conf->partitions,
-                                        .retain_ms = p->conf->log.retain_ms,
-                                        .retain_bytes = p->conf->log.retain_bytes,
-                                        .reserve_bytes = p->conf->log.reserve_bytes};
-    return event_log_open_local(&o, &p->log, e);
-}
-
 static int start_parts(struct parts *p, struct err *e)
 {
-    int r = open_log(p, e);
+    int r = process_open_log(p->conf, &p->log, e);
 
     p->collector_stats = stats_new();
     p->profiler_stats = stats_new();
@@ -94,32 +74,16 @@ static void print_next_steps(const struct parts *p)
     fflush(stdout);
 }
 
-static void wait_for_signal(const sigset_t *signals)
-{
-    int sig;
-
-    sigwait(signals, &sig);
-    log_info("stopping on signal %d", sig);
-    /* A second signal means: now. Nothing acked is lost by it, the next start only has more to replay. */
-    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
-}
-
 static int run(const struct conf *conf)
 {
     struct parts p = {.conf = conf};
     struct err e = {0};
-    sigset_t signals;
 
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before the first thread, so that only sigwait sees them */
-    signal(SIGPIPE, SIG_IGN);
-
+    process_begin();
     int r = start_parts(&p, &e);
     if (r == 0) {
         print_next_steps(&p);
-        wait_for_signal(&signals);
+        process_wait();
     } else {
         cli_error("cannot start: %s", e.text[0] ? e.text : strerror(-r));
     }

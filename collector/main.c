@@ -2,17 +2,14 @@
  * in reverse. The main thread runs this; all others are of the parts. */
 #include <errno.h>
 #include <getopt.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "collector/collector.h"
 #include "common/conf.h"
 #include "common/event_log.h"
 #include "common/limits.h"
-#include "common/log.h"
+#include "common/process.h"
 #include "common/stats.h"
 
 #define STOP_MS 5000
@@ -76,20 +73,8 @@ static struct conf *load(const char *file)
 
 static int start(const struct conf *conf, struct parts *p, struct err *e)
 {
-    char path[4096];
+    int r = process_open_log(conf, &p->log, e);
 
-    if (mkdir(conf->data, 0700) != 0 && errno != EEXIST) {
-        int r = -errno;
-        err_set(e, "cannot make the data folder %s: %s", conf->data, strerror(-r));
-        return r;
-    }
-    snprintf(path, sizeof path, "%s/log", conf->data);
-    const struct event_log_options o = {.path = path,
-                                        .partitions = conf->partitions,
-                                        .retain_ms = conf->log.retain_ms,
-                                        .retain_bytes = conf->log.retain_bytes,
-                                        .reserve_bytes = conf->log.reserve_bytes};
-    int r = event_log_open_local(&o, &p->log, e);
     if (r == 0 && !(p->stats = stats_new()))
         r = -ENOMEM;
     return r == 0 ? collector_start(conf, p->log, p->stats, &p->collector, e) : r;
@@ -102,29 +87,15 @@ static void stop(struct parts *p)
     stats_free(p->stats);
 }
 
-static void wait_for_signal(const sigset_t *signals)
-{
-    int number;
-
-    sigwait(signals, &number);
-    log_info("stopping on signal %d", number);
-    pthread_sigmask(SIG_UNBLOCK, signals, NULL); /* a second one means: now */
-}
-
 static int run(const struct conf *conf)
 {
     struct parts p = {0};
     struct err e = {0};
-    sigset_t signals;
 
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before the first thread, so that only sigwait sees them */
-    signal(SIGPIPE, SIG_IGN);
+    process_begin();
     int r = start(conf, &p, &e);
     if (r == 0)
-        wait_for_signal(&signals);
+        process_wait();
     else
         fprintf(stderr, "waymark-collector: cannot start: %s\n", e.text[0] ? e.text : strerror(-r));
     stop(&p);
