@@ -117,9 +117,14 @@ static void fill(struct event *e, struct texts *t, size_t number, size_t person,
     snprintf(t->message, sizeof t->message, "ajs-next-%016" PRIx64 "-%zx", rnd(), number);
     snprintf(t->url, sizeof t->url, "https://shop.example/category/%u/product/%u", (unsigned)(rnd() % 40),
              (unsigned)(rnd() % 5000));
-    *e = (struct event){.type = kind < 60 ? EVENT_PAGE : EVENT_TRACK, .trust = TRUST_BEACON, .source = STR_LIT("web"),
-                        .anonymous_id = str_of(t->anonymous), .message_id = str_of(t->message), .url = str_of(t->url),
-                        .original_time = TIME_NONE, .sent = TIME_NONE};
+    *e = (struct event){.type = kind < 60 ? EVENT_PAGE : EVENT_TRACK,
+                        .trust = TRUST_BEACON,
+                        .source = STR_LIT("web"),
+                        .anonymous_id = str_of(t->anonymous),
+                        .message_id = str_of(t->message),
+                        .url = str_of(t->url),
+                        .original_time = TIME_NONE,
+                        .sent = TIME_NONE};
     e->user_id = person % 3 == 0 ? str_of(t->user) : STR_NONE;
     e->library = STR_LIT("analytics.js");
     e->title = STR_LIT("A product that somebody looks at");
@@ -131,7 +136,9 @@ static void fill(struct event *e, struct texts *t, size_t number, size_t person,
     e->received = FIRST_TIME + (int64_t)number * 40 + 30;
     if (kind >= 60) {
         snprintf(t->product, sizeof t->product, "p%u", (unsigned)((person * 71 + rnd() % 300) % 5000));
-        *item = (struct item){.product_id = str_of(t->product), .category = STR_LIT("Shoes"), .price = {true, 19900000},
+        *item = (struct item){.product_id = str_of(t->product),
+                              .category = STR_LIT("Shoes"),
+                              .price = {true, 19900000},
                               .listed_at = TIME_NONE};
         e->name = kind < 90 ? STR_LIT("Product Viewed") : STR_LIT("Product Added");
         e->items = item;
@@ -174,8 +181,8 @@ static void make_events(struct part *parts, uint32_t partitions, size_t events)
         for (size_t k = 0; k < p->n; k++) {
             size_t end = k + 1 < p->n ? p->starts[k + 1] : p->bytes.n;
 
-            p->records[k] = (struct log_record){.value = {p->bytes.p + p->starts[k], end - p->starts[k]},
-                                                .offset = (int64_t)k};
+            p->records[k] =
+                (struct log_record){.value = {p->bytes.p + p->starts[k], end - p->starts[k]}, .offset = (int64_t)k};
         }
     }
     free(sum);
@@ -228,12 +235,14 @@ static double run(struct part *parts, uint32_t workers, void *(*work)(void *), d
     return seconds(CLOCK_MONOTONIC) - start;
 }
 
-static double fold_all(struct part *parts, uint32_t workers, uint64_t commit_mib, const char *folder,
-                       double *cpu)
+static double fold_all(struct part *parts, uint32_t workers, uint64_t commit_mib, const char *folder, double *cpu)
 {
     static const struct fold_rules rules = {
         .session_gap_ms = 30 * TIME_MINUTE, .currency = "GBP", .touch_window_ms = 30 * TIME_DAY};
-    struct state_options o = {.path = folder, .partitions = workers, .rules = &rules, .commit_bytes = commit_mib * MIB,
+    struct state_options o = {.path = folder,
+                              .partitions = workers,
+                              .rules = &rules,
+                              .commit_bytes = commit_mib * MIB,
                               .cache_bytes = 256 * MIB};
     struct state_figures f;
     struct state *s;
@@ -247,10 +256,10 @@ static double fold_all(struct part *parts, uint32_t workers, uint64_t commit_mib
     took = run(parts, workers, fold, cpu);
     for (uint32_t i = 0; i < workers; i++) {
         state_figures(s, i, &f);
-        printf("  partition %u: %" PRIu64 " folded, %" PRIu64 " duplicates, %" PRIu64 " refolds, %" PRIu64 " MiB; %" PRIu64
-               " commits %.2f s (%.2f s of CPU), CPU %.2f s\n", (unsigned)i, f.outcomes[OUTCOME_FOLDED],
-               f.outcomes[OUTCOME_DUPLICATE], f.refolds, f.memory / MIB, f.commits, parts[i].commit_seconds,
-               parts[i].commit_cpu, parts[i].cpu);
+        printf("  partition %u: %" PRIu64 " folded, %" PRIu64 " duplicates, %" PRIu64 " refolds, %" PRIu64
+               " MiB; %" PRIu64 " commits %.2f s (%.2f s of CPU), CPU %.2f s\n",
+               (unsigned)i, f.outcomes[OUTCOME_FOLDED], f.outcomes[OUTCOME_DUPLICATE], f.refolds, f.memory / MIB,
+               f.commits, parts[i].commit_seconds, parts[i].commit_cpu, parts[i].cpu);
     }
     state_close(s);
     return took;
@@ -326,8 +335,8 @@ int main(int argc, char **argv)
     printf("state fold: %.0f events/s (%.2f s, CPU %.2f s)\nratio: %.2f (of CPU %.2f)\n", (double)records / fold_took,
            fold_took, fold_cpu, put_took / fold_took, put_cpu / fold_cpu);
     fflush(stdout);
-    snprintf(command, sizeof command, "du -sh %s/plain %s/state; rm -rf %s/plain %s/state; rmdir %s 2>/dev/null; true", root, root,
-             root, root, root);
+    snprintf(command, sizeof command, "du -sh %s/plain %s/state; rm -rf %s/plain %s/state; rmdir %s 2>/dev/null; true",
+             root, root, root, root, root);
     if (alone)
         snprintf(command, sizeof command, "rm -rf %s/state; rmdir %s 2>/dev/null; true", root, root);
     return system(command) == 0 ? 0 : 1;

@@ -1,6 +1,7 @@
 """HTTP figures, each beside its baseline in the same run, by wrk on the same machine.
 
   nginx          an empty 204, what a bare HTTP server does here
+  empty          GET /livez of the collector, the same job for our server
   collect 1      POST /v1/track, one event, answered when it is on disk
   collect 50     POST /v1/batch of 50 events
   look-up        GET /v1/profiles/{id} over the people just collected, while nothing is collected
@@ -8,8 +9,10 @@
 Prints requests and events a second, latency, and the ratio to nginx.
 """
 import argparse
+import base64
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -63,8 +66,9 @@ def wrk(url, seconds, connections, script=None, folder=None):
     return rate, dict(re.findall(r'(50|99)%\s+(\S+)', out)), int(bad[1]) if bad else 0
 
 
-def show(name, rate, latency, bad, base, events=1):
-    print(f'{name:<14} {rate:>9.0f} req/s {rate * events:>10.0f} events/s  p50 {latency.get("50", "?"):>8}  '
+def show(name, rate, latency, bad, base, events=0):
+    per_event = f'{rate * events:>10.0f} events/s' if events else ' ' * 19
+    print(f'{name:<14} {rate:>9.0f} req/s {per_event}  p50 {latency.get("50", "?"):>8}  '
           f'p99 {latency.get("99", "?"):>8}  {rate / base:>6.2f} of nginx' + (f'  {bad} not 200' if bad else ''))
     return bad
 
@@ -76,7 +80,6 @@ def main():
     p.add_argument('--connections', type=int, default=128)
     a = p.parse_args()
     instance.WAYMARK = os.path.abspath(a.waymark)
-    import base64
     headers = 'HEADERS = {["Authorization"]="Basic %s"}\nRUN = "%d"\n' % (
         base64.b64encode((instance.BEACON + ':').encode()).decode(), os.getpid())
     lookup = 'HEADERS = {["Authorization"]="Bearer %s"}\n' % instance.TOKEN
@@ -88,7 +91,6 @@ def main():
         nginx = subprocess.Popen(['/usr/sbin/nginx', '-p', folder, '-c', os.path.join(folder, 'nginx.conf')],
                                  stderr=subprocess.DEVNULL)
         try:
-            import socket
             instance.wait_until(lambda: socket.create_connection(('127.0.0.1', port)).close() is None, 10, 'nginx')
             base, latency, _ = wrk(f'http://127.0.0.1:{port}/', a.seconds, a.connections)
             show('nginx', base, latency, 0, base)
@@ -96,11 +98,12 @@ def main():
             nginx.terminate()
             nginx.wait()
         url = f'http://127.0.0.1:{inst.cport}'
-        bad += show('collect 1', *wrk(url, a.seconds, a.connections, headers + 'BATCH = 1\n' + EVENTS, folder), base)
+        bad += show('empty', *wrk(url + '/livez', a.seconds, a.connections), base)
+        bad += show('collect 1', *wrk(url, a.seconds, a.connections, headers + 'BATCH = 1\n' + EVENTS, folder), base, 1)
         bad += show('collect 50', *wrk(url, a.seconds, a.connections, headers + 'BATCH = 50\n' + EVENTS, folder), base, 50)
         inst.drain(600)
         url = f'http://127.0.0.1:{inst.pport}'
-        bad += show('look-up', *wrk(url, a.seconds, 32, lookup + LOOKUP, folder), base, 0)
+        bad += show('look-up', *wrk(url, a.seconds, 32, lookup + LOOKUP, folder), base)
     sys.exit(1 if bad else 0)
 
 
