@@ -40,15 +40,6 @@ void auth_offer_public(struct auth *a, struct str key)
     offer(a, key, true);
 }
 
-static struct str trim(struct str s)
-{
-    while (s.n > 0 && (*s.p == ' ' || *s.p == '\t'))
-        s.p++, s.n--;
-    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
-
 /* What follows a scheme and a space, or absent. */
 static struct str after_scheme(struct str header, const char *scheme)
 {
@@ -56,7 +47,7 @@ static struct str after_scheme(struct str header, const char *scheme)
 
     if (header.n <= n || strncasecmp(header.p, scheme, n) != 0 || (header.p[n] != ' ' && header.p[n] != '\t'))
         return STR_NONE;
-    return trim((struct str){header.p + n, header.n - n});
+    return str_trim((struct str){header.p + n, header.n - n});
 }
 
 static struct str before_colon(struct str s)
@@ -85,7 +76,7 @@ static struct str decode_base64(struct str s, struct arena *a)
 
 struct str auth_authorization(struct str header, struct arena *a)
 {
-    header = trim(header);
+    header = str_trim(header);
     struct str basic = after_scheme(header, "Basic");
     if (str_has(basic)) {
         struct str pair = decode_base64(basic, a);
@@ -96,7 +87,7 @@ struct str auth_authorization(struct str header, struct arena *a)
 
 struct str auth_x_write_key(struct str header)
 {
-    return before_colon(trim(header));
+    return before_colon(str_trim(header));
 }
 
 bool auth_origin_allowed(const struct conf_key *key, struct str origin)

@@ -117,6 +117,7 @@ int items_read(struct reader *r, const char *name, const struct json *v, bool ke
     if (v->count && !items)
         return -ENOMEM;
     for (const struct json *i = v->child; i; i = i->next, n++) {
+        assert(items && n < v->count);
         int rc = item_read(r, i, keep, &items[n]);
         if (rc == DECODE_REFUSED)
             refusal_prefix(r->why, r->why->message[0] == '.' ? "%s[%zu]" : "%s[%zu] ", name, n);

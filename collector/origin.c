@@ -10,15 +10,6 @@
 /* Long enough for any address with a zone. */
 #define ADDRESS_TEXT 80
 
-static struct str trim(struct str s)
-{
-    while (s.n > 0 && (*s.p == ' ' || *s.p == '\t'))
-        s.p++, s.n--;
-    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
-
 static bool is_address(struct str s)
 {
     char text[ADDRESS_TEXT];
@@ -53,12 +44,12 @@ static struct str take_last(struct str *list)
         n--;
     struct str entry = {list->p + n, list->n - n};
     list->n = n > 0 ? n - 1 : 0;
-    return trim(entry);
+    return str_trim(entry);
 }
 
 struct str origin_address(struct str peer, struct str forwarded_for, unsigned hops)
 {
-    struct str list = trim(forwarded_for), entry = STR_NONE;
+    struct str list = str_trim(forwarded_for), entry = STR_NONE;
 
     if (hops == 0 || list.n == 0)
         return peer;

@@ -82,7 +82,7 @@ static int hex4(const char *p, const char *end)
     if (end - p < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        int c = p[i], letter = c | 32;
+        int c = (unsigned char)p[i], letter = c | 32;
         if (c >= '0' && c <= '9')
             v = v * 16 + (c - '0');
         else if (letter >= 'a' && letter <= 'f')

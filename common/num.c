@@ -235,7 +235,7 @@ static size_t pick_digits(const char *text, char *digits, int *power)
             digits[n++] = *text;
     while (n > 1 && digits[n - 1] == '0')
         n--;
-    *power = atoi(text + 1);
+    *power = (int)strtol(text + 1, NULL, 10);
     return n;
 }
 

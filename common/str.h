@@ -43,6 +43,16 @@ static inline bool str_starts(struct str a, struct str prefix)
     return a.n >= prefix.n && (prefix.n == 0 || memcmp(a.p, prefix.p, prefix.n) == 0);
 }
 
+/* Without the spaces and tabs around it. */
+static inline struct str str_trim(struct str s)
+{
+    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
+        s = (struct str){s.p + 1, s.n - 1};
+    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
+}
+
 /* Bytewise order, a prefix first; absent before empty. */
 static inline int str_cmp(struct str a, struct str b)
 {
