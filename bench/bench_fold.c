@@ -61,7 +61,7 @@ static void give_up(const char *what, const char *why)
     exit(1);
 }
 
-/* --- the events -------------------------------------------------------------------------------------------- */
+/* --- the events ----------------------------------------------------------------------------------------------- */
 
 static double *zipf_new(size_t people)
 {
@@ -188,7 +188,7 @@ static void make_events(struct part *parts, uint32_t partitions, size_t events)
     free(sum);
 }
 
-/* --- the fold ---------------------------------------------------------------------------------------------- */
+/* --- the fold ------------------------------------------------------------------------------------------------- */
 
 static void commit(struct part *p)
 {
@@ -265,7 +265,7 @@ static double fold_all(struct part *parts, uint32_t workers, uint64_t commit_mib
     return took;
 }
 
-/* --- the baseline ------------------------------------------------------------------------------------------- */
+/* --- the baseline --------------------------------------------------------------------------------------------- */
 
 static void *put_each(void *arg)
 {

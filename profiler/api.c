@@ -66,7 +66,7 @@ static const struct route routes[] = {
     {.label = "/metrics", .allow = GETS, .segments = {"metrics"}, .urgent = true, .run = run_metrics},
 };
 
-/* --- routes ------------------------------------------------------------------------------------------------- */
+/* --- routes --------------------------------------------------------------------------------------------------- */
 
 static bool matches(const struct route *route, const struct str *segments, int n, struct str *id)
 {
@@ -101,7 +101,7 @@ static bool method_allowed(const struct route *route, struct str method)
     return str_is(method, "GET") || str_is(method, "HEAD");
 }
 
-/* --- tokens ------------------------------------------------------------------------------------------------- */
+/* --- tokens --------------------------------------------------------------------------------------------------- */
 
 /* What stands behind "Bearer "; absent when there is no such thing. */
 static struct str bearer(struct str authorization)

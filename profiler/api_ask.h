@@ -64,7 +64,7 @@ struct api {
     bool metrics_here; /* /metrics stands on the own port */
 };
 
-/* --- answering (api_answer.c) ---------------------------------------------------------------------------------- */
+/* --- answering (api_answer.c) --------------------------------------------------------------------------------- */
 
 /* The answer is taken out of the buffer; one that did not fit becomes an error. */
 void ask_answer(struct ask *ask, struct buf *body);
@@ -75,7 +75,7 @@ void ask_error(struct ask *ask, unsigned status, const char *code, const char *f
 void ask_broken(struct ask *ask, int r, const struct err *e);
 void request_error(struct http_request *r, unsigned status, const char *code, const char *allow, const char *message);
 
-/* --- parameters (api_parameters.c): false when they have answered ------------------------------------------------ */
+/* --- parameters (api_parameters.c): false when they have answered --------------------------------------------- */
 
 bool ask_read_waiting(struct ask *ask);
 /* as_of, for the routes that take it. */
@@ -121,7 +121,7 @@ int path_writer_event(struct path_writer *w, struct buf *b, size_t i);
 /* Decodes an entry into the arena. */
 int entry_decode(const struct path_entry *entry, struct arena *a, struct event *out);
 
-/* --- routes -------------------------------------------------------------------------------------------------- */
+/* --- routes --------------------------------------------------------------------------------------------------- */
 
 bool prepare_profile(struct ask *ask);
 void run_profile(struct ask *ask);

@@ -19,7 +19,7 @@ uint32_t id_partition(struct str id, uint32_t partitions)
     return event_log_partition((struct str){id.p + user_prefix.n, id.n - user_prefix.n}, partitions);
 }
 
-/* --- positions ---------------------------------------------------------------------------------------------- */
+/* --- positions ------------------------------------------------------------------------------------------------ */
 
 /* One "partition:offset" from the front of `text`, and the comma behind it. */
 static bool next_place(struct str *text, uint32_t partitions, struct place_on_log *out)
@@ -100,7 +100,7 @@ bool ask_read_waiting(struct ask *ask)
     return ask_read_places(ask, "after", &ask->after, &ask->after_count);
 }
 
-/* --- times and limits --------------------------------------------------------------------------------------- */
+/* --- times and limits ----------------------------------------------------------------------------------------- */
 
 bool ask_read_time(struct ask *ask, const char *name, int64_t *out)
 {

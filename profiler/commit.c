@@ -1,5 +1,5 @@
-/* Committing: everything that changed since the last commit, and the offset, in one batch. The worker's thread; look-ups
- * go on, since memory and disk change places in one step under the lock. */
+/* Committing: everything that changed since the last commit, and the offset, in one batch. The worker's thread;
+ * look-ups go on, since memory and disk change places in one step under the lock. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@ struct commit {
     struct store_batch *batch;
     uint32_t number;
     struct err *err;
-    struct chunk_entry *entries;       /* of one stream, sorted */
+    struct chunk_entry *entries; /* of one stream, sorted */
     const struct chunk_entry **sorted;
     size_t cap;
 };
@@ -29,7 +29,7 @@ static void take(struct commit *c, struct key key)
     store_batch_delete(c->batch, key_str(&key));
 }
 
-/* --- what is counted --------------------------------------------------------------------------------------- */
+/* --- what is counted ------------------------------------------------------------------------------------------ */
 
 static bool meta_write(const struct state_figures *f, uint32_t commit, const struct uid *last, int64_t last_offset,
                        struct buf *b)
@@ -80,7 +80,7 @@ int meta_load(struct partition *p, struct err *e)
     return rc;
 }
 
-/* --- a stream's chunks --------------------------------------------------------------------------------------- */
+/* --- a stream's chunks ---------------------------------------------------------------------------------------- */
 
 static int compare(const void *a, const void *b)
 {
@@ -233,7 +233,7 @@ static int remove_gone(struct commit *c, struct stream *s)
     return 0;
 }
 
-/* --- a stream's uids ---------------------------------------------------------------------------------------------- */
+/* --- a stream's uids ------------------------------------------------------------------------------------------ */
 
 struct uid_writer {
     struct commit *c;
@@ -342,7 +342,7 @@ static int remember_uids(struct stream *s)
     return rc;
 }
 
-/* --- everything of a commit ------------------------------------------------------------------------------------------ */
+/* --- everything of a commit ----------------------------------------------------------------------------------- */
 
 static int put_stream(struct commit *c, struct stream *s)
 {
@@ -439,7 +439,7 @@ static int fill(struct commit *c)
     return rc == 0 ? put_meta(c) : rc;
 }
 
-/* --- folding anew what could not be kept step by step ------------------------------------------------------------------ */
+/* --- folding anew what could not be kept step by step --------------------------------------------------------- */
 
 static int refold(struct partition *p, struct profile *r, struct err *e)
 {
@@ -486,7 +486,7 @@ static int refold_all(struct partition *p, struct err *e)
     return rc;
 }
 
-/* --- the steps ------------------------------------------------------------------------------------------------------------ */
+/* --- the steps ------------------------------------------------------------------------------------------------ */
 
 /* From here on views read the batch instead of memory. */
 static void change_places(struct partition *p, const struct commit *c, struct interval *fresh)

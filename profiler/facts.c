@@ -50,7 +50,7 @@ struct event_key facts_names_end(const struct facts *f)
     return f->events > 0 && event_key_cmp(&f->last_key, &order) > 0 ? f->last_key : order;
 }
 
-/* --- names ------------------------------------------------------------------------------------------------- */
+/* --- names ---------------------------------------------------------------------------------------------------- */
 
 /* Counts `more` under a name that an event mentions. Names of one event come in their order: of those first seen at
  * one key the lesser are kept. `end`: at or after the first mention of every name, this event apart. */
@@ -119,7 +119,7 @@ static int mention_items(struct facts *f, const struct event *e, const struct ta
     return rc;
 }
 
-/* --- events ------------------------------------------------------------------------------------------------ */
+/* --- events --------------------------------------------------------------------------------------------------- */
 
 static void widen(int64_t *first, int64_t *last, int64_t time)
 {

@@ -9,16 +9,18 @@
 
 #include "common/buf.h"
 #include "common/num.h"
-#include "proto/event.h"
 #include "profiler/order.h"
 #include "profiler/path.h"
+#include "proto/event.h"
 
+/* clang-format off */
 enum facts_map {
-    BY_CATEGORY, BY_BRAND, BY_STYLE, BY_COLOR, BY_SIZE, BY_PRODUCT,      /* views, added, ordered, amount */
-    BY_STORE, BY_CITY, BY_DISTRICT, BY_CHANNEL, BY_CAMPAIGN,              /* orders, amount */
-    BY_MODULE,                                                             /* pages */
+    BY_CATEGORY, BY_BRAND, BY_STYLE, BY_COLOR, BY_SIZE, BY_PRODUCT, /* views, added, ordered, amount */
+    BY_STORE, BY_CITY, BY_DISTRICT, BY_CHANNEL, BY_CAMPAIGN,        /* orders, amount */
+    BY_MODULE,                                                      /* pages */
     FACTS_MAPS
 };
+/* clang-format on */
 
 /* What stands under a name; only the fields of its map are used. */
 struct tally {
@@ -28,7 +30,7 @@ struct tally {
         int64_t views, orders, pages; /* no map has two of them */
     };
     int64_t added, ordered;
-    int64_t lines;   /* items of counted orders behind `ordered`: it stands while there is one */
+    int64_t lines; /* items of counted orders behind `ordered`: it stands while there is one */
     money amount;
 };
 
@@ -48,24 +50,24 @@ struct currency_sum {
 };
 
 struct facts {
-    int64_t first_seen, last_seen;             /* TIME_NONE: none */
+    int64_t first_seen, last_seen; /* TIME_NONE: none */
     int64_t first_event_at, last_event_at;
-    struct event_key last_key;                 /* of the last event; valid when events > 0 */
+    struct event_key last_key; /* of the last event; valid when events > 0 */
     uint64_t events, sessions, pages;
     uint64_t products_viewed, products_added, products_removed, checkouts;
     uint64_t orders, orders_cancelled, orders_refunded, credit_notes;
     int64_t items;
-    money gross, refunded, discount, cost;     /* in the configured currency */
-    uint64_t items_without_cost;               /* items of counted orders that have none */
-    struct currency_sum *currencies;           /* sorted */
+    money gross, refunded, discount, cost; /* in the configured currency */
+    uint64_t items_without_cost;           /* items of counted orders that have none */
+    struct currency_sum *currencies;       /* sorted */
     size_t currency_count;
     int64_t first_order_at, last_order_at;
-    struct str referred_by;                    /* owned */
-    struct event_key referred_key;             /* of the event that said so; valid when referred_by is present */
-    uint64_t touches;                          /* session events that would be a touch (ENTRY_TOUCH) */
-    uint64_t campaigns;                        /* of those, with a campaign name */
+    struct str referred_by;        /* owned */
+    struct event_key referred_key; /* of the event that said so; valid when referred_by is present */
+    uint64_t touches;              /* session events that would be a touch (ENTRY_TOUCH) */
+    uint64_t campaigns;            /* of those, with a campaign name */
     struct tally_map by[FACTS_MAPS];
-    uint64_t hour[24], weekday[7];             /* Monday first */
+    uint64_t hour[24], weekday[7]; /* Monday first */
 };
 
 enum { FACTS_OK = 0, FACTS_REFOLD = 1 };

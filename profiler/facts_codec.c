@@ -89,7 +89,7 @@ static ProtobufCBinaryData binary(const void *p, size_t n)
     return (ProtobufCBinaryData){n, (uint8_t *)(uintptr_t)p}; /* protobuf-c takes no const; packing only reads */
 }
 
-/* --- packing ----------------------------------------------------------------------------------------------- */
+/* --- packing -------------------------------------------------------------------------------------------------- */
 
 /* Scratch for a profile of some fifty names. */
 #define FEW_BYTES (4 * KIB)
@@ -325,7 +325,7 @@ bool facts_pack(const struct facts *f, struct buf *b)
     return ok;
 }
 
-/* --- unpacking --------------------------------------------------------------------------------------------- */
+/* --- unpacking ------------------------------------------------------------------------------------------------ */
 
 /* What reads gives 0, 1 for what no facts have, or -ENOMEM. What only has another form is found by packing again. */
 

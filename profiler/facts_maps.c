@@ -17,7 +17,7 @@ size_t facts_map_limit(const struct fold_rules *rules)
     return rules->map_names ? rules->map_names : LIMIT_MAP_NAMES;
 }
 
-/* --- names ------------------------------------------------------------------------------------------------- */
+/* --- names ---------------------------------------------------------------------------------------------------- */
 
 struct str facts_name(struct str s)
 {
@@ -83,7 +83,7 @@ void facts_hour_weekday(const struct fold_rules *rules, int64_t ms, int *hour, i
     *weekday = (int)(((day + 3) % 7 + 7) % 7) + 1; /* 1970-01-01 was a Thursday */
 }
 
-/* --- maps -------------------------------------------------------------------------------------------------- */
+/* --- maps ----------------------------------------------------------------------------------------------------- */
 
 bool tally_stands(const struct tally *t)
 {
@@ -201,7 +201,7 @@ void tally_map_deinit(struct tally_map *m)
     *m = (struct tally_map){0};
 }
 
-/* --- currencies -------------------------------------------------------------------------------------------- */
+/* --- currencies ----------------------------------------------------------------------------------------------- */
 
 struct currency_sum *facts_currency(struct facts *f, const char currency[4])
 {

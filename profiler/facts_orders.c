@@ -6,7 +6,7 @@
 #include "common/limits.h"
 #include "profiler/facts_maps.h"
 
-/* --- sums -------------------------------------------------------------------------------------------------- */
+/* --- sums ----------------------------------------------------------------------------------------------------- */
 
 static void sum_items(struct facts *f, const struct order *o, int sign)
 {
@@ -70,7 +70,7 @@ static void drop_unused_currencies(struct facts *f)
     f->currency_count = n;
 }
 
-/* --- names ------------------------------------------------------------------------------------------------- */
+/* --- names ---------------------------------------------------------------------------------------------------- */
 
 /* What the change of an order does under one name of a map. */
 struct change {
@@ -175,7 +175,7 @@ static int change_map(struct tally_map *m, struct change *v, size_t n, const str
     return rc;
 }
 
-/* --- maps of items and of orders ---------------------------------------------------------------------------- */
+/* --- maps of items and of orders ------------------------------------------------------------------------------ */
 
 static size_t item_changes(const struct order *o, enum facts_map map, int sign, struct change *v)
 {
@@ -252,7 +252,7 @@ static int change_order_maps(struct facts *f, const struct facts_order *before, 
     return rc;
 }
 
-/* --- times ------------------------------------------------------------------------------------------------- */
+/* --- times ---------------------------------------------------------------------------------------------------- */
 
 /* First and last time of the counted orders; `others`: how many there are besides this one. */
 static int change_times(struct facts *f, const struct sides *s, uint64_t others)

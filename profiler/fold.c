@@ -19,16 +19,16 @@ struct folding {
     unsigned flags;
     struct stream *stream;
     enum copy copy;
-    struct entry *entry;      /* new */
-    struct entry *old_entry;  /* COPY_REPLACED_MEMORY */
-    struct gone *gone;        /* COPY_REPLACED_DISK */
-    struct chunk_entry old;   /* the copy that is replaced */
+    struct entry *entry;     /* new */
+    struct entry *old_entry; /* COPY_REPLACED_MEMORY */
+    struct gone *gone;       /* COPY_REPLACED_DISK */
+    struct chunk_entry old;  /* the copy that is replaced */
     struct neighbours near;
     size_t change_count;
     struct order_change changes[2]; /* not cleared for each record */
 };
 
-/* --- the copy that is known -------------------------------------------------------------------------------- */
+/* --- the copy that is known ----------------------------------------------------------------------------------- */
 
 struct copy_search {
     const struct uid *uid;
@@ -108,7 +108,7 @@ static int find_copy(struct folding *f)
     return rc;
 }
 
-/* --- working out --------------------------------------------------------------------------------------------- */
+/* --- working out ---------------------------------------------------------------------------------------------- */
 
 static int make_entry(struct folding *f)
 {
@@ -193,7 +193,7 @@ static int prepare(struct folding *f)
     return rc < 0 ? rc : reserve(f->p);
 }
 
-/* --- showing, with the lock ------------------------------------------------------------------------------------- */
+/* --- showing, with the lock ----------------------------------------------------------------------------------- */
 
 void profile_touch(struct partition *p, struct profile *r)
 {
@@ -295,7 +295,7 @@ static void apply(struct folding *f)
     count(p, f->record, f->copy == COPY_NONE ? OUTCOME_FOLDED : OUTCOME_DUPLICATE);
 }
 
-/* --- records ------------------------------------------------------------------------------------------------------ */
+/* --- records -------------------------------------------------------------------------------------------------- */
 
 static void pass_over(struct partition *p, const struct log_record *r, enum outcome outcome)
 {

@@ -8,7 +8,7 @@
 #include "profiler/state_private.h"
 #include "proto/codec.h"
 
-/* --- the value --------------------------------------------------------------------------------------------- */
+/* --- the value ------------------------------------------------------------------------------------------------ */
 
 struct order_doc *order_doc_new(struct str bytes)
 {
@@ -106,7 +106,7 @@ struct str order_owner(const struct order *order, char *buf)
     return order->best ? profile_id(order->best->anonymous_id, order->best->user_id, buf) : STR_NONE;
 }
 
-/* --- changing one ------------------------------------------------------------------------------------------------ */
+/* --- changing one --------------------------------------------------------------------------------------------- */
 
 static size_t place_of(const struct order_parts *parts, const struct event_key *key)
 {
@@ -281,7 +281,7 @@ void order_change_drop(struct order_change *c)
     c->doc = NULL;
 }
 
-/* --- showing it ----------------------------------------------------------------------------------------------------- */
+/* --- showing it ----------------------------------------------------------------------------------------------- */
 
 static void change_facts(struct partition *p, struct profile *r, const struct order *before, const struct order *now,
                          const struct order_shown *shown, bool in_order)

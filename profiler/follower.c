@@ -65,7 +65,7 @@ struct followers {
     struct log_limit limit;
 };
 
-/* --- trouble ------------------------------------------------------------------------------------------------ */
+/* --- trouble -------------------------------------------------------------------------------------------------- */
 
 static void set_trouble(struct followers *all, struct trouble *t, const char *text)
 {
@@ -119,7 +119,7 @@ static void stop_for_good(struct followers *all, struct part *p, const char *tex
     log_error("profiler: partition %u stops: %s", p->number, text);
 }
 
-/* --- following ---------------------------------------------------------------------------------------------- */
+/* --- following ------------------------------------------------------------------------------------------------ */
 
 static void publish(struct followers *all, struct part *p)
 {
@@ -296,7 +296,7 @@ static void *follower_main(void *arg)
     return NULL;
 }
 
-/* --- starting and ending ------------------------------------------------------------------------------------ */
+/* --- starting and ending -------------------------------------------------------------------------------------- */
 
 /* Whether the record that the state folded last is still the same on this log. One that retention has taken, or that
  * cannot be read now, says nothing against it. */

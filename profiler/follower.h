@@ -32,7 +32,7 @@ int followers_finish(struct followers *f, int64_t ms);
 /* After followers_finish (or a failed start). NULL is allowed. */
 void followers_free(struct followers *f);
 
-/* --- any thread --------------------------------------------------------------------------------------------- */
+/* --- any thread ----------------------------------------------------------------------------------------------- */
 
 /* Next offset to read as shown. Only grows. */
 int64_t followers_shown(const struct followers *f, uint32_t partition);

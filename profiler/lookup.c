@@ -30,7 +30,7 @@ struct lookups {
     unsigned thread_count;
 };
 
-/* --- the queue ---------------------------------------------------------------------------------------------- */
+/* --- the queue ------------------------------------------------------------------------------------------------ */
 
 static void push(struct lookups *l, struct lookup_job *job)
 {
@@ -84,7 +84,7 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* --- the waiting list --------------------------------------------------------------------------------------- */
+/* --- the waiting list ----------------------------------------------------------------------------------------- */
 
 /* Moves to the queue who has what they wait for, or waits no longer. Returns when to look again. */
 static int64_t look_through(struct lookups *l)
@@ -173,7 +173,7 @@ bool lookups_submit(struct lookups *l, struct lookup_job *job)
     return taken;
 }
 
-/* --- starting and ending ------------------------------------------------------------------------------------ */
+/* --- starting and ending -------------------------------------------------------------------------------------- */
 
 int lookups_start(unsigned threads, struct lookups **out, struct err *e)
 {

@@ -29,7 +29,7 @@ struct meter {
     struct state_figures *figures; /* one reading of each partition; under the lock */
 };
 
-/* --- requests ----------------------------------------------------------------------------------------------- */
+/* --- requests ------------------------------------------------------------------------------------------------- */
 
 static struct route_series *series_of(struct meter *m, const char *route)
 {
@@ -81,7 +81,7 @@ void meter_request(struct meter *m, const char *route, unsigned status, double s
         stats_add(c, 1);
 }
 
-/* --- gauges ------------------------------------------------------------------------------------------------- */
+/* --- gauges --------------------------------------------------------------------------------------------------- */
 
 static void partition_line(struct buf *out, const char *name, uint32_t partition, double value)
 {

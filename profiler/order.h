@@ -7,8 +7,8 @@
 
 #include "common/arena.h"
 #include "common/num.h"
-#include "proto/event.h"
 #include "profiler/rules.h"
+#include "proto/event.h"
 
 /* Whether the event says something about an order, and the status that it states (STATUS_NONE: only fields). From a
  * beacon key Order Cancelled and Order Refunded state nothing. */
@@ -27,12 +27,12 @@ struct order_refund {
 
 struct order {
     struct str order_id;
-    enum order_status status;        /* best; STATUS_NONE when nobody gave one */
-    enum order_status standing;      /* best other than refunded */
-    int64_t placed_at;               /* TIME_NONE: not placed */
+    enum order_status status;   /* best; STATUS_NONE when nobody gave one */
+    enum order_status standing; /* best other than refunded */
+    int64_t placed_at;          /* TIME_NONE: not placed */
     bool counted, credit_note;
-    bool home_currency;              /* its amounts belong to the facts */
-    char currency[4];                /* the configured one where nobody gives one */
+    bool home_currency; /* its amounts belong to the facts */
+    char currency[4];   /* the configured one where nobody gives one */
     money total, refunded;
     struct opt discount, shipping, tax, subtotal, revenue;
     struct str coupon, channel, shared_by;
@@ -43,7 +43,7 @@ struct order {
     size_t refund_count;
     const struct order_moment *history; /* one entry per statement with a status, in the order of events */
     size_t history_count;
-    const struct event *best;        /* the statement whose person has the order */
+    const struct event *best;              /* the statement whose person has the order */
     const struct event *const *statements; /* those that count, in the order of events */
     size_t statement_count;
 };

@@ -13,7 +13,7 @@ enum { EVICT_SLICE = 256 }; /* objects looked at in one go with the lock */
 #define ARENA_BYTES (256 * MIB) /* a record and the statements of its orders, decoded */
 #define SCRATCH_BYTES ((size_t)2048 * MIB)
 
-#define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 struct stream *kept_stream(struct kept *k)
 {
@@ -56,7 +56,7 @@ void pointers_add(struct pointers *v, void *item)
     v->v[v->n++] = item;
 }
 
-/* --- ids ---------------------------------------------------------------------------------------------------- */
+/* --- ids ------------------------------------------------------------------------------------------------------ */
 
 struct key_hash state_hash(const struct state *s, struct str bytes)
 {
@@ -93,7 +93,7 @@ struct str profile_sibling(struct str id, char *buf)
     return id.p[0] == 'u' ? profile_id(key, STR_NONE, buf) : profile_id(STR_NONE, key, buf);
 }
 
-/* --- the ring -------------------------------------------------------------------------------------------------- */
+/* --- the ring ------------------------------------------------------------------------------------------------- */
 
 static size_t bytes_of(struct kept *k)
 {
@@ -135,7 +135,7 @@ static void ring_remove(struct partition *p, struct kept *k)
     p->memory -= k->bytes;
 }
 
-/* --- making and loading ------------------------------------------------------------------------------------------ */
+/* --- making and loading --------------------------------------------------------------------------------------- */
 
 struct profile *partition_find_profile(struct partition *p, struct key_hash hash)
 {
@@ -423,7 +423,7 @@ int partition_order(struct partition *p, struct key_hash log_key, struct key_has
     return 0;
 }
 
-/* --- dropping ------------------------------------------------------------------------------------------------------ */
+/* --- dropping ------------------------------------------------------------------------------------------------- */
 
 static void drop(struct partition *p, struct kept *k)
 {
@@ -456,7 +456,7 @@ static bool droppable(const struct partition *p, struct kept *k)
 /* Gives each object a second chance; true when there is more to do. */
 static bool evict_slice(struct partition *p, size_t *rounds)
 {
-    for (int i = 0; i < EVICT_SLICE && *rounds > 0; i++, (*rounds)--) {
+    for (size_t end = *rounds > EVICT_SLICE ? *rounds - EVICT_SLICE : 0; *rounds > end; (*rounds)--) {
         struct kept *k = p->hand == &p->ring ? p->ring.next : p->hand;
 
         if (k == &p->ring || p->memory <= p->state->cache_bytes)
@@ -484,7 +484,7 @@ void partition_evict(struct partition *p)
     p->memory_base = p->memory;
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------------ */
+/* --- life ----------------------------------------------------------------------------------------------------- */
 
 static int tables_init(struct partition *p)
 {
@@ -523,7 +523,8 @@ void partition_deinit(struct partition *p)
 {
     if (!p->state)
         return;
-    p->interval_number++; /* nothing is dirty any more: it was committed or is to be forgotten */
+    /* Nothing is dirty any more: it was committed or is to be forgotten. */
+    p->interval_number++;
     for (int round = 0; round < 2; round++) /* profiles after their streams */
         for (struct kept *k = p->ring.next, *next; k != &p->ring; k = next) {
             next = k->next;

@@ -67,11 +67,11 @@ static int visit_kind(const struct visit *v, enum key_kind kind, struct err *e)
     return store_iter_status(v->it, e);
 }
 
-int chunks_visit(struct state *s, uint32_t partition, const struct store_snapshot *snap, const struct chunk_range *range,
-                 chunk_visitor *each, void *arg, struct err *e)
+int chunks_visit(struct state *s, uint32_t partition, const struct store_snapshot *snap,
+                 const struct chunk_range *range, chunk_visitor *each, void *arg, struct err *e)
 {
-    struct visit v = {store_iter_new(s->store, partition, snap, true), range->stream, range->from, range->to,
-                      range->commit, each, arg};
+    struct store_iter *it = store_iter_new(s->store, partition, snap, true);
+    struct visit v = {it, range->stream, range->from, range->to, range->commit, each, arg};
     int rc;
 
     if (!v.it)

@@ -21,7 +21,7 @@ void stream_deinit(struct stream *s)
     uidset_deinit(&s->uids);
 }
 
-/* --- entries by uid ------------------------------------------------------------------------------------------ */
+/* --- entries by uid ------------------------------------------------------------------------------------------- */
 
 static size_t slot_of(const struct stream *s, const struct uid *uid, uint64_t spread)
 {
@@ -220,7 +220,7 @@ int stream_neighbours(struct partition *p, struct stream *s, int64_t time, struc
     return 0;
 }
 
-/* --- loading -------------------------------------------------------------------------------------------------------- */
+/* --- loading -------------------------------------------------------------------------------------------------- */
 
 /* Uids written by themselves: a count, then uid, time, received - time. A later part wins. */
 static int uids_read(struct uidset *set, struct str value)

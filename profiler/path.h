@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "proto/event.h"
 #include "profiler/rules.h"
+#include "proto/event.h"
 
 /* What the path needs to know of an event without decoding it; kept beside its bytes on disk. */
 enum entry_flag {
@@ -24,9 +24,9 @@ unsigned entry_flags(const struct event *e, const struct fold_rules *rules);
 struct path_entry {
     struct event_key key;
     unsigned flags;
-    uint32_t device;   /* the caller's number of the device (anonymous id, else user id) within this profile */
-    struct str bytes;  /* the packed event */
-    void *owner;       /* the caller's */
+    uint32_t device;  /* the caller's number of the device (anonymous id, else user id) within this profile */
+    struct str bytes; /* the packed event */
+    void *owner;      /* the caller's */
 };
 
 struct path_note {

@@ -95,7 +95,7 @@ static struct str status_text(enum order_status status)
     return str_of(render_status(status));
 }
 
-/* --- parts of events and orders ---------------------------------------------------------------------------- */
+/* --- parts of events and orders ------------------------------------------------------------------------------- */
 
 bool render_has_place(const struct place *p)
 {
@@ -183,7 +183,7 @@ void render_touch(struct buf *b, const struct event *e)
     buf_add_char(b, '}');
 }
 
-/* --- path events ------------------------------------------------------------------------------------------- */
+/* --- path events ---------------------------------------------------------------------------------------------- */
 
 /* A page is named by its address, a screen has only its name. */
 static struct str page_name(const struct event *e)
@@ -304,7 +304,7 @@ void render_event(struct buf *b, const struct render_event *in)
     buf_add_char(b, '}');
 }
 
-/* --- orders ------------------------------------------------------------------------------------------------ */
+/* --- orders --------------------------------------------------------------------------------------------------- */
 
 static void write_history(struct buf *b, const struct order *o)
 {

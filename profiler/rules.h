@@ -10,13 +10,13 @@
 
 struct fold_rules {
     int64_t session_gap_ms;
-    bool count_from_paid;     /* orders count from paid on, not from created */
-    char currency[4];         /* of the amounts in facts */
-    const struct zone *zone;  /* of hours and weekdays; NULL: UTC */
+    bool count_from_paid;    /* orders count from paid on, not from created */
+    char currency[4];        /* of the amounts in facts */
+    const struct zone *zone; /* of hours and weekdays; NULL: UTC */
     int64_t touch_window_ms;
     const char *const *payment_hosts;
     size_t payment_host_count;
-    size_t map_names;         /* names that one `by` map keeps; 0: LIMIT_MAP_NAMES */
+    size_t map_names; /* names that one `by` map keeps; 0: LIMIT_MAP_NAMES */
 };
 
 #endif

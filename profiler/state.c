@@ -1,5 +1,5 @@
-/* The owner of a state: opens its store and partitions, checks what it was made with, gives figures. Opening and closing
- * on one thread; figures on any. */
+/* The owner of a state: opens its store and partitions, checks what it was made with, gives figures. Opening and
+ * closing on one thread; figures on any. */
 #include "profiler/state.h"
 
 #include <assert.h>
@@ -20,7 +20,7 @@ static const char KEY_MADE_WITH[] = "made-with", KEY_SECRET[] = "secret";
 #define ZONE_FROM INT64_C(946684800000)
 #define ZONE_TO INT64_C(2051222400000)
 
-/* --- what the state was made with ------------------------------------------------------------------------------ */
+/* --- what the state was made with ----------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t h, uint64_t v)
 {
@@ -109,15 +109,17 @@ static int compare_settings(const struct state_options *o, struct str made, stru
         struct str name = is, a = cut_value(&was), b = cut_value(&name);
         bool plain = !str_is(name, "timezone") && !str_is(name, "the payment hosts");
 
-        err_set(e, "the state in %s was made with another value of %.*s%s%.*s%s%.*s%s: set it back, or remove the folder "
-                "to have the state rebuilt from the log", o->path, STR_ARG(name), plain ? " (" : "",
-                plain ? (int)a.n : 0, a.p, plain ? ", now " : "", plain ? (int)b.n : 0, b.p, plain ? ")" : "");
+        err_set(e,
+                "the state in %s was made with another value of %.*s%s%.*s%s%.*s%s: set it back, or remove the folder "
+                "to have the state rebuilt from the log",
+                o->path, STR_ARG(name), plain ? " (" : "", plain ? (int)a.n : 0, a.p, plain ? ", now " : "",
+                plain ? (int)b.n : 0, b.p, plain ? ")" : "");
         return -EINVAL;
     }
     return 0;
 }
 
-/* --- opening --------------------------------------------------------------------------------------------------------- */
+/* --- opening -------------------------------------------------------------------------------------------------- */
 
 static int create(struct state *s, struct str settings, struct err *e)
 {
@@ -127,8 +129,7 @@ static int create(struct state *s, struct str settings, struct err *e)
     if (!b)
         return -ENOMEM;
     randombytes_buf(s->secret.b, sizeof s->secret.b);
-    store_batch_put(b, str_of(KEY_SECRET),
-                    (struct str){(const char *)s->secret.b, sizeof s->secret.b});
+    store_batch_put(b, str_of(KEY_SECRET), (struct str){(const char *)s->secret.b, sizeof s->secret.b});
     store_batch_put(b, str_of(KEY_MADE_WITH), settings);
     rc = store_write(s->store, b, e);
     store_batch_free(b);
@@ -229,7 +230,7 @@ void state_close(struct state *s)
     free(s);
 }
 
-/* --- figures ------------------------------------------------------------------------------------------------------------ */
+/* --- figures -------------------------------------------------------------------------------------------------- */
 
 void state_begin_at(struct state *s, uint32_t partition, int64_t offset)
 {

@@ -24,14 +24,20 @@ struct state_options {
     const char *path;
     uint32_t partitions;
     const struct fold_rules *rules; /* must outlive the state */
-    uint64_t commit_bytes;  /* of one partition: uncommitted memory above which state_fold asks for a commit */
-    uint64_t cache_bytes;   /* of one partition: memory of clean profiles and streams kept */
-    bool read_only;         /* for verify: the folder of a stopped instance */
+    uint64_t commit_bytes;          /* of one partition: uncommitted memory above which state_fold asks for a commit */
+    uint64_t cache_bytes;           /* of one partition: memory of clean profiles and streams kept */
+    bool read_only;                 /* for verify: the folder of a stopped instance */
 };
 
 /* What became of a record of the log: exactly one each. */
 enum outcome {
-    OUTCOME_FOLDED, OUTCOME_DUPLICATE, OUTCOME_BAD, OUTCOME_EXCLUDED, OUTCOME_EXPIRED, OUTCOME_ERASED, OUTCOME_MOVED,
+    OUTCOME_FOLDED,
+    OUTCOME_DUPLICATE,
+    OUTCOME_BAD,
+    OUTCOME_EXCLUDED,
+    OUTCOME_EXPIRED,
+    OUTCOME_ERASED,
+    OUTCOME_MOVED,
     OUTCOMES
 };
 extern const char *const outcome_names[OUTCOMES];
@@ -52,7 +58,7 @@ int state_open(const struct state_options *o, struct state **out, struct err *e)
 /* Commits nothing: call state_commit before. Waits for no one; all views must be released. NULL is allowed. */
 void state_close(struct state *s);
 
-/* --- the worker's side: one thread per partition ----------------------------------------------------- */
+/* --- the worker's side: one thread per partition -------------------------------------------------------------- */
 
 /* Folds records (n of one partition, in offset order, the first at the partition's offset). Shown to look-ups when it
  * returns. Returns 0, STATE_COMMIT_DUE when uncommitted memory passed its bound, or a negative errno (the store
@@ -69,7 +75,7 @@ void state_begin_at(struct state *s, uint32_t partition, int64_t offset);
  * was none. Only before the first fold. */
 bool state_last_event(struct state *s, uint32_t partition, int64_t *offset, struct uid *uid);
 
-/* --- the look-ups' side: any thread --------------------------------------------------------------------- */
+/* --- the look-ups' side: any thread --------------------------------------------------------------------------- */
 
 void state_figures(struct state *s, uint32_t partition, struct state_figures *out);
 
@@ -90,7 +96,7 @@ struct state_view {
     int64_t version;
     struct path_entry *path; /* the order of events; bytes are packed events */
     size_t path_count;
-    struct order *orders;    /* owned by this profile, by placed_at (else first statement), then order id */
+    struct order *orders; /* owned by this profile, by placed_at (else first statement), then order id */
     size_t order_count;
     void *private;
 };
@@ -112,7 +118,7 @@ struct state_order {
 int state_order(struct state *s, uint32_t partition, struct str order_id, struct state_order *out, struct err *e);
 void state_order_free(struct state_order *o);
 
-/* --- verify --------------------------------------------------------------------------------------------- */
+/* --- verify --------------------------------------------------------------------------------------------------- */
 
 struct verify_report {
     uint64_t profiles, events, orders, streams, differences;

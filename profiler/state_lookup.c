@@ -8,7 +8,7 @@
 
 #define FACTS_BYTES (256 * MIB)
 
-/* --- facts --------------------------------------------------------------------------------------------------- */
+/* --- facts ---------------------------------------------------------------------------------------------------- */
 
 enum where { IN_MEMORY, ON_DISK, TO_BE_FOLDED };
 
@@ -128,7 +128,7 @@ int state_profile(struct state *s, uint32_t partition, struct str id, struct are
     return rc;
 }
 
-/* --- one order -------------------------------------------------------------------------------------------------- */
+/* --- one order ------------------------------------------------------------------------------------------------ */
 
 struct seen_doc {
     struct key_hash log_key;
@@ -258,8 +258,8 @@ static int search(struct order_search *s)
 
 int state_order(struct state *s, uint32_t partition, struct str order_id, struct state_order *out, struct err *e)
 {
-    struct order_search search_for = {.p = &s->partitions[partition], .order = state_hash(s, order_id), .out = out,
-                                      .err = e};
+    struct order_search search_for = {
+        .p = &s->partitions[partition], .order = state_hash(s, order_id), .out = out, .err = e};
     int rc;
 
     assert(partition < s->partition_count);

@@ -1,7 +1,7 @@
 /* Inside the state: what a partition holds in memory. Only the files of the state include this.
  *
- * Threads. A partition has one worker, the only one who changes it, and any number of look-ups. A field marked [lock] is
- * changed by the worker under the partition's lock, so the worker reads it without and the look-ups with the lock.
+ * Threads. A partition has one worker, the only one who changes it, and any number of look-ups. A field marked [lock]
+ * is changed by the worker under the partition's lock, so the worker reads it without and the look-ups with the lock.
  * [worker] is the worker's alone. The lock is never held while reading or writing the store; there is no second lock.
  *
  * Intervals. What was folded since the last commit is an *interval*: the packed events in blocks of memory that a view
@@ -28,7 +28,7 @@
 #define PROFILE_KIND_BYTES 5 /* "user:" */
 #define PROFILE_ID_MAX_BYTES (PROFILE_KIND_BYTES + KEY_ID_MAX_BYTES)
 
-/* --- an interval ------------------------------------------------------------------------------------------- */
+/* --- an interval ---------------------------------------------------------------------------------------------- */
 
 struct interval_block;
 struct interval {
@@ -68,7 +68,7 @@ static inline struct str entry_bytes(const struct entry *e)
     return (struct str){e->bytes, e->length};
 }
 
-/* --- what is kept in memory ---------------------------------------------------------------------------------- */
+/* --- what is kept in memory ----------------------------------------------------------------------------------- */
 
 enum kept_kind { KEPT_STREAM, KEPT_PROFILE, KEPT_ORDER };
 
@@ -96,27 +96,27 @@ struct stream {
     struct profile *profile;
     struct str anonymous_id, user_id; /* behind the struct */
 
-    uint64_t interval;          /* [lock] to which the three below belong */
-    struct entry *entries;      /* [lock] newest first */
-    struct gone *gone;          /* [lock] newest first */
-    struct stream *next_dirty;  /* [lock] of the profile */
-    bool on_disk;               /* [worker] its record is */
+    uint64_t interval;         /* [lock] to which the three below belong */
+    struct entry *entries;     /* [lock] newest first */
+    struct gone *gone;         /* [lock] newest first */
+    struct stream *next_dirty; /* [lock] of the profile */
+    bool on_disk;              /* [worker] its record is */
 
     /* [worker] this interval */
-    struct uid_slot *slots;     /* entries that stand, by uid */
+    struct uid_slot *slots; /* entries that stand, by uid */
     size_t slot_count, slot_cap;
-    struct span *spans;         /* sorted, more than a session gap apart */
+    struct span *spans; /* sorted, more than a session gap apart */
     size_t span_count, span_cap;
-    bool spans_inexact;         /* an event was replaced: only a fold of everything knows the sessions */
+    bool spans_inexact; /* an event was replaced: only a fold of everything knows the sessions */
 
     /* [worker] what is on disk */
     struct uidset uids;
-    bool large;                 /* has uids written by themselves */
+    bool large;                         /* has uids written by themselves */
     uint32_t uid_parts, uid_parts_next; /* values that hold them; after the commit being made, if it writes some */
-    int64_t disk_last;          /* no chunk's entry is later; TIME_NONE: nothing on disk */
-    int64_t last_next;          /* the latest entry of the commit being made */
-    int64_t session_last;       /* last session event on disk before `session_floor`, within reach of a session */
-    int64_t session_floor;      /* for times from here on session_last is right; before it the chunks say */
+    int64_t disk_last;                  /* no chunk's entry is later; TIME_NONE: nothing on disk */
+    int64_t last_next;                  /* the latest entry of the commit being made */
+    int64_t session_last;  /* last session event on disk before `session_floor`, within reach of a session */
+    int64_t session_floor; /* for times from here on session_last is right; before it the chunks say */
 };
 
 /* An order's statements as they are on disk (order_doc_*): made anew for each change. */
@@ -127,25 +127,25 @@ struct order_doc {
 };
 
 struct kept_order {
-    struct table_node node;   /* key: of log key and order together */
-    struct table_node by_id;  /* key: hash of the order id */
+    struct table_node node;  /* key: of log key and order together */
+    struct table_node by_id; /* key: hash of the order id */
     struct kept kept;
     struct key_hash log_key;
-    uint64_t interval;            /* [lock] in which it changed last */
-    struct order_doc *doc;        /* [lock] NULL: there is none */
+    uint64_t interval;             /* [lock] in which it changed last */
+    struct order_doc *doc;         /* [lock] NULL: there is none */
     struct kept_order *next_dirty; /* [lock] of the profile through which it changed first */
-    bool on_disk;                 /* [worker] */
+    bool on_disk;                  /* [worker] */
 };
 
 struct profile {
     struct table_node node; /* key: hash of its id */
     struct kept kept;
-    struct str id;              /* behind the struct */
-    uint32_t streams;           /* [worker] in memory, which keep it there */
-    int64_t version;            /* [lock] 0: made for an event that was not folded yet */
-    struct facts facts;         /* [lock] exact unless refold */
-    bool refold;                /* [lock] */
-    uint64_t interval;          /* [lock] to which the two below belong */
+    struct str id;                   /* behind the struct */
+    uint32_t streams;                /* [worker] in memory, which keep it there */
+    int64_t version;                 /* [lock] 0: made for an event that was not folded yet */
+    struct facts facts;              /* [lock] exact unless refold */
+    bool refold;                     /* [lock] */
+    uint64_t interval;               /* [lock] to which the two below belong */
     struct stream *dirty_streams;    /* [lock] */
     struct kept_order *dirty_orders; /* [lock] */
 };
@@ -170,25 +170,25 @@ struct partition {
     uint32_t number;
     pthread_mutex_t lock;
     struct table streams, profiles, orders, orders_by_id; /* [lock] */
-    struct kept ring;                 /* [worker] head */
-    struct kept *hand;                /* [worker] */
-    size_t kept_count;                /* [worker] */
+    struct kept ring;                                     /* [worker] head */
+    struct kept *hand;                                    /* [worker] */
+    size_t kept_count;                                    /* [worker] */
 
-    uint64_t interval_number;         /* [lock] */
-    struct interval *interval;        /* [lock] the pointer */
-    uint32_t commit;                  /* [lock] number of the last commit that views may read */
-    struct state_figures figures;     /* [lock]; memory is kept apart */
-    uint64_t memory;                  /* [lock] of what is kept, without the interval */
-    uint64_t memory_base;             /* [worker] memory after the last eviction */
+    uint64_t interval_number;     /* [lock] */
+    struct interval *interval;    /* [lock] the pointer */
+    uint32_t commit;              /* [lock] number of the last commit that views may read */
+    struct state_figures figures; /* [lock]; memory is kept apart */
+    uint64_t memory;              /* [lock] of what is kept, without the interval */
+    uint64_t memory_base;         /* [worker] memory after the last eviction */
     struct pointers dirty_streams, dirty_profiles, dirty_orders; /* [worker] this interval */
-    struct uid last_uid;              /* [worker] of the last record that was an event */
-    int64_t last_offset;              /* [worker] its offset; -1: none */
-    struct store_batch *batch;        /* [worker] of the last commit, when it was a large one; or NULL */
-    _Atomic size_t batch_held;        /* bytes that it keeps */
+    struct uid last_uid;                                         /* [worker] of the last record that was an event */
+    int64_t last_offset;                                         /* [worker] its offset; -1: none */
+    struct store_batch *batch;          /* [worker] of the last commit, when it was a large one; or NULL */
+    _Atomic size_t batch_held;          /* bytes that it keeps */
     struct decoded ahead[DECODE_AHEAD]; /* [worker] the records being folded */
-    struct arena order_arena;         /* [worker] one record's orders */
-    struct arena arena_other;         /* [worker] an event looked at in passing */
-    struct buf scratch;               /* [worker] */
+    struct arena order_arena;           /* [worker] one record's orders */
+    struct arena arena_other;           /* [worker] an event looked at in passing */
+    struct buf scratch;                 /* [worker] */
 };
 
 struct state {
@@ -202,7 +202,7 @@ struct state {
     struct partition *partitions;
 };
 
-/* --- partition.c: objects ------------------------------------------------------------------------------------ */
+/* --- partition.c: objects ------------------------------------------------------------------------------------- */
 
 int partition_init(struct partition *p, struct state *s, uint32_t number, struct err *e);
 /* Copes with one that was never inited (zeroed). */
@@ -258,7 +258,7 @@ static inline bool profile_current(const struct partition *p, const struct profi
     return r->interval == p->interval_number;
 }
 
-/* --- partition_stream.c: a stream's memory ----------------------------------------------------------------------- */
+/* --- partition_stream.c: a stream's memory -------------------------------------------------------------------- */
 
 void stream_deinit(struct stream *s);
 size_t stream_bytes(const struct stream *s);
@@ -285,22 +285,22 @@ int stream_span_add(struct stream *s, int64_t time, int64_t gap);
 /* What was in memory is on disk now: forgets the interval. */
 void stream_settle(struct stream *s);
 
-/* --- partition_chunks.c: reading chunks ---------------------------------------------------------------------------- */
+/* --- partition_chunks.c: reading chunks ----------------------------------------------------------------------- */
 
 struct chunk_range {
     struct key_hash stream;
-    int64_t from, to;  /* times of entries, both ends in */
-    uint32_t commit;   /* later commits are passed over */
+    int64_t from, to; /* times of entries, both ends in */
+    uint32_t commit;  /* later commits are passed over */
 };
 /* Called for every chunk that may hold an entry of the range, ordinary ones first. Returns 0 to go on, 1 to stop, or a
  * negative errno. */
 typedef int chunk_visitor(void *arg, const struct key_place *place, struct str value);
-int chunks_visit(struct state *s, uint32_t partition, const struct store_snapshot *snap, const struct chunk_range *range,
-                 chunk_visitor *each, void *arg, struct err *e);
+int chunks_visit(struct state *s, uint32_t partition, const struct store_snapshot *snap,
+                 const struct chunk_range *range, chunk_visitor *each, void *arg, struct err *e);
 /* -EIO with words. */
 int damaged(struct err *e, const char *what);
 
-/* --- fold_order.c: orders ---------------------------------------------------------------------------------------- */
+/* --- fold_order.c: orders ------------------------------------------------------------------------------------- */
 
 struct order_doc *order_doc_new(struct str bytes);
 struct order_doc *order_doc_ref(struct order_doc *d);
@@ -308,8 +308,8 @@ void order_doc_unref(struct order_doc *d);
 
 /* A doc taken apart; spans point into it. */
 struct order_parts {
-    struct str order_id, owner; /* the owner is a profile id */
-    bool truncated;             /* had more statements than may count */
+    struct str order_id, owner;     /* the owner is a profile id */
+    bool truncated;                 /* had more statements than may count */
     struct chunk_entry *statements; /* in the order of events */
     size_t count;
 };
@@ -334,7 +334,8 @@ struct order_change {
  * Changes nothing that others see. Worker, without the lock; lives until the order arena is reset. */
 int order_change_make(struct partition *p, struct str profile, struct str order_id, const struct chunk_entry *drop,
                       const struct chunk_entry *add, struct order_change *out, struct err *e);
-/* Shows it. With the lock; room for one order and two profiles must be reserved. `via`: the profile whose event it was. */
+/* Shows it. With the lock; room for one order and two profiles must be reserved. `via`: the profile whose event it was.
+ */
 struct order_shown {
     int64_t version, time; /* of the profiles it changes; of the event */
     bool in_order;         /* whether the event was the last of via's path */
@@ -343,19 +344,19 @@ void order_change_apply(struct partition *p, struct order_change *c, struct prof
                         const struct order_shown *shown);
 void order_change_drop(struct order_change *c);
 
-/* --- fold.c ------------------------------------------------------------------------------------------------------- */
+/* --- fold.c --------------------------------------------------------------------------------------------------- */
 
 /* Notes that the profile changes in this interval. With the lock; room must be reserved. */
 void profile_touch(struct partition *p, struct profile *r);
 /* Whether an event of that time comes after every event and order of the facts. */
 bool comes_last(const struct facts *facts, int64_t time);
 
-/* --- commit.c ------------------------------------------------------------------------------------------------------- */
+/* --- commit.c ------------------------------------------------------------------------------------------------- */
 
 /* Reads the partition's offset and counters. */
 int meta_load(struct partition *p, struct err *e);
 
-/* --- view.c ------------------------------------------------------------------------------------------------------- */
+/* --- view.c --------------------------------------------------------------------------------------------------- */
 
 /* Folds the profile anew from a view with path and orders. 0 and facts, or negative errno. */
 int state_view_fold(const struct state_view *v, const struct fold_rules *rules, struct facts *out);

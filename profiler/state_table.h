@@ -1,5 +1,5 @@
-/* A hash table of objects that carry their own link and key. It grows by one bucket for each object (linear hashing), so
- * that no insertion takes long: look-ups wait for the lock that it is changed under. One thread at a time. */
+/* A hash table of objects that carry their own link and key. It grows by one bucket for each object (linear hashing),
+ * so that no insertion takes long: look-ups wait for the lock that it is changed under. One thread at a time. */
 #ifndef WAYMARK_STATE_TABLE_H
 #define WAYMARK_STATE_TABLE_H
 

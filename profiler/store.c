@@ -1,4 +1,5 @@
-/* RocksDB behind store.h. Called by fold workers (writes) and look-up threads (reads); RocksDB's own threads compact. */
+/* RocksDB behind store.h. Called by fold workers (writes) and look-up threads (reads); RocksDB's own threads compact.
+ */
 #include "profiler/store.h"
 
 #include <assert.h>
@@ -16,7 +17,14 @@
 #include "common/limits.h"
 #include "proto/keys.h"
 
-enum { INFO_LOG_SILENT = 4, BLOOM_BITS = 10, BLOCK_BYTES = 16384, FORMAT_VERSION = 5, NAME_BYTES = 16, PATH_BYTES = 4096 };
+enum {
+    INFO_LOG_SILENT = 4,
+    BLOOM_BITS = 10,
+    BLOCK_BYTES = 16384,
+    FORMAT_VERSION = 5,
+    NAME_BYTES = 16,
+    PATH_BYTES = 4096
+};
 /* Sorted files of a family above which a commit waits for compaction, up to a second. */
 enum { FILES_MAX = 40, COMPACTION_WAITS = 100, COMPACTION_WAIT_NS = 10000000 };
 
@@ -63,7 +71,7 @@ static void file_name(const struct store *s, uint32_t family, char *to)
     snprintf(to, PATH_BYTES, "%s/commit-%u.new", s->path, (unsigned)family);
 }
 
-/* --- opening ---------------------------------------------------------------------------------------------- */
+/* --- opening -------------------------------------------------------------------------------------------------- */
 
 static rocksdb_options_t *make_options(const struct store_options *o, rocksdb_cache_t *cache)
 {
@@ -174,8 +182,8 @@ static int open_families(struct store *s, const struct store_options *o, struct 
         s->db = rocksdb_open_for_read_only_column_families(s->options, o->path, (int)s->found + 1, l.names, l.options,
                                                            l.handles, 0, &text);
     else
-        s->db = rocksdb_open_column_families(s->options, o->path, (int)s->found + 1, l.names, l.options, l.handles,
-                                             &text);
+        s->db =
+            rocksdb_open_column_families(s->options, o->path, (int)s->found + 1, l.names, l.options, l.handles, &text);
     if (!text) {
         memcpy(s->families, l.handles, s->found * sizeof(rocksdb_column_family_handle_t *));
         s->families[s->partitions] = l.handles[s->found];
@@ -234,8 +242,10 @@ static int open_db(struct store *s, const struct store_options *o, struct err *e
         return -EBUSY;
     }
     if (s->found > s->partitions || (o->read_only && s->found < s->partitions)) {
-        err_set(e, "the state in %s has %u partitions, not %u: use the number it was made with, or remove the folder "
-                "to have it rebuilt from the log", o->path, (unsigned)s->found, (unsigned)s->partitions);
+        err_set(e,
+                "the state in %s has %u partitions, not %u: use the number it was made with, or remove the folder "
+                "to have it rebuilt from the log",
+                o->path, (unsigned)s->found, (unsigned)s->partitions);
         return -EINVAL;
     }
     rc = open_families(s, o, e);
@@ -299,7 +309,7 @@ static rocksdb_column_family_handle_t *family_of(const struct store *s, uint32_t
     return s->families[family == STORE_SHARED ? s->partitions : family];
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------------------------------------------- */
 
 int store_get(struct store *s, uint32_t family, struct str key, const struct store_snapshot *snap,
               struct store_value *out, struct err *e)
@@ -403,7 +413,7 @@ int store_iter_status(struct store_iter *it, struct err *e)
     return text ? failed(text, e) : 0;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------ */
+/* --- writing -------------------------------------------------------------------------------------------------- */
 
 /* A batch is put down as one sorted file and taken in whole: no memtable, no second copy, and on disk when that has
  * returned. Keys and values stand in blocks that are used again. */

@@ -1,6 +1,6 @@
-/* The state's RocksDB: one column family for each partition and one for what they share. A batch goes into one family, as
- * one sorted file that is taken in whole: there is no write-ahead log and nothing in a memtable, so all of a batch is on
- * disk or none of it. The only file that knows RocksDB. Any thread, but one writer for each family. */
+/* The state's RocksDB: one column family for each partition and one for what they share. A batch goes into one family,
+ * as one sorted file that is taken in whole: there is no write-ahead log and nothing in a memtable, so all of a batch
+ * is on disk or none of it. The only file that knows RocksDB. Any thread, but one writer for each family. */
 #ifndef WAYMARK_STORE_H
 #define WAYMARK_STORE_H
 
@@ -53,7 +53,8 @@ void store_snapshot_free(struct store *s, struct store_snapshot *snap);
 
 /* Walks keys. With `prefix_scan` only keys with the prefix of the one sought are sure to be met, and the walk can pass
  * files that have none; without it every key. NULL when memory is out. */
-struct store_iter *store_iter_new(struct store *s, uint32_t family, const struct store_snapshot *snap, bool prefix_scan);
+struct store_iter *store_iter_new(struct store *s, uint32_t family, const struct store_snapshot *snap,
+                                  bool prefix_scan);
 void store_iter_free(struct store_iter *it);
 void store_iter_seek(struct store_iter *it, struct str key);
 /* To the last key at or before `key`. */
@@ -72,8 +73,8 @@ void store_batch_delete(struct store_batch *b, struct str key);
 size_t store_batch_bytes(const struct store_batch *b);
 /* Empties it and keeps its memory. */
 void store_batch_clear(struct store_batch *b);
-/* All of it or nothing becomes readable at once, and is on disk when this returns. 0 or negative errno: then nothing was
- * written and it may be tried again. */
+/* All of it or nothing becomes readable at once, and is on disk when this returns. 0 or negative errno: then nothing
+ * was written and it may be tried again. */
 int store_write(struct store *s, struct store_batch *b, struct err *e);
 
 #endif

@@ -28,14 +28,14 @@ void verify_say(struct verify *v, const char *format, ...)
     v->say(v->arg, line);
 }
 
-/* --- streams --------------------------------------------------------------------------------------------------- */
+/* --- streams -------------------------------------------------------------------------------------------------- */
 
 struct chunk_check {
     struct verify *v;
     const char *stream; /* its name for people */
     struct uidset uids;
     size_t entries;
-    int64_t last;       /* key of the ordinary chunk before this one */
+    int64_t last; /* key of the ordinary chunk before this one */
 };
 
 static void check_chunk_times(struct chunk_check *c, const struct key_place *place, int64_t first, int64_t last)
@@ -152,7 +152,7 @@ static int check_stream(struct verify *v, struct str key, struct str value)
     return check_chunks(v, stream, name);
 }
 
-/* --- indexes --------------------------------------------------------------------------------------------------------- */
+/* --- indexes -------------------------------------------------------------------------------------------------- */
 
 static int exists(struct verify *v, struct key key, bool *out)
 {
@@ -212,7 +212,7 @@ static void check_placed(struct verify *v, struct str key)
         verify_say(v, "a chunk or uids of a stream that is not there");
 }
 
-/* --- walking ------------------------------------------------------------------------------------------------------------- */
+/* --- walking -------------------------------------------------------------------------------------------------- */
 
 static int visit(struct verify *v, enum key_kind kind, struct str key, struct str value)
 {
@@ -255,7 +255,8 @@ static int walk(struct verify *v, enum key_kind kind)
 
     if (!it)
         return -ENOMEM;
-    for (store_iter_seek(it, (struct str){&first, 1}); rc == 0 && store_iter_at(it, &key, &value); store_iter_next(it)) {
+    for (store_iter_seek(it, (struct str){&first, 1}); rc == 0 && store_iter_at(it, &key, &value);
+         store_iter_next(it)) {
         if (key.n == 0 || key.p[0] != first)
             break;
         rc = visit(v, kind, key, value);
@@ -296,7 +297,9 @@ static void check_counts(struct verify *v)
 
 static int verify_partition(struct verify *v)
 {
-    static const enum key_kind kinds[] = {KEY_STREAM, KEY_CHUNK, KEY_LATE, KEY_UIDS, KEY_ORDER, KEY_ORDER_INDEX, KEY_PROFILE};
+    static const enum key_kind kinds[] = {
+        KEY_STREAM, KEY_CHUNK, KEY_LATE, KEY_UIDS, KEY_ORDER, KEY_ORDER_INDEX, KEY_PROFILE,
+    };
     uint64_t orders = v->report->orders;
     int rc = 0;
 

@@ -36,7 +36,7 @@ static void differs(struct profile_check *c, const char *what)
     verify_say(c->v, "profile %.*s: %s", (int)(c->id.n < 80 ? c->id.n : 80), c->id.p, what);
 }
 
-/* --- the path ----------------------------------------------------------------------------------------------------- */
+/* --- the path ------------------------------------------------------------------------------------------------- */
 
 static void check_entry(struct profile_check *c, const struct path_entry *entry)
 {
@@ -74,7 +74,7 @@ static int check_path(struct profile_check *c)
     return 0;
 }
 
-/* --- orders ---------------------------------------------------------------------------------------------------------- */
+/* --- orders --------------------------------------------------------------------------------------------------- */
 
 /* The first statement in this path of that order; *n how many. */
 static const struct stated *stated_of(const struct profile_check *c, const struct key_hash *order, size_t *n)
@@ -116,7 +116,8 @@ static void check_statements(struct profile_check *c, const struct key_hash *has
         next++;
     }
     c->matched += have;
-    if (next < have && (!parts->truncated || event_key_cmp(&stated[next].key, &parts->statements[parts->count - 1].key) < 0))
+    if (next < have &&
+        (!parts->truncated || event_key_cmp(&stated[next].key, &parts->statements[parts->count - 1].key) < 0))
         differs(c, "an order misses a statement that is in the path");
 }
 
@@ -173,7 +174,7 @@ static int check_orders(struct profile_check *c)
     return rc;
 }
 
-/* --- facts ------------------------------------------------------------------------------------------------------------ */
+/* --- facts ---------------------------------------------------------------------------------------------------- */
 
 static int check_facts(struct profile_check *c, struct str kept)
 {

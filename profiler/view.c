@@ -43,7 +43,7 @@ struct reading {
     size_t path_count, path_cap;
 };
 
-/* --- with the lock ------------------------------------------------------------------------------------------- */
+/* --- with the lock -------------------------------------------------------------------------------------------- */
 
 static int see_streams(struct reading *r, const struct partition *p, const struct profile *profile)
 {
@@ -152,7 +152,7 @@ static void reading_free(struct reading *r)
     free(r);
 }
 
-/* --- the path -------------------------------------------------------------------------------------------------- */
+/* --- the path ------------------------------------------------------------------------------------------------- */
 
 static int add_entry(struct reading *r, const struct path_entry *e)
 {
@@ -284,7 +284,7 @@ static int read_path(struct reading *r, struct key_hash profile)
         if (!str_starts(key, key_str(&prefix)))
             break;
         rc = key_read_two(key, KEY_STREAM, &owner, &stream) ? merge_stream(r, stream, device++)
-                                                           : damaged(r->err, "a key");
+                                                            : damaged(r->err, "a key");
     }
     if (rc == 0)
         rc = store_iter_status(it, r->err);
@@ -297,7 +297,7 @@ static int read_path(struct reading *r, struct key_hash profile)
     return rc;
 }
 
-/* --- orders ------------------------------------------------------------------------------------------------------ */
+/* --- orders --------------------------------------------------------------------------------------------------- */
 
 struct order_list {
     struct order *v;
@@ -383,7 +383,7 @@ static int read_orders(struct reading *r, struct str id, struct order_list *l)
     return rc;
 }
 
-/* --- a view ---------------------------------------------------------------------------------------------------------- */
+/* --- a view --------------------------------------------------------------------------------------------------- */
 
 static int read_version(struct reading *r, struct key_hash profile)
 {
@@ -424,8 +424,7 @@ static int fill_view(struct reading *r, struct str id, unsigned what, struct sta
     return 0;
 }
 
-int state_view(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_view *out,
-               struct err *e)
+int state_view(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_view *out, struct err *e)
 {
     struct reading *r;
     int rc;

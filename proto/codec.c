@@ -78,7 +78,7 @@ static inline struct opt get_number(bool has, int64_t v)
     return (struct opt){has, has ? v : 0};
 }
 
-/* --- packing ---------------------------------------------------------------------------------------- */
+/* --- packing -------------------------------------------------------------------------------------------------- */
 
 /* protobuf-c wants an array of pointers to messages. Most events have few items. */
 #define FEW_ITEMS 8
@@ -299,7 +299,7 @@ bool bad_event_pack(const struct bad_event *from, struct buf *b)
     return pb_pack(&m->base, 16 * PB_FIELD_BYTES BAD_TEXTS(ADD_SIZE), b);
 }
 
-/* --- unpacking -------------------------------------------------------------------------------------- */
+/* --- unpacking ------------------------------------------------------------------------------------------------ */
 
 /* Of CODEC_UNPACK_BYTES, what protobuf-c may take; the rest is for our own items. */
 #define PROTOBUF_BYTES(n) (CODEC_UNPACK_BYTES(n) - 2 * LIMIT_ITEMS * sizeof(struct item))

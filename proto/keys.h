@@ -1,13 +1,15 @@
 /* The keys of the profiler's state in RocksDB, all layouts in one place. Keys hold keyed hashes of ids, never ids: an
  * erased key can stand in RocksDB's MANIFEST for ever. Numbers are big-endian, so that keys sort as numbers do. Pure.
  *
- *   'M'                                          offset, commit number, counters
- *   'F' profile                                  a profile: id, version, facts
- *   'S' profile stream                           a stream of it: its anonymous and user id; never changes
- *   'P' stream last-time commit part             a chunk of the path: entries up to last-time, beginning at or after
- * the last time of the chunk before it 'L' stream last-time commit part             a chunk of entries that came late:
- * spans at most LATE_SPAN_MS 'U' stream commit part                       uids of a large stream 'O' log-key order an
- * order: its owner and statements 'X' order log-key                            nothing: finds an order by its id alone
+ *   'M'                                offset, commit number, counters
+ *   'F' profile                        a profile: id, version, facts
+ *   'S' profile stream                 a stream of it: its anonymous and user id; never changes
+ *   'P' stream last-time commit part   a chunk of the path: entries up to last-time, none before the last time of the
+ *                                      chunk before it
+ *   'L' stream last-time commit part   a chunk of entries that came late: spans at most LATE_SPAN_MS
+ *   'U' stream commit part             uids of a large stream
+ *   'O' log-key order                  an order: its owner and statements
+ *   'X' order log-key                  nothing: finds an order by its id alone
  *
  * The kind and the first hash are the prefix that bloom filters and scans go by. */
 #ifndef WAYMARK_KEYS_H

@@ -1,7 +1,7 @@
 /* Waiting for one's writes, tokens, routes, ids, the tail. */
 #include "tests/support/profiler_shop.h"
 
-/* --- reading one's writes ------------------------------------------------------------------------------------ */
+/* --- reading one's writes ------------------------------------------------------------------------------------- */
 
 static void test_waits_for_a_write(void **state)
 {
@@ -187,7 +187,7 @@ static void test_ids(void **state)
     expect_get(s, "/v1/profiles/user:null", 404, "profile_not_found");
 }
 
-/* --- tail ------------------------------------------------------------------------------------------------------ */
+/* --- tail ----------------------------------------------------------------------------------------------------- */
 
 static void test_tail(void **state)
 {

@@ -172,7 +172,7 @@ static void outcomes(struct place_for_test *t, uint64_t folded, uint64_t duplica
     assert_int_equal(f.outcomes[OUTCOME_BAD], bad);
 }
 
-/* --- copies ------------------------------------------------------------------------------------------------ */
+/* --- copies --------------------------------------------------------------------------------------------------- */
 
 static void a_copy_counts_once(void **state)
 {
@@ -289,7 +289,7 @@ static void a_copy_may_speak_of_another_order(void **state)
     }
 }
 
-/* --- sessions ------------------------------------------------------------------------------------------------ */
+/* --- sessions ------------------------------------------------------------------------------------------------- */
 
 static void late_events_join_sessions(void **state)
 {
@@ -332,7 +332,7 @@ static void late_events_across_many_commits(void **state)
     check_everywhere(t);
 }
 
-/* --- streams and orders ---------------------------------------------------------------------------------------- */
+/* --- streams and orders --------------------------------------------------------------------------------------- */
 
 static void devices_of_one_user_have_sessions_of_their_own(void **state)
 {
@@ -546,7 +546,7 @@ static void what_is_no_event_is_bad(void **state)
     assert_false(state_dirty(t->state, 0));
 }
 
-/* --- looking while it folds --------------------------------------------------------------------------------- */
+/* --- looking while it folds ----------------------------------------------------------------------------------- */
 
 struct lookers {
     struct place_for_test *t;
@@ -619,7 +619,7 @@ static void views_are_whole_while_it_commits(void **state)
     check_everywhere(t);
 }
 
-/* --- opening ------------------------------------------------------------------------------------------------- */
+/* --- opening -------------------------------------------------------------------------------------------------- */
 
 static void a_crash_comes_back_to_the_last_commit(void **state)
 {

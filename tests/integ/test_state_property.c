@@ -28,7 +28,7 @@ struct run {
     uint64_t commits, crashes, checks;
 };
 
-/* --- random events ----------------------------------------------------------------------------------------- */
+/* --- random events -------------------------------------------------------------------------------------------- */
 
 static struct opt some_amount(unsigned percent)
 {
@@ -189,7 +189,7 @@ static void make_run(struct run *r, uint64_t seed)
                                   .cache_bytes = caches[below(4)]};
 }
 
-/* --- comparing --------------------------------------------------------------------------------------------- */
+/* --- comparing ------------------------------------------------------------------------------------------------ */
 
 static struct str some_profile(const struct run *r, char *buf, size_t n)
 {
@@ -256,7 +256,7 @@ static void check_some(struct run *r, uint32_t partition)
     model_deinit(&m);
 }
 
-/* --- running ------------------------------------------------------------------------------------------------ */
+/* --- running -------------------------------------------------------------------------------------------------- */
 
 static void open_state(struct run *r)
 {

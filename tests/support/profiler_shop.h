@@ -31,7 +31,7 @@
 #define PARTITIONS 4
 #define PATIENCE_MS 30000
 
-/* --- an instance ------------------------------------------------------------------------------------------ */
+/* --- an instance ---------------------------------------------------------------------------------------------- */
 
 struct shop {
     char dir[64];
@@ -130,7 +130,7 @@ static inline void remove_folder(const char *path)
     nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* --- events ----------------------------------------------------------------------------------------------- */
+/* --- events --------------------------------------------------------------------------------------------------- */
 
 static inline struct event track(const char *user, const char *name, int64_t time)
 {
@@ -188,7 +188,7 @@ static inline void put_order(struct shop *s, const char *user, const char *order
     put(s, e);
 }
 
-/* --- asking ----------------------------------------------------------------------------------------------- */
+/* --- asking --------------------------------------------------------------------------------------------------- */
 
 struct answer {
     int status;
@@ -354,7 +354,7 @@ static inline void expect_raw(const struct json *o, const char *name, const char
         fail_msg("%s is %.*s, not %s", name, v ? (int)v->raw.n : 4, v ? v->raw.p : "none", raw);
 }
 
-/* --- metrics ----------------------------------------------------------------------------------------------- */
+/* --- metrics -------------------------------------------------------------------------------------------------- */
 
 /* The sum over the series of a name. */
 static inline double metric(const char *text, const char *name)
@@ -389,7 +389,7 @@ static inline void *put_later(void *arg)
     return NULL;
 }
 
-/* --- fixture --------------------------------------------------------------------------------------------- */
+/* --- fixture -------------------------------------------------------------------------------------------------- */
 
 static inline int setup(void **state)
 {

@@ -21,7 +21,7 @@
 #include "profiler/state.h"
 #include "proto/codec.h"
 
-/* --- chance ----------------------------------------------------------------------------------------------------- */
+/* --- chance --------------------------------------------------------------------------------------------------- */
 
 static uint64_t rnd_state = 1;
 
@@ -44,8 +44,7 @@ static inline bool chance(unsigned percent)
     return below(100) < percent;
 }
 
-/* --- a folder that goes away ---------------------------------------------------------------------------------------
- */
+/* --- a folder that goes away ---------------------------------------------------------------------------------- */
 
 static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -69,8 +68,7 @@ static inline void folder_free(char *path)
     free(path);
 }
 
-/* --- a log
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- a log ---------------------------------------------------------------------------------------------------- */
 
 struct test_log {
     struct log_record *v;
@@ -129,8 +127,7 @@ static inline struct event event_at(const char *anonymous_id, const char *user_i
     return e;
 }
 
-/* --- the model
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- the model ------------------------------------------------------------------------------------------------ */
 
 struct model_event {
     struct event ev; /* points into bytes and the arena */
@@ -316,8 +313,7 @@ static inline void model_answer_free(struct model_answer *a)
     free(a->orders);
 }
 
-/* --- comparing
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- comparing ------------------------------------------------------------------------------------------------ */
 
 static inline bool same_facts(const struct facts *a, const struct facts *b)
 {

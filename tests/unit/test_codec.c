@@ -10,7 +10,7 @@
 
 #include "proto/codec.h"
 
-/* --- random events ---------------------------------------------------------------------------------- */
+/* --- random events -------------------------------------------------------------------------------------------- */
 
 struct random {
     uint64_t x;
@@ -176,7 +176,7 @@ static void random_event(struct random *r, struct event *e, struct item *items, 
         random_order(r, &e->order, refund_items);
 }
 
-/* --- comparing -------------------------------------------------------------------------------------- */
+/* --- comparing ------------------------------------------------------------------------------------------------ */
 
 #define assert_str(a, b)                                                                                               \
     do {                                                                                                               \
@@ -190,27 +190,44 @@ static void random_event(struct random *r, struct event *e, struct item *items, 
         assert_int_equal((a).has, (b).has);                                                                            \
         assert_true((a).v == (b).v);                                                                                   \
     } while (0)
-#define SAME(f) assert_str(a->f, b->f);
-#define SAME_NUMBER(f) assert_opt(a->f, b->f);
+#define SAME(f) assert_str(a->f, b->f)
+#define SAME_NUMBER(f) assert_opt(a->f, b->f)
 
 static void assert_items(const struct item *a, size_t n, const struct item *b, size_t m)
 {
     assert_int_equal(n, m);
     for (size_t i = 0; i < n; i++, a++, b++) {
-        SAME(product_id)
-        SAME(sku)
-        SAME(name) SAME(category) SAME(style) SAME(brand) SAME(color) SAME(size) SAME(extra) SAME_NUMBER(price)
-            SAME_NUMBER(quantity) SAME_NUMBER(cost) assert_true(a->listed_at == b->listed_at);
+        SAME(product_id);
+        SAME(sku);
+        SAME(name);
+        SAME(category);
+        SAME(style);
+        SAME(brand);
+        SAME(color);
+        SAME(size);
+        SAME(extra);
+        SAME_NUMBER(price);
+        SAME_NUMBER(quantity);
+        SAME_NUMBER(cost);
+        assert_true(a->listed_at == b->listed_at);
     }
 }
 
 static void assert_orders(const struct order_fields *a, const struct order_fields *b)
 {
-    SAME(order_id)
-    SAME(currency)
-    SAME(coupon) SAME(channel) SAME(refund_id) SAME_NUMBER(total) SAME_NUMBER(revenue) SAME_NUMBER(subtotal)
-        SAME_NUMBER(discount) SAME_NUMBER(shipping) SAME_NUMBER(tax) SAME_NUMBER(refund_amount)
-            assert_int_equal(a->status, b->status);
+    SAME(order_id);
+    SAME(currency);
+    SAME(coupon);
+    SAME(channel);
+    SAME(refund_id);
+    SAME_NUMBER(total);
+    SAME_NUMBER(revenue);
+    SAME_NUMBER(subtotal);
+    SAME_NUMBER(discount);
+    SAME_NUMBER(shipping);
+    SAME_NUMBER(tax);
+    SAME_NUMBER(refund_amount);
+    assert_int_equal(a->status, b->status);
     assert_int_equal(a->has_items, b->has_items);
     assert_int_equal(a->has_refund, b->has_refund);
     assert_int_equal(a->has_refund_items, b->has_refund_items);
@@ -224,19 +241,46 @@ static void assert_events(const struct event *a, const struct event *b)
     assert_memory_equal(a->uid.b, b->uid.b, UID_BYTES);
     assert_true(a->time == b->time && a->received == b->received && a->position == b->position);
     assert_true(a->original_time == b->original_time && a->sent == b->sent);
-    SAME(name)
-    SAME(source)
-    SAME(message_id) SAME(anonymous_id) SAME(user_id) SAME(library) SAME(library_version) SAME(consent) SAME(ip)
-        SAME(user_agent) SAME(locale) SAME(shared_by) SAME(previous_id) SAME(group_id) SAME(url) SAME(path) SAME(title)
-            SAME(module) SAME(came_from) SAME(referrer) SAME(campaign.name) SAME(campaign.source) SAME(campaign.medium)
-                SAME(campaign.term) SAME(campaign.content) SAME(campaign.click_id) SAME(place.store_id)
-                    SAME(place.store_name) SAME(place.city) SAME(place.district) SAME(place.address) SAME(properties)
-                        SAME(traits) SAME(context) SAME(extra)
-                            assert_items(a->items, a->item_count, b->items, b->item_count);
+    SAME(name);
+    SAME(source);
+    SAME(message_id);
+    SAME(anonymous_id);
+    SAME(user_id);
+    SAME(library);
+    SAME(library_version);
+    SAME(consent);
+    SAME(ip);
+    SAME(user_agent);
+    SAME(locale);
+    SAME(shared_by);
+    SAME(previous_id);
+    SAME(group_id);
+    SAME(url);
+    SAME(path);
+    SAME(title);
+    SAME(module);
+    SAME(came_from);
+    SAME(referrer);
+    SAME(campaign.name);
+    SAME(campaign.source);
+    SAME(campaign.medium);
+    SAME(campaign.term);
+    SAME(campaign.content);
+    SAME(campaign.click_id);
+    SAME(place.store_id);
+    SAME(place.store_name);
+    SAME(place.city);
+    SAME(place.district);
+    SAME(place.address);
+    SAME(properties);
+    SAME(traits);
+    SAME(context);
+    SAME(extra);
+    assert_items(a->items, a->item_count, b->items, b->item_count);
     assert_orders(&a->order, &b->order);
 }
 
-/* --- tests ------------------------------------------------------------------------------------------ */
+/* --- tests ---------------------------------------------------------------------------------------------------- */
 
 static void test_round_trip(void **state)
 {

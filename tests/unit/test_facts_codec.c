@@ -3,7 +3,7 @@
 #include "tests/support/facts_case.h"
 #include "waymark.pb-c.h"
 
-/* --- bytes ------------------------------------------------------------------------------------------------- */
+/* --- bytes ---------------------------------------------------------------------------------------------------- */
 
 #define LEAST ((money)((unsigned __int128)1 << 127))
 
@@ -141,7 +141,7 @@ static void test_unsorted_names(void **state)
     buf_deinit(&other);
 }
 
-/* --- bytes that protobuf takes and the facts do not ------------------------------------------------------- */
+/* --- bytes that protobuf takes and the facts do not ----------------------------------------------------------- */
 
 static Waymark__V1__Profile *profile_of(const struct facts *f)
 {
@@ -365,7 +365,7 @@ static void test_other_forms(void **state)
     buf_deinit(&b);
 }
 
-/* --- bounds ------------------------------------------------------------------------------------------------ */
+/* --- bounds --------------------------------------------------------------------------------------------------- */
 
 /* All maps as full as they may be, names and amounts as long as may be. */
 static struct facts fullest(void)
@@ -482,7 +482,7 @@ static void test_small_bytes(void **state)
     buf_deinit(&b);
 }
 
-/* --- JSON -------------------------------------------------------------------------------------------------- */
+/* --- JSON ----------------------------------------------------------------------------------------------------- */
 
 static void assert_json(const struct facts *f, const char *want)
 {

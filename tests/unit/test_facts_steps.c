@@ -1,7 +1,7 @@
 /* What changing facts step by step must give, and what it must refuse. */
 #include "tests/support/facts_case.h"
 
-/* --- steps ------------------------------------------------------------------------------------------------- */
+/* --- steps ---------------------------------------------------------------------------------------------------- */
 
 static int change(struct facts *f, const struct order *before, const struct order *now, const struct fold_rules *r)
 {

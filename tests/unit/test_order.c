@@ -36,7 +36,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* --- statements -------------------------------------------------------------------------------------------- */
+/* --- statements ----------------------------------------------------------------------------------------------- */
 
 static struct event log_of(enum order_status status, int64_t time)
 {
@@ -124,7 +124,7 @@ static struct order build(const struct event *events, size_t n)
 
 #define IS(amount, units) assert_true((amount) == (money)(units)*M)
 
-/* --- what states an order ---------------------------------------------------------------------------------- */
+/* --- what states an order ------------------------------------------------------------------------------------- */
 
 static void test_stated(void **state)
 {
@@ -159,7 +159,7 @@ static void test_stated(void **state)
     assert_false(order_stated(&e, &s));
 }
 
-/* --- fields ------------------------------------------------------------------------------------------------ */
+/* --- fields --------------------------------------------------------------------------------------------------- */
 
 static void test_server_beats_later_beacon(void **state)
 {
@@ -233,7 +233,7 @@ static void test_currency(void **state)
     assert_false(o.home_currency);
 }
 
-/* --- status ------------------------------------------------------------------------------------------------ */
+/* --- status --------------------------------------------------------------------------------------------------- */
 
 static void test_status(void **state)
 {
@@ -343,7 +343,7 @@ static void test_history_has_all_with_a_status(void **state)
     assert_false(o.counted || o.credit_note);
 }
 
-/* --- total ------------------------------------------------------------------------------------------------- */
+/* --- total ---------------------------------------------------------------------------------------------------- */
 
 static void test_total(void **state)
 {
@@ -397,7 +397,7 @@ static void test_wide_sums(void **state)
     free(many);
 }
 
-/* --- refunds ----------------------------------------------------------------------------------------------- */
+/* --- refunds -------------------------------------------------------------------------------------------------- */
 
 static void test_refund_speaks_only_of_itself(void **state)
 {
@@ -561,7 +561,7 @@ static void test_credit_notes(void **state)
     IS(o.refunded, 0); /* nothing is known that could be given back */
 }
 
-/* --- bounds ------------------------------------------------------------------------------------------------ */
+/* --- bounds --------------------------------------------------------------------------------------------------- */
 
 static void test_statements_beyond_the_limit(void **state)
 {

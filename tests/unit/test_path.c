@@ -13,7 +13,7 @@
 #define GAP 1000
 #define NONE (-1)
 
-/* --- flags ------------------------------------------------------------------------------------------------- */
+/* --- flags ---------------------------------------------------------------------------------------------------- */
 
 static const char *const payment_hosts[] = {"pay.example", "www.bank.example"};
 static const struct fold_rules rules = {
@@ -139,7 +139,7 @@ static void test_touches_by_campaign(void **state)
     }
 }
 
-/* --- sessions ---------------------------------------------------------------------------------------------- */
+/* --- sessions ------------------------------------------------------------------------------------------------- */
 
 /* One event of a path and what must be noted about it. kind: p page, t track, i identify. */
 struct row {
