@@ -168,28 +168,48 @@ int num_u64(struct str text, uint64_t *out)
     return NUM_OK;
 }
 
+/* Digits before `end`; returns where they begin. Few amounts need 128 bits, and dividing those is slow. */
+static char *put_whole(char *end, unsigned __int128 v)
+{
+    for (; v > UINT64_MAX; v /= 10)
+        *--end = (char)('0' + (unsigned)(v % 10));
+    uint64_t small = (uint64_t)v;
+    do {
+        *--end = (char)('0' + small % 10);
+        small /= 10;
+    } while (small > 0);
+    return end;
+}
+
 void num_write_micros(struct buf *b, money micros)
 {
     unsigned __int128 v = micros < 0 ? -(unsigned __int128)micros : (unsigned __int128)micros;
+    uint32_t fraction = (uint32_t)(v % MICROS);
     char text[48]; /* 39 digits, sign, point */
     char *p = text + sizeof text;
-    bool begun = false;
 
-    for (int i = 0; i < 6; i++, v /= 10) {
-        unsigned digit = (unsigned)(v % 10);
-        begun = begun || digit != 0;
-        if (begun)
-            *--p = (char)('0' + digit);
-    }
-    if (begun)
+    if (fraction) {
+        int digits = 6;
+        for (; fraction % 10 == 0; fraction /= 10)
+            digits--;
+        for (; digits > 0; digits--, fraction /= 10)
+            *--p = (char)('0' + fraction % 10);
         *--p = '.';
-    do {
-        *--p = (char)('0' + (unsigned)(v % 10));
-        v /= 10;
-    } while (v > 0);
+    }
+    p = put_whole(p, v / MICROS);
     if (micros < 0)
         *--p = '-';
     buf_add(b, p, (size_t)(text + sizeof text - p));
+}
+
+void num_write_int(struct buf *b, int64_t v)
+{
+    char text[24], *end = text + sizeof text;
+    char *p = put_whole(end, v < 0 ? -(uint64_t)v : (uint64_t)v);
+
+    if (v < 0)
+        *--p = '-';
+    buf_add(b, p, (size_t)(end - p));
 }
 
 /* The last digit of "d.ddde±xx" one up in size; a carry out of the first digit is given up. */

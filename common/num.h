@@ -25,6 +25,8 @@ int num_integer(struct str text, int64_t max, int64_t *out);
 int num_u64(struct str text, uint64_t *out);
 /* The shortest exact decimal: 8300065.814, 5, -0.000001, 0. */
 void num_write_micros(struct buf *b, money micros);
+/* Decimal digits, with a sign when negative. */
+void num_write_int(struct buf *b, int64_t v);
 /* The shortest text that reads back as the same double, as a JSON number; null when not finite. */
 void num_write_double(struct buf *b, double v);
 

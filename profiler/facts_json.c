@@ -5,13 +5,13 @@
 static void write_count(struct buf *b, const char *key, uint64_t v)
 {
     json_write_key(b, key);
-    buf_addf(b, "%llu", (unsigned long long)v);
+    num_write_int(b, (int64_t)v);
 }
 
 static void write_signed(struct buf *b, const char *key, int64_t v)
 {
     json_write_key(b, key);
-    buf_addf(b, "%lld", (long long)v);
+    num_write_int(b, v);
 }
 
 static void write_money(struct buf *b, const char *key, money v)
@@ -79,7 +79,10 @@ static void write_clock(struct buf *b, const char *key, const uint64_t *v, int n
     for (int i = 0; i < n; i++) {
         if (v[i] == 0)
             continue;
-        buf_addf(b, "%s\"%d\":%llu", first ? "" : ",", i + from, (unsigned long long)v[i]);
+        buf_add_text(b, first ? "\"" : ",\"");
+        num_write_int(b, i + from);
+        buf_add_text(b, "\":");
+        num_write_int(b, (int64_t)v[i]);
         first = false;
     }
     buf_add_char(b, '}');

@@ -451,6 +451,24 @@ static void doubles_come_back(void **state)
     buf_deinit(&b);
 }
 
+static void integers_are_written(void **state)
+{
+    static const int64_t values[] = {0, 7, -7, 10, 1000000007, INT64_MAX, INT64_MIN};
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 64);
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        char want[32];
+        buf_reset(&b);
+        num_write_int(&b, values[i]);
+        int n = snprintf(want, sizeof want, "%lld", (long long)values[i]);
+        assert_int_equal(b.n, n);
+        assert_memory_equal(b.p, want, b.n);
+    }
+    buf_deinit(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -461,6 +479,7 @@ int main(void)
         cmocka_unit_test(long_numbers_are_quick),
         cmocka_unit_test(amounts_are_written_shortest),
         cmocka_unit_test(amounts_come_back),
+        cmocka_unit_test(integers_are_written),
         cmocka_unit_test(doubles_are_written_shortest),
         cmocka_unit_test(doubles_come_back),
     };
