@@ -162,7 +162,7 @@ static int64_t scan_offset(struct scan *s)
 
 int time_parse(struct str text, int64_t *out)
 {
-    struct scan s = {.p = text.p, .end = text.p + text.n};
+    struct scan s = {.p = text.p, .end = str_end(text)};
     int64_t ms = scan_date(&s);
 
     if (!s.bad && s.p < s.end) {

@@ -50,7 +50,7 @@ static bool read_exponent(const char **p, const char *end, int64_t *out)
 
 static bool read_decimal(struct str text, struct decimal *d)
 {
-    const char *p = text.p, *end = text.p + text.n;
+    const char *p = text.p, *end = str_end(text);
 
     *d = (struct decimal){.negative = text.n > 0 && *p == '-'};
     if (d->negative)

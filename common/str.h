@@ -27,6 +27,12 @@ static inline bool str_has(struct str s)
     return s.p != NULL;
 }
 
+/* One past the last byte; of an absent one NULL, to which C allows nothing to be added. */
+static inline const char *str_end(struct str s)
+{
+    return s.n ? s.p + s.n : s.p;
+}
+
 /* Absent equals only absent. */
 static inline bool str_eq(struct str a, struct str b)
 {
