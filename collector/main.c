@@ -1,75 +1,21 @@
 /* waymark-collector: the collector alone on the embedded log. It only wires: parse, build, wait for a signal, tear down
  * in reverse. The main thread runs this; all others are of the parts. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "collector/collector.h"
-#include "common/conf.h"
 #include "common/event_log.h"
-#include "common/limits.h"
 #include "common/process.h"
 #include "common/stats.h"
 
 #define STOP_MS 5000
-
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 struct parts {
     struct event_log *log;
     struct stats *stats;
     struct collector *collector;
 };
-
-/* Returns false when the program ends here, with its exit code. */
-static bool parse_arguments(int argc, char **argv, const char **config, int *code)
-{
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {"version", no_argument, NULL, 'v'},
-                                            {0}};
-    int option;
-
-    *code = EXIT_OK;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (option) {
-        case 'c':
-            *config = optarg;
-            break;
-        case 'h':
-            printf("usage: waymark-collector [--config FILE]\n\n"
-                   "Takes events over HTTP and puts them on the event log.\n\n"
-                   "  --config FILE   configuration (default ./waymark.yaml)\n"
-                   "  --help          this text\n"
-                   "  --version       the version\n");
-            return false;
-        case 'v':
-            printf("waymark-collector %s (%s)\n", WAYMARK_VERSION, WAYMARK_REVISION);
-            return false;
-        default:
-            *code = EXIT_USAGE;
-            return false;
-        }
-    }
-    if (optind == argc)
-        return true;
-    fprintf(stderr, "waymark-collector: no arguments are taken, there is '%s'\n", argv[optind]);
-    *code = EXIT_USAGE;
-    return false;
-}
-
-static struct conf *load(const char *file)
-{
-    struct buf errors;
-
-    buf_init(&errors, 1 * MIB);
-    struct conf *conf = conf_load(file, &errors);
-    if (!conf)
-        fwrite(errors.p, 1, errors.n, stderr);
-    buf_deinit(&errors);
-    return conf;
-}
 
 static int start(const struct conf *conf, struct parts *p, struct err *e)
 {
@@ -99,20 +45,13 @@ static int run(const struct conf *conf)
     else
         fprintf(stderr, "waymark-collector: cannot start: %s\n", e.text[0] ? e.text : strerror(-r));
     stop(&p);
-    return r == 0 ? EXIT_OK : EXIT_FAILED;
+    return r == 0 ? PROCESS_OK : PROCESS_FAILED;
 }
 
 int main(int argc, char **argv)
 {
-    const char *config = "./waymark.yaml";
-    int code;
+    static const struct process_program program = {"waymark-collector",
+                                                   "Takes events over HTTP and puts them on the event log.", run};
 
-    if (!parse_arguments(argc, argv, &config, &code))
-        return code;
-    struct conf *conf = load(config);
-    if (!conf)
-        return EXIT_FAILED;
-    code = run(conf);
-    conf_free(conf);
-    return code;
+    return process_main(&program, argc, argv);
 }

@@ -205,7 +205,8 @@ void num_write_micros(struct buf *b, money micros)
 void num_write_int(struct buf *b, int64_t v)
 {
     char text[24], *end = text + sizeof text;
-    char *p = put_whole(end, v < 0 ? -(uint64_t)v : (uint64_t)v);
+    uint64_t size = v < 0 ? -(uint64_t)v : (uint64_t)v;
+    char *p = put_whole(end, size);
 
     if (v < 0)
         *--p = '-';

@@ -2,6 +2,7 @@
 #include "common/process.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -66,4 +67,60 @@ int process_open_log(const struct conf *conf, struct event_log **out, struct err
                                         .retain_bytes = conf->log.retain_bytes,
                                         .reserve_bytes = conf->log.reserve_bytes};
     return event_log_open_local(&o, out, e);
+}
+
+/* Returns false when the program ends here, with its exit code. */
+static bool parse_arguments(const struct process_program *program, int argc, char **argv, const char **config,
+                            int *code)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"version", no_argument, NULL, 'v'},
+                                            {0}};
+    int option;
+
+    *code = PROCESS_OK;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            *config = optarg;
+            break;
+        case 'h':
+            printf("usage: %s [--config FILE]\n\n%s\n\n"
+                   "  --config FILE   configuration (default ./waymark.yaml)\n"
+                   "  --help          this text\n"
+                   "  --version       the version\n",
+                   program->name, program->about);
+            return false;
+        case 'v':
+            printf("%s %s (%s)\n", program->name, WAYMARK_VERSION, WAYMARK_REVISION);
+            return false;
+        default:
+            *code = PROCESS_USAGE;
+            return false;
+        }
+    }
+    if (optind == argc)
+        return true;
+    fprintf(stderr, "%s: no arguments are taken, there is '%s'\n", program->name, argv[optind]);
+    *code = PROCESS_USAGE;
+    return false;
+}
+
+int process_main(const struct process_program *program, int argc, char **argv)
+{
+    const char *config = "./waymark.yaml";
+    struct buf errors;
+    int code;
+
+    if (!parse_arguments(program, argc, argv, &config, &code))
+        return code;
+    buf_init(&errors, 1 * MIB);
+    struct conf *conf = conf_load(config, &errors);
+    if (!conf)
+        fwrite(errors.p, 1, errors.n, stderr);
+    buf_deinit(&errors);
+    code = conf ? program->run(conf) : PROCESS_FAILED;
+    conf_free(conf);
+    return code;
 }

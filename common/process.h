@@ -6,6 +6,16 @@
 #include "common/err.h"
 #include "common/event_log.h"
 
+enum { PROCESS_OK = 0, PROCESS_FAILED = 1, PROCESS_USAGE = 2 };
+
+/* The whole main of a program that takes --config, --help and --version: reads the configuration, calls `run` with it
+ * and returns the exit code. `about` is one sentence for --help. */
+struct process_program {
+    const char *name, *about;
+    int (*run)(const struct conf *conf);
+};
+int process_main(const struct process_program *program, int argc, char **argv);
+
 /* Before the first thread: SIGTERM and SIGINT reach process_wait only, SIGPIPE nobody, and the memory of large requests
  * goes back to the system when it is freed. */
 void process_begin(void);
