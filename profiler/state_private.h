@@ -207,13 +207,6 @@ struct state {
 int partition_init(struct partition *p, struct state *s, uint32_t number, struct err *e);
 /* Copes with one that was never inited (zeroed). */
 void partition_deinit(struct partition *p);
-/* "user:U" or "anon:D" in `buf`, which has PROFILE_ID_MAX_BYTES. */
-struct str profile_id(struct str anonymous_id, struct str user_id, char *buf);
-bool profile_id_valid(struct str id);
-/* The key on the log of a profile's events: its id without the kind. */
-struct str profile_log_key(struct str id);
-/* The other profile with the same log key. */
-struct str profile_sibling(struct str id, char *buf);
 struct key_hash state_hash(const struct state *s, struct str bytes);
 /* From memory, else from disk, else new (version 0, not on disk). Worker, without the lock. 0 or negative errno. */
 int partition_profile(struct partition *p, struct str id, struct profile **out, struct err *e);
@@ -237,6 +230,26 @@ struct stream *kept_stream(struct kept *k);
 struct profile *kept_profile(struct kept *k);
 struct kept_order *kept_order_of(struct kept *k);
 
+static inline bool stream_current(const struct partition *p, const struct stream *s)
+{
+    return s->interval == p->interval_number;
+}
+
+static inline bool profile_current(const struct partition *p, const struct profile *r)
+{
+    return r->interval == p->interval_number;
+}
+
+/* --- partition_records.c: ids and what stands on disk --------------------------------------------------------- */
+
+/* "user:U" or "anon:D" in `buf`, which has PROFILE_ID_MAX_BYTES. */
+struct str profile_id(struct str anonymous_id, struct str user_id, char *buf);
+bool profile_id_valid(struct str id);
+/* The key on the log of a profile's events: its id without the kind. */
+struct str profile_log_key(struct str id);
+/* The other profile with the same log key. */
+struct str profile_sibling(struct str id, char *buf);
+
 /* A profile as it is on disk; spans point into the bytes. 0 or -EIO. */
 struct profile_record {
     struct str id;
@@ -247,16 +260,6 @@ int profile_record_read(struct str bytes, struct profile_record *out);
 /* A stream's ids as they are on disk. False when the buffer failed; 0 or -EIO. */
 bool stream_record_write(struct str anonymous_id, struct str user_id, struct buf *b);
 int stream_record_read(struct str bytes, struct str *anonymous_id, struct str *user_id);
-
-static inline bool stream_current(const struct partition *p, const struct stream *s)
-{
-    return s->interval == p->interval_number;
-}
-
-static inline bool profile_current(const struct partition *p, const struct profile *r)
-{
-    return r->interval == p->interval_number;
-}
 
 /* --- partition_stream.c: a stream's memory -------------------------------------------------------------------- */
 

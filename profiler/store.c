@@ -9,12 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "common/limits.h"
+#include "profiler/store_batch.h"
 #include "proto/keys.h"
 
 enum {
@@ -27,10 +26,6 @@ enum {
 };
 /* Sorted files of a family above which a commit waits for compaction, up to a second. */
 enum { FILES_MAX = 40, COMPACTION_WAITS = 100, COMPACTION_WAIT_NS = 10000000 };
-
-#define HUGE_PAGE_BYTES (2 * MIB)
-#define BATCH_BLOCK_BYTES (4 * MIB)
-#define BATCH_SMALL_BYTES (64 * KIB)
 
 struct store {
     rocksdb_t *db;
@@ -416,180 +411,29 @@ int store_iter_status(struct store_iter *it, struct err *e)
 /* --- writing -------------------------------------------------------------------------------------------------- */
 
 /* A batch is put down as one sorted file and taken in whole: no memtable, no second copy, and on disk when that has
- * returned. Keys and values stand in blocks that are used again. */
-struct block {
-    struct block *next;
-    size_t size, used;
-    char bytes[];
-};
-
-struct record {
-    struct str key, value; /* value absent: a deletion */
-    size_t place;          /* in the order of adding */
-};
-
-struct store_batch {
-    struct block *full, *spare;
-    struct record *records;
-    size_t n, cap, bytes;
-    uint32_t family;
-    bool failed; /* memory was out */
-};
-
-struct store_batch *store_batch_new(uint32_t family)
-{
-    struct store_batch *b = calloc(1, sizeof *b);
-
-    if (b)
-        b->family = family;
-    return b;
-}
-
-static void blocks_free(struct block *b)
-{
-    struct block *next;
-
-    for (; b; b = next) {
-        next = b->next;
-        free(b);
-    }
-}
-
-void store_batch_free(struct store_batch *b)
-{
-    if (!b)
-        return;
-    blocks_free(b->full);
-    blocks_free(b->spare);
-    free(b->records);
-    free(b);
-}
-
-void store_batch_clear(struct store_batch *b)
-{
-    while (b->full) {
-        struct block *next = b->full->next;
-
-        b->full->next = b->spare;
-        b->spare = b->full;
-        b->full = next;
-    }
-    b->n = b->bytes = 0;
-    b->failed = false;
-}
-
-static struct block *block_new(struct store_batch *b, size_t n)
-{
-    size_t whole = b->bytes < BATCH_BLOCK_BYTES / 4 ? BATCH_SMALL_BYTES : BATCH_BLOCK_BYTES;
-    void *p;
-
-    if (b->spare && b->spare->size >= n) {
-        struct block *k = b->spare;
-
-        b->spare = k->next;
-        return k;
-    }
-    if (n + sizeof(struct block) > whole)
-        whole = n + sizeof(struct block);
-    if (posix_memalign(&p, whole < BATCH_BLOCK_BYTES ? 64 : HUGE_PAGE_BYTES, whole) != 0)
-        return NULL;
-    if (whole >= BATCH_BLOCK_BYTES)
-        madvise(p, whole, MADV_HUGEPAGE);
-    ((struct block *)p)->size = whole - sizeof(struct block);
-    return p;
-}
-
-static struct str keep(struct store_batch *b, struct str bytes)
-{
-    struct block *k = b->full;
-    char *to;
-
-    if (!k || k->size - k->used < bytes.n) {
-        k = block_new(b, bytes.n);
-        if (!k) {
-            b->failed = true;
-            return STR_NONE;
-        }
-        k->used = 0;
-        k->next = b->full;
-        b->full = k;
-    }
-    to = k->bytes + k->used;
-    if (bytes.n)
-        memcpy(to, bytes.p, bytes.n);
-    k->used += bytes.n;
-    b->bytes += bytes.n;
-    return (struct str){to, bytes.n};
-}
-
-static void add(struct store_batch *b, struct str key, struct str value, bool deletion)
-{
-    if (b->n == b->cap) {
-        size_t cap = b->cap ? 2 * b->cap : 64;
-        struct record *more = realloc(b->records, cap * sizeof *more);
-
-        if (!more) {
-            b->failed = true;
-            return;
-        }
-        b->records = more;
-        b->cap = cap;
-    }
-    b->records[b->n] = (struct record){keep(b, key), deletion ? STR_NONE : keep(b, value), b->n};
-    b->n++;
-}
-
-void store_batch_put(struct store_batch *b, struct str key, struct str value)
-{
-    add(b, key, value, false);
-}
-
-void store_batch_delete(struct store_batch *b, struct str key)
-{
-    add(b, key, STR_NONE, true);
-}
-
-size_t store_batch_bytes(const struct store_batch *b)
-{
-    return b->bytes;
-}
-
-/* By key, then in the order of adding. */
-static int compare_records(const void *x, const void *y)
-{
-    const struct record *a = x, *b = y;
-    int c = str_cmp(a->key, b->key);
-
-    return c ? c : (a->place > b->place) - (a->place < b->place);
-}
-
-/* Of several records of one key the last one stands. */
-static char *write_records(rocksdb_sstfilewriter_t *w, const struct store_batch *b)
+ * returned. */
+static char *write_records(rocksdb_sstfilewriter_t *w, const struct batch_record *v, size_t n)
 {
     char *text = NULL;
 
-    for (size_t i = 0; i < b->n && !text; i++) {
-        const struct record *r = &b->records[i];
-
-        if (i + 1 < b->n && str_eq(r->key, r[1].key))
-            continue;
-        if (str_has(r->value))
-            rocksdb_sstfilewriter_put(w, r->key.p, r->key.n, r->value.p, r->value.n, &text);
+    for (size_t i = 0; i < n && !text; i++) {
+        if (str_has(v[i].value))
+            rocksdb_sstfilewriter_put(w, v[i].key.p, v[i].key.n, v[i].value.p, v[i].value.n, &text);
         else
-            rocksdb_sstfilewriter_delete(w, r->key.p, r->key.n, &text);
+            rocksdb_sstfilewriter_delete(w, v[i].key.p, v[i].key.n, &text);
     }
     return text;
 }
 
 /* Writes the file and waits until it is on disk. */
-static char *write_file(struct store *s, const struct store_batch *b, const char *name)
+static char *write_file(struct store *s, const struct batch_record *v, size_t n, const char *name)
 {
     rocksdb_sstfilewriter_t *w = rocksdb_sstfilewriter_create(s->env, s->options);
     char *text = NULL;
 
     rocksdb_sstfilewriter_open(w, name, &text);
     if (!text)
-        text = write_records(w, b);
+        text = write_records(w, v, n);
     if (!text)
         rocksdb_sstfilewriter_finish(w, &text);
     rocksdb_sstfilewriter_destroy(w);
@@ -614,21 +458,23 @@ static void wait_for_compaction(struct store *s, uint32_t family)
 
 int store_write(struct store *s, struct store_batch *b, struct err *e)
 {
+    uint32_t family = store_batch_family(b);
     char name[PATH_BYTES], *text;
     const char *names[] = {name};
+    const struct batch_record *v;
+    size_t n;
+    int rc = store_batch_records(b, &v, &n);
 
-    if (b->failed)
-        return -ENOMEM;
-    if (b->n > 1)
-        qsort(b->records, b->n, sizeof *b->records, compare_records);
-    file_name(s, b->family, name);
-    text = write_file(s, b, name);
+    if (rc < 0)
+        return rc;
+    file_name(s, family, name);
+    text = write_file(s, v, n, name);
     if (!text)
-        rocksdb_ingest_external_file_cf(s->db, family_of(s, b->family), names, 1, s->ingest, &text);
+        rocksdb_ingest_external_file_cf(s->db, family_of(s, family), names, 1, s->ingest, &text);
     if (text) {
         unlink(name);
         return failed(text, e);
     }
-    wait_for_compaction(s, b->family);
+    wait_for_compaction(s, family);
     return 0;
 }

@@ -1,0 +1,23 @@
+/* Inside a commit: what its files share. The worker's thread. */
+#ifndef WAYMARK_COMMIT_H
+#define WAYMARK_COMMIT_H
+
+#include "profiler/state_private.h"
+
+struct commit {
+    struct partition *p;
+    struct store_batch *batch;
+    uint32_t number;
+    struct err *err;
+    struct chunk_entry *entries; /* of one stream */
+    const struct chunk_entry **sorted;
+    size_t cap; /* of both */
+};
+
+void commit_put(struct commit *c, struct key key, struct str value);
+void commit_take(struct commit *c, struct key key);
+
+/* Everything of a stream that changed: its chunks, its uids, its record. commit_stream.c; 0 or negative errno. */
+int commit_stream(struct commit *c, struct stream *s);
+
+#endif
