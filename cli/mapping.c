@@ -218,10 +218,18 @@ static const char *add_element(const struct mapping *m, const yaml_node_t *list,
 
 const char *mapping_add(const struct mapping *m, const struct rows *r, struct mapping_event *e)
 {
-    const char *why = e->shape == MAPPING_NONE ? open_event(m, r, e) : NULL;
+    bool fresh = e->shape == MAPPING_NONE;
+    const char *why = fresh ? open_event(m, r, e) : NULL;
     yaml_node_t *list = why ? NULL : find_list(m, shape_at(m, e->shape));
 
-    return list ? add_element(m, list, r, e) : why;
+    if (list)
+        why = add_element(m, list, r, e);
+    if (why && fresh && e->shape != MAPPING_NONE) { /* a list of none would say that there was nothing */
+        buf_reset(&e->open);
+        e->at = SIZE_MAX;
+        e->shape = MAPPING_NONE;
+    }
+    return why;
 }
 
 bool mapping_finish(const struct mapping_event *e, struct buf *out)

@@ -162,22 +162,22 @@ def test_import_counts_every_row_and_is_exact(inst, files):
     code, out, err = inst.command('import', '--map', str(files / 'map.yaml'), '--skipped', str(skipped),
                                   str(files / 'rows.csv'))
     assert code == 0, err
-    assert '7 rows read, 5 events made, 4 accepted, 3 skipped' in out
+    assert '7 rows read, 4 events made, 3 accepted, 3 skipped' in out
     for reason in ('number_invalid', 'timestamp_invalid', 'wrong_number_of_columns'):
         assert re.search(rf'{reason} +1 ', out), out
     assert len(skipped.read_text().splitlines()) == 3
     assert '100%' in err
     m = inst.drain()
-    assert total(m, 'waymark_events_accepted_total') - total(before, 'waymark_events_accepted_total') == 4
+    assert total(m, 'waymark_events_accepted_total') - total(before, 'waymark_events_accepted_total') == 3
     facts = inst.profile('user:77')[1]['facts']
     assert (facts['orders'], facts['credit_notes'], float(facts['gross']), float(facts['refunded'])) == (1, 1, 5.51, 2.51)
     assert [i['sku'] for i in inst.profile('user:77', '/orders')[1]['orders'][0]['items']] == ['a', 'b, "c"']
     assert inst.profile('anon:order:5')[0] == 200
 
     code, out, err = inst.command('import', '--map', str(files / 'map.yaml'), str(files / 'rows.csv'))
-    assert code == 0 and 'imported whole before' in err and '4 accepted, 3 skipped' in out
+    assert code == 0 and 'imported whole before' in err and '3 accepted, 3 skipped' in out
     code, out, err = inst.command('import', '--again', '--map', str(files / 'map.yaml'), str(files / 'rows.csv'))
-    assert code == 0 and '4 accepted' in out
+    assert code == 0 and '3 accepted' in out
     m = inst.drain()
     assert inst.profile('user:77')[1]['facts'] == facts
     check_conserved(m)
