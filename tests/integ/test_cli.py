@@ -94,7 +94,8 @@ def test_lookups_for_people_and_programs(inst):
     inst.post('/v1/batch', [{'type': 'page', 'userId': 'kim', 'messageId': 'c1', 'properties': {'title': 'A\x1b[31mB\x9b31mC é'}},
                             {'type': 'track', 'event': 'Product Viewed', 'userId': 'kim', 'messageId': 'c2',
                              'properties': {'name': 'Walker', 'category': 'Shoes'}}])
-    inst.post('/v1/orders', {'orderId': 'cli-1', 'status': 'paid', 'userId': 'kim', 'total': 12.5, 'items': [
+    inst.post('/v1/orders', {'orderId': 'cli-1', 'status': 'paid', 'userId': 'kim', 'total': 12.5,
+                             'timestamp': time.time() + 1, 'items': [
         {'sku': 'w', 'name': 'Walker', 'price': 12.5}]}, SERVER)
     inst.drain()
     code, out, _ = inst.command('profile', 'user:kim')

@@ -23,7 +23,7 @@ CONFIG = '''data: ./data
 partitions: {partitions}
 currency: GBP
 timezone: UTC
-log: {{reserve: 1MiB}}
+log: {{reserve: 1MiB{more_log}}}
 collector:
   listen: 127.0.0.1:{collector}
 {more_collector}  keys:
@@ -65,7 +65,7 @@ def wait_until(condition, limit=30, what='the condition'):
 
 
 class Instance:
-    def __init__(self, partitions=4, more_collector='', more_profiler='', folder=None):
+    def __init__(self, partitions=4, more_collector='', more_profiler='', more_log='', folder=None):
         self.own_folder = folder is None
         self.dir = folder or tempfile.mkdtemp(prefix='waymark-test-')
         self.cport, self.pport = free_ports(2)
@@ -74,7 +74,7 @@ class Instance:
         with open(self.config, 'w') as f:
             f.write(CONFIG.format(partitions=partitions, collector=self.cport, profiler=self.pport, beacon=BEACON,
                                   server=sha256(SERVER), token=sha256(TOKEN), lookup=sha256('tk_test_lookup'),
-                                  more_collector=more_collector, more_profiler=more_profiler))
+                                  more_collector=more_collector, more_profiler=more_profiler, more_log=more_log))
         with open(os.path.join(self.dir, 'waymark.secrets'), 'w') as f:
             f.write(f'server_key: {SERVER}\ntoken: {TOKEN}\n')
 
