@@ -28,15 +28,8 @@ struct scene {
 
 /* --- finding -------------------------------------------------------------------------------------------------- */
 
-/* Between two partitions that know the order: server first, then the latest statement. */
-static bool is_better(const struct state_order *a, const struct state_order *b)
-{
-    if (a->trust != b->trust)
-        return a->trust > b->trust;
-    return event_key_cmp(&a->key, &b->key) > 0;
-}
-
-/* Asks every partition. 0, STATE_NOT_FOUND, negative errno. */
+/* Asks every partition and takes the order whose best statement is believed most. 0, STATE_NOT_FOUND, negative errno.
+ */
 static int find_order(const struct ask *ask, struct state_order *out, uint32_t *partition, struct err *e)
 {
     struct state_order one;
@@ -51,7 +44,7 @@ static int find_order(const struct ask *ask, struct state_order *out, uint32_t *
                 state_order_free(out);
             return r;
         }
-        if (found && !is_better(&one, out)) {
+        if (found && event_rank_cmp(&one.rank, &out->rank) <= 0) {
             state_order_free(&one);
             continue;
         }

@@ -90,16 +90,17 @@ static int put_profile(struct commit *c, const struct profile *r)
 static void put_order(struct commit *c, const struct kept_order *o)
 {
     struct key order = key_two(KEY_ORDER, o->log_key, o->by_id.key);
-    struct key index = key_two(KEY_ORDER_INDEX, o->by_id.key, o->log_key);
+    struct key_index was = {o->by_id.key, o->log_key, o->disk_rank}, is = {o->by_id.key, o->log_key, o->rank};
+    bool stays = o->on_disk && o->doc && event_rank_cmp(&o->rank, &o->disk_rank) == 0;
 
-    if (o->doc) {
+    if (o->doc)
         commit_put(c, order, (struct str){o->doc->bytes, o->doc->n});
-        if (!o->on_disk)
-            commit_put(c, index, STR_LIT(""));
-    } else if (o->on_disk) {
+    else if (o->on_disk)
         commit_take(c, order);
-        commit_take(c, index);
-    }
+    if (o->on_disk && !stays)
+        commit_take(c, key_indexed(&was));
+    if (o->doc && !stays)
+        commit_put(c, key_indexed(&is), STR_LIT(""));
 }
 
 static int put_meta(struct commit *c)
@@ -208,7 +209,7 @@ static void change_places(struct partition *p, const struct commit *c, struct in
     interval_recycle(fresh, old);
 }
 
-/* The lock is for the counts alone: nobody else reads what settles. */
+/* The lock is for the counts and the table of heads: nobody else reads what settles. */
 static void settle_streams(struct partition *p)
 {
     for (size_t i = 0; i < p->dirty_streams.n;) {
@@ -223,14 +224,30 @@ static void settle_streams(struct partition *p)
     }
 }
 
+static void settle_order(struct partition *p, struct kept_order *o)
+{
+    o->on_disk = o->doc != NULL;
+    o->disk_rank = o->rank;
+    if (o->is_head)
+        table_remove(&p->changed_orders, &o->by_id);
+    o->is_head = false;
+}
+
+static void settle_orders(struct partition *p)
+{
+    for (size_t i = 0; i < p->dirty_orders.n;) {
+        pthread_mutex_lock(&p->lock);
+        for (size_t end = i + SETTLE_SLICE; i < p->dirty_orders.n && i < end; i++)
+            settle_order(p, p->dirty_orders.v[i]);
+        pthread_mutex_unlock(&p->lock);
+    }
+    p->most_same = 0;
+}
+
 static void settle(struct partition *p)
 {
     settle_streams(p);
-    for (size_t i = 0; i < p->dirty_orders.n; i++) {
-        struct kept_order *o = p->dirty_orders.v[i];
-
-        o->on_disk = o->doc != NULL;
-    }
+    settle_orders(p);
     p->dirty_streams.n = p->dirty_profiles.n = p->dirty_orders.n = 0;
 }
 

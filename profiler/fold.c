@@ -171,14 +171,28 @@ static int make_orders(struct folding *f)
     return rc;
 }
 
-static int reserve(struct partition *p)
+/* The lock is for the look-ups, which search that table. */
+static int reserve_orders(struct partition *p)
 {
+    int rc = pointers_reserve(&p->dirty_orders, 2);
+
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&p->lock);
+    rc = table_reserve(&p->changed_orders, 2);
+    pthread_mutex_unlock(&p->lock);
+    return rc;
+}
+
+static int reserve(const struct folding *f)
+{
+    struct partition *p = f->p;
     int rc = pointers_reserve(&p->dirty_streams, 1);
 
     if (rc == 0)
         rc = pointers_reserve(&p->dirty_profiles, 5); /* its own, and two for each of two orders */
-    if (rc == 0)
-        rc = pointers_reserve(&p->dirty_orders, 2);
+    if (rc == 0 && f->change_count > 0)
+        rc = reserve_orders(p);
     return rc;
 }
 
@@ -190,7 +204,7 @@ static int prepare(struct folding *f)
         rc = stream_neighbours(f->p, f->stream, f->key.time, &f->near, f->err);
     if (rc == 0 && (f->flags | f->old.flags) & ENTRY_ORDER)
         rc = make_orders(f);
-    return rc < 0 ? rc : reserve(f->p);
+    return rc < 0 ? rc : reserve(f);
 }
 
 /* --- showing, with the lock ----------------------------------------------------------------------------------- */
@@ -390,10 +404,12 @@ static void advance(struct partition *p, const struct log_record *records, size_
     }
 }
 
+/* A look-up of an order goes through those of its id that changed. */
 static bool commit_due(const struct partition *p)
 {
     return p->interval->filled + (p->memory > p->memory_base ? p->memory - p->memory_base : 0) >=
-           p->state->commit_bytes;
+               p->state->commit_bytes ||
+           p->most_same >= LIMIT_SAME_ORDER;
 }
 
 int state_fold(struct state *s, uint32_t partition, const struct log_record *records, size_t n, struct err *e)

@@ -46,6 +46,38 @@ static bool get_span(const char **p, const char *end, struct str *out)
     return true;
 }
 
+static bool put_rank(const struct event_rank *rank, struct buf *b)
+{
+    buf_add_varint(b, rank->trust);
+    buf_add_svarint(b, rank->key.time);
+    buf_add_svarint(b, rank->key.received);
+    buf_add_varint(b, rank->key.position);
+    return buf_add(b, rank->key.uid.b, UID_BYTES);
+}
+
+static bool get_rank(const char **p, const char *end, struct event_rank *out)
+{
+    uint64_t trust, position;
+
+    if (!get_varint(p, end, &trust) || trust < TRUST_BEACON || trust > TRUST_SERVER ||
+        !get_svarint(p, end, &out->key.time) || !get_svarint(p, end, &out->key.received) ||
+        !get_varint(p, end, &position) || position > UINT32_MAX || end - *p < UID_BYTES)
+        return false;
+    out->trust = (enum event_trust)trust;
+    out->key.position = (uint32_t)position;
+    memcpy(out->key.uid.b, *p, UID_BYTES);
+    *p += UID_BYTES;
+    return true;
+}
+
+int order_doc_rank(struct str bytes, struct event_rank *out)
+{
+    const char *p = bytes.p, *end = bytes.p + bytes.n;
+    uint64_t format;
+
+    return get_varint(&p, end, &format) && format == STATE_FORMAT && get_rank(&p, end, out) ? 0 : -EIO;
+}
+
 int order_doc_read(struct str bytes, struct arena *a, struct order_parts *out)
 {
     const char *p = bytes.p, *end = bytes.p + bytes.n;
@@ -53,8 +85,8 @@ int order_doc_read(struct str bytes, struct arena *a, struct order_parts *out)
     struct chunk_reader r;
     size_t i = 0;
 
-    if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_span(&p, end, &out->owner) ||
-        !get_span(&p, end, &out->order_id) || !get_varint(&p, end, &truncated) ||
+    if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_rank(&p, end, &out->rank) ||
+        !get_span(&p, end, &out->owner) || !get_span(&p, end, &out->order_id) || !get_varint(&p, end, &truncated) ||
         !chunk_open((struct str){p, (size_t)(end - p)}, &r) || r.left == 0)
         return -EIO;
     out->truncated = truncated != 0;
@@ -76,6 +108,7 @@ bool order_doc_write(const struct order_parts *parts, struct arena *a, struct bu
     for (size_t i = 0; i < parts->count; i++)
         v[i] = &parts->statements[i];
     buf_add_varint(b, STATE_FORMAT);
+    put_rank(&parts->rank, b);
     buf_add_varint(b, parts->owner.n);
     buf_add_str(b, parts->owner);
     buf_add_varint(b, parts->order_id.n);
@@ -103,7 +136,7 @@ int order_parts_build(const struct order_parts *parts, const struct fold_rules *
 
 struct str order_owner(const struct order *order, char *buf)
 {
-    return order->best ? profile_id(order->best->anonymous_id, order->best->user_id, buf) : STR_NONE;
+    return profile_id(order->best->anonymous_id, order->best->user_id, buf);
 }
 
 /* --- changing one --------------------------------------------------------------------------------------------- */
@@ -212,7 +245,7 @@ static int load_before(struct partition *p, struct order_change *c, struct order
     if (rc == -EIO)
         return damaged(e, "an order");
     c->had = rc == 0;
-    return rc < 0 || !str_has(parts->owner) ? rc : partition_profile(p, parts->owner, &c->owner_before, e);
+    return rc < 0 ? rc : partition_profile(p, parts->owner, &c->owner_before, e);
 }
 
 static int change_parts(struct partition *p, struct str profile, const struct chunk_entry *drop,
@@ -246,8 +279,9 @@ static int build_now(struct partition *p, struct order_change *c, struct order_p
     if (rc < 0)
         return rc == -EIO ? damaged(e, "an order") : rc;
     c->has = true;
+    c->rank = parts->rank = event_rank(c->now.best);
     parts->owner = order_owner(&c->now, buf);
-    rc = str_has(parts->owner) ? partition_profile(p, parts->owner, &c->owner_now, e) : 0;
+    rc = partition_profile(p, parts->owner, &c->owner_now, e);
     if (rc < 0)
         return rc;
     buf_reset(&p->scratch);
@@ -298,6 +332,29 @@ static void change_facts(struct partition *p, struct profile *r, const struct or
     partition_recount(p, &r->kept);
 }
 
+/* Among those of its id that changed. */
+static void join_same(struct partition *p, struct kept_order *o)
+{
+    struct table_node *n = table_find(&p->changed_orders, &o->by_id.key);
+    struct kept_order *head = n ? kept_order_by_id(n) : o;
+
+    o->next_same = n ? head->next_same : NULL;
+    if (n) {
+        assert(head->interval == p->interval_number);
+        head->next_same = o;
+        head->same_count++;
+    } else {
+        int rc = table_add(&p->changed_orders, &o->by_id);
+
+        assert(rc == 0);
+        (void)rc;
+        o->is_head = true;
+        o->same_count = 1;
+    }
+    if (head->same_count > p->most_same)
+        p->most_same = head->same_count;
+}
+
 static void order_touch(struct partition *p, struct kept_order *o, struct profile *via)
 {
     o->kept.touched = true;
@@ -307,6 +364,7 @@ static void order_touch(struct partition *p, struct kept_order *o, struct profil
     o->next_dirty = via->dirty_orders;
     via->dirty_orders = o;
     pointers_add(&p->dirty_orders, o);
+    join_same(p, o);
 }
 
 void order_change_apply(struct partition *p, struct order_change *c, struct profile *via,
@@ -319,6 +377,7 @@ void order_change_apply(struct partition *p, struct order_change *c, struct prof
     order_touch(p, c->order, via);
     order_doc_unref(c->order->doc);
     c->order->doc = c->doc;
+    c->order->rank = c->rank;
     c->doc = NULL;
     partition_recount(p, &c->order->kept);
     if (was && was != is)

@@ -33,6 +33,11 @@ struct kept_order *kept_order_of(struct kept *k)
     return container(k, struct kept_order, kept);
 }
 
+struct kept_order *kept_order_by_id(struct table_node *by_id)
+{
+    return container(by_id, struct kept_order, by_id);
+}
+
 int pointers_reserve(struct pointers *v, size_t more)
 {
     size_t cap = v->cap ? v->cap : 64;
@@ -284,10 +289,16 @@ static int order_load(struct partition *p, struct kept_order *o, struct err *e)
 
     if (rc != 0)
         return rc == STORE_NOT_FOUND ? 0 : rc;
-    o->on_disk = true;
-    o->doc = order_doc_new(v.bytes);
+    if (order_doc_rank(v.bytes, &o->rank) < 0) {
+        rc = damaged(e, "an order");
+    } else {
+        o->on_disk = true;
+        o->disk_rank = o->rank;
+        o->doc = order_doc_new(v.bytes);
+        rc = o->doc ? 0 : -ENOMEM;
+    }
     store_value_free(&v);
-    return o->doc ? 0 : -ENOMEM;
+    return rc;
 }
 
 static int order_keep(struct partition *p, struct kept_order *o)
@@ -296,11 +307,6 @@ static int order_keep(struct partition *p, struct kept_order *o)
 
     pthread_mutex_lock(&p->lock);
     rc = table_add(&p->orders, &o->node);
-    if (rc == 0) {
-        rc = table_add(&p->orders_by_id, &o->by_id);
-        if (rc < 0)
-            table_remove(&p->orders, &o->node);
-    }
     if (rc == 0)
         ring_add(p, &o->kept);
     pthread_mutex_unlock(&p->lock);
@@ -353,7 +359,6 @@ static void drop(struct partition *p, struct kept *k)
         profile_free(kept_profile(k));
     } else {
         table_remove(&p->orders, &kept_order_of(k)->node);
-        table_remove(&p->orders_by_id, &kept_order_of(k)->by_id);
         order_free(kept_order_of(k));
     }
 }
@@ -409,7 +414,7 @@ static int tables_init(struct partition *p)
     if (rc == 0)
         rc = table_init(&p->orders);
     if (rc == 0)
-        rc = table_init(&p->orders_by_id);
+        rc = table_init(&p->changed_orders);
     return rc;
 }
 
@@ -449,7 +454,7 @@ void partition_deinit(struct partition *p)
     table_deinit(&p->streams);
     table_deinit(&p->profiles);
     table_deinit(&p->orders);
-    table_deinit(&p->orders_by_id);
+    table_deinit(&p->changed_orders);
     free(p->dirty_streams.v);
     free(p->dirty_profiles.v);
     free(p->dirty_orders.v);

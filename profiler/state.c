@@ -262,6 +262,6 @@ void state_figures(struct state *s, uint32_t partition, struct state_figures *ou
     pthread_mutex_lock(&p->lock);
     *out = p->figures;
     out->memory = p->memory + p->interval->held + p->batch_held + table_bytes(&p->streams) + table_bytes(&p->profiles) +
-                  table_bytes(&p->orders) + table_bytes(&p->orders_by_id);
+                  table_bytes(&p->orders) + table_bytes(&p->changed_orders);
     pthread_mutex_unlock(&p->lock);
 }

@@ -107,12 +107,12 @@ void state_view_free(struct state_view *v);
 
 /* Finds an order in one partition by its id alone. Statements of one order that stand under several log keys are
  * several orders until persons are joined; of these, the one with the best statement (server first, then latest) is
- * given: compare `key` and `trust` between partitions. `order` lives until state_order_free. */
+ * given: compare `rank` between partitions. `order` lives until state_order_free. However many state the id, only the
+ * one that is given is read. */
 struct state_order {
     struct order order;
-    struct str profile; /* who has it */
-    enum event_trust trust;
-    struct event_key key;
+    struct str profile;     /* who has it */
+    struct event_rank rank; /* of its best statement */
     void *private;
 };
 int state_order(struct state *s, uint32_t partition, struct str order_id, struct state_order *out, struct err *e);

@@ -24,7 +24,7 @@
 #define LARGE_STREAM_UIDS 1024
 /* A late chunk spans no more, so that a search by time knows where to stop. */
 #define LATE_SPAN_MS (4 * TIME_HOUR)
-#define STATE_FORMAT 1
+#define STATE_FORMAT 2
 #define PROFILE_KIND_BYTES 5 /* "user:" */
 #define PROFILE_ID_MAX_BYTES (PROFILE_KIND_BYTES + KEY_ID_MAX_BYTES)
 
@@ -128,13 +128,20 @@ struct order_doc {
 
 struct kept_order {
     struct table_node node;  /* key: of log key and order together */
-    struct table_node by_id; /* key: hash of the order id */
+    struct table_node by_id; /* key: hash of the order id; in its table when it is the head of its id */
     struct kept kept;
     struct key_hash log_key;
     uint64_t interval;             /* [lock] in which it changed last */
     struct order_doc *doc;         /* [lock] NULL: there is none */
     struct kept_order *next_dirty; /* [lock] of the profile through which it changed first */
+    struct event_rank rank;        /* [lock] of its best statement, when there is a doc */
     bool on_disk;                  /* [worker] */
+    struct event_rank disk_rank;   /* [worker] under which it is indexed there */
+
+    /* Those of one id that changed in this interval: the head is in a table, the others behind it. */
+    bool is_head;                 /* [worker] */
+    struct kept_order *next_same; /* [lock] */
+    size_t same_count;            /* [lock] of the head: with itself */
 };
 
 struct profile {
@@ -169,10 +176,11 @@ struct partition {
     struct state *state;
     uint32_t number;
     pthread_mutex_t lock;
-    struct table streams, profiles, orders, orders_by_id; /* [lock] */
-    struct kept ring;                                     /* [worker] head */
-    struct kept *hand;                                    /* [worker] */
-    size_t kept_count;                                    /* [worker] */
+    struct table streams, profiles, orders; /* [lock] */
+    struct table changed_orders;            /* [lock] heads, by order id; those of another interval do not count */
+    struct kept ring;                       /* [worker] head */
+    struct kept *hand;                      /* [worker] */
+    size_t kept_count;                      /* [worker] */
 
     uint64_t interval_number;     /* [lock] */
     struct interval *interval;    /* [lock] the pointer */
@@ -181,6 +189,7 @@ struct partition {
     uint64_t memory;              /* [lock] of what is kept, without the interval */
     uint64_t memory_base;         /* [worker] memory after the last eviction */
     struct pointers dirty_streams, dirty_profiles, dirty_orders; /* [worker] this interval */
+    size_t most_same;                                            /* [worker] the greatest same_count of this interval */
     struct uid last_uid;                                         /* [worker] of the last record that was an event */
     int64_t last_offset;                                         /* [worker] its offset; -1: none */
     struct store_batch *batch;          /* [worker] of the last commit, when it was a large one; or NULL */
@@ -229,6 +238,7 @@ void pointers_add(struct pointers *v, void *item);
 struct stream *kept_stream(struct kept *k);
 struct profile *kept_profile(struct kept *k);
 struct kept_order *kept_order_of(struct kept *k);
+struct kept_order *kept_order_by_id(struct table_node *by_id);
 
 static inline bool stream_current(const struct partition *p, const struct stream *s)
 {
@@ -313,23 +323,27 @@ void order_doc_unref(struct order_doc *d);
 struct order_parts {
     struct str order_id, owner;     /* the owner is a profile id */
     bool truncated;                 /* had more statements than may count */
+    struct event_rank rank;         /* of the best statement */
     struct chunk_entry *statements; /* in the order of events */
     size_t count;
 };
 int order_doc_read(struct str bytes, struct arena *a, struct order_parts *out);
+/* Only the rank: 0 or -EIO. */
+int order_doc_rank(struct str bytes, struct event_rank *out);
 bool order_doc_write(const struct order_parts *parts, struct arena *a, struct buf *b);
 /* Decodes the statements and builds the order from them. -EIO for statements that cannot be decoded. count >= 1. */
 int order_parts_build(const struct order_parts *parts, const struct fold_rules *rules, struct arena *a,
                       struct order *out);
 
-/* The profile that has it; `buf` has PROFILE_ID_MAX_BYTES. Absent when the order has no best statement. */
+/* The profile that has it, that of its best statement; `buf` has PROFILE_ID_MAX_BYTES. */
 struct str order_owner(const struct order *order, char *buf);
 
 /* One order that a record changes. */
 struct order_change {
     struct kept_order *order;
-    struct order_doc *doc; /* new; NULL: no statement is left */
-    bool had, has;         /* whether there was, is an order */
+    struct order_doc *doc;  /* new; NULL: no statement is left */
+    struct event_rank rank; /* of its best statement */
+    bool had, has;          /* whether there was, is an order */
     struct order before, now;
     struct profile *owner_before, *owner_now;
 };
@@ -337,7 +351,8 @@ struct order_change {
  * Changes nothing that others see. Worker, without the lock; lives until the order arena is reset. */
 int order_change_make(struct partition *p, struct str profile, struct str order_id, const struct chunk_entry *drop,
                       const struct chunk_entry *add, struct order_change *out, struct err *e);
-/* Shows it. With the lock; room for one order and two profiles must be reserved. `via`: the profile whose event it was.
+/* Shows it. With the lock; room for one order (changed_orders, too) and two profiles must be reserved. `via`: the
+ * profile whose event it was.
  */
 struct order_shown {
     int64_t version, time; /* of the profiles it changes; of the event */

@@ -28,21 +28,13 @@ static size_t bucket_of(const struct table *t, const struct key_hash *key)
     return i < t->split ? (size_t)h & (2 * t->level - 1) : i;
 }
 
-static struct table_node *same_key(struct table_node *n, const struct key_hash *key)
+struct table_node *table_find(const struct table *t, const struct key_hash *key)
 {
+    struct table_node *n = t->buckets[bucket_of(t, key)];
+
     while (n && !key_hash_eq(&n->key, key))
         n = n->next;
     return n;
-}
-
-struct table_node *table_find(const struct table *t, const struct key_hash *key)
-{
-    return same_key(t->buckets[bucket_of(t, key)], key);
-}
-
-struct table_node *table_again(const struct table_node *n)
-{
-    return same_key(n->next, &n->key);
 }
 
 void table_fetch_bucket(const struct table *t, const struct key_hash *key)
@@ -81,19 +73,26 @@ static void split_one(struct table *t)
     }
 }
 
+int table_reserve(struct table *t, size_t more)
+{
+    while (t->level + t->split + more > t->cap) {
+        struct table_node **bigger = realloc(t->buckets, 2 * t->cap * sizeof(struct table_node *));
+
+        if (!bigger)
+            return -ENOMEM;
+        memset(bigger + t->cap, 0, t->cap * sizeof(struct table_node *));
+        t->buckets = bigger;
+        t->cap *= 2;
+    }
+    return 0;
+}
+
 int table_add(struct table *t, struct table_node *n)
 {
     size_t i;
 
-    if (t->level + t->split == t->cap) {
-        struct table_node **more = realloc(t->buckets, 2 * t->cap * sizeof(struct table_node *));
-
-        if (!more)
-            return -ENOMEM;
-        memset(more + t->cap, 0, t->cap * sizeof(struct table_node *));
-        t->buckets = more;
-        t->cap *= 2;
-    }
+    if (table_reserve(t, 1) < 0)
+        return -ENOMEM;
     if (t->count >= t->level + t->split)
         split_one(t);
     i = bucket_of(t, &n->key);

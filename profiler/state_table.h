@@ -22,13 +22,14 @@ struct table {
 /* 0 or -ENOMEM. */
 int table_init(struct table *t);
 void table_deinit(struct table *t);
-/* The newest of that key; go on with table_again for the others. */
+/* NULL when there is none of that key. */
 struct table_node *table_find(const struct table *t, const struct key_hash *key);
-struct table_node *table_again(const struct table_node *n);
 /* Fetch ahead what table_find will touch: first the bucket, some time later the object at its head. */
 void table_fetch_bucket(const struct table *t, const struct key_hash *key);
 void table_fetch_head(const struct table *t, const struct key_hash *key);
-/* 0 or -ENOMEM, and then nothing was added. */
+/* Memory for `more` objects: 0 or -ENOMEM. Then table_add cannot fail so many times. */
+int table_reserve(struct table *t, size_t more);
+/* No other object has its key. 0 or -ENOMEM, and then nothing was added. */
 int table_add(struct table *t, struct table_node *n);
 void table_remove(struct table *t, struct table_node *n);
 static inline size_t table_bytes(const struct table *t)

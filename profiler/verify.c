@@ -154,47 +154,46 @@ static int check_stream(struct verify *v, struct str key, struct str value)
 
 /* --- indexes -------------------------------------------------------------------------------------------------- */
 
-static int exists(struct verify *v, struct key key, bool *out)
+static int check_order_indexed(struct verify *v, struct str key, struct str value)
 {
     struct store_value found = {0};
-    int rc = store_get(v->state->store, v->partition, key_str(&key), NULL, &found, v->err);
-
-    store_value_free(&found);
-    *out = rc == 0;
-    return rc < 0 ? rc : 0;
-}
-
-static int check_order_indexed(struct verify *v, struct str key)
-{
-    struct key_hash log_key, order;
-    bool found;
+    struct key_index index;
+    struct key at;
     int rc;
 
     v->report->orders++;
-    if (!key_read_two(key, KEY_ORDER, &log_key, &order)) {
-        verify_say(v, "an order has a bad key");
+    if (!key_read_two(key, KEY_ORDER, &index.log_key, &index.order) || order_doc_rank(value, &index.rank) < 0) {
+        verify_say(v, "an order has a bad key or cannot be read");
         return 0;
     }
-    rc = exists(v, key_two(KEY_ORDER_INDEX, order, log_key), &found);
-    if (rc == 0 && !found)
+    at = key_indexed(&index);
+    rc = store_get(v->state->store, v->partition, key_str(&at), NULL, &found, v->err);
+    store_value_free(&found);
+    if (rc == STORE_NOT_FOUND)
         verify_say(v, "an order cannot be found by its id: the index misses it");
-    return rc;
+    return rc < 0 ? rc : 0;
 }
 
 static int check_index(struct verify *v, struct str key)
 {
-    struct key_hash log_key, order;
-    bool found;
+    struct store_value found = {0};
+    struct key_index index;
+    struct event_rank rank;
+    struct key at;
     int rc;
 
-    if (!key_read_two(key, KEY_ORDER_INDEX, &order, &log_key)) {
+    if (!key_read_indexed(key, &index)) {
         verify_say(v, "the index of orders has a bad key");
         return 0;
     }
-    rc = exists(v, key_two(KEY_ORDER, log_key, order), &found);
-    if (rc == 0 && !found)
+    at = key_two(KEY_ORDER, index.log_key, index.order);
+    rc = store_get(v->state->store, v->partition, key_str(&at), NULL, &found, v->err);
+    if (rc == STORE_NOT_FOUND)
         verify_say(v, "the index names an order that is not there");
-    return rc;
+    else if (rc == 0 && (order_doc_rank(found.bytes, &rank) < 0 || event_rank_cmp(&rank, &index.rank) != 0))
+        verify_say(v, "the index names an order at a place that is not its own");
+    store_value_free(&found);
+    return rc < 0 ? rc : 0;
 }
 
 /* A chunk or uids: their stream must be one that was met. */
@@ -237,7 +236,7 @@ static int visit(struct verify *v, enum key_kind kind, struct str key, struct st
         check_placed(v, key);
         return 0;
     case KEY_ORDER:
-        return check_order_indexed(v, key);
+        return check_order_indexed(v, key, value);
     case KEY_ORDER_INDEX:
         return check_index(v, key);
     }

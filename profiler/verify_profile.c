@@ -126,6 +126,7 @@ static int check_order(struct profile_check *c, struct str key, struct str value
     char id[PROFILE_ID_MAX_BYTES];
     struct key_hash log_key, hash, own;
     struct order_parts parts;
+    struct event_rank rank;
     struct order order;
     struct str owner;
     int rc;
@@ -143,6 +144,9 @@ static int check_order(struct profile_check *c, struct str key, struct str value
     owner = order_owner(&order, id);
     if (!str_eq(owner, parts.owner))
         differs(c, "an order has another owner than its best statement");
+    rank = event_rank(order.best);
+    if (event_rank_cmp(&rank, &parts.rank) != 0)
+        differs(c, "an order is ranked by another statement than its best");
     c->v->orders_owned += str_eq(parts.owner, c->id);
     own = state_hash(c->v->state, parts.order_id);
     if (!key_hash_eq(&own, &hash))

@@ -137,6 +137,25 @@ static inline int event_key_cmp(const struct event_key *a, const struct event_ke
     return memcmp(a->uid.b, b->uid.b, UID_BYTES);
 }
 
+/* How far the statements of one order are believed: those of the server first, then the later ones. */
+struct event_rank {
+    enum event_trust trust;
+    struct event_key key;
+};
+
+static inline struct event_rank event_rank(const struct event *e)
+{
+    return (struct event_rank){e->trust, event_key(e)};
+}
+
+/* Greater than 0 when `a` is believed before `b`. */
+static inline int event_rank_cmp(const struct event_rank *a, const struct event_rank *b)
+{
+    if (a->trust != b->trust)
+        return a->trust < b->trust ? -1 : 1;
+    return event_key_cmp(&a->key, &b->key);
+}
+
 /* The key of an event on the log: the user, else the device. */
 static inline struct str event_log_key(const struct event *e)
 {

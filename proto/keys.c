@@ -57,6 +57,9 @@ bool key_hash_eq(const struct key_hash *a, const struct key_hash *b)
     return memcmp(a->b, b->b, KEY_HASH_BYTES) == 0;
 }
 
+/* Prefix, trust, time, received, position, uid, log key. */
+enum { INDEX_KEY_BYTES = KEY_PREFIX_BYTES + 1 + 8 + 8 + 4 + UID_BYTES + KEY_HASH_BYTES };
+
 static void add_bytes(struct key *k, const void *p, size_t n)
 {
     assert(k->n + n <= KEY_MAX_BYTES);
@@ -75,6 +78,11 @@ static void add_number(struct key *k, uint64_t v, int bytes)
 static uint64_t sortable(int64_t time)
 {
     return (uint64_t)time ^ (UINT64_C(1) << 63);
+}
+
+static int64_t unsortable(uint64_t number)
+{
+    return (int64_t)(number ^ (UINT64_C(1) << 63));
 }
 
 struct key key_meta(void)
@@ -106,6 +114,22 @@ struct key key_placed(const struct key_place *place)
         add_number(&k, sortable(place->time), 8);
     add_number(&k, place->commit, 4);
     add_number(&k, place->part, 4);
+    return k;
+}
+
+/* The complement of everything that ranks: the greatest comes first. */
+struct key key_indexed(const struct key_index *index)
+{
+    const struct event_rank *rank = &index->rank;
+    struct key k = key_one(KEY_ORDER_INDEX, index->order);
+
+    add_number(&k, ~(uint64_t)rank->trust, 1);
+    add_number(&k, ~sortable(rank->key.time), 8);
+    add_number(&k, ~sortable(rank->key.received), 8);
+    add_number(&k, ~rank->key.position, 4);
+    for (size_t i = 0; i < UID_BYTES; i++)
+        add_number(&k, ~(uint64_t)rank->key.uid.b[i], 1);
+    add_bytes(&k, index->log_key.b, KEY_HASH_BYTES);
     return k;
 }
 
@@ -149,9 +173,27 @@ bool key_read_placed(struct str key, struct key_place *out)
         return false;
     memcpy(place.stream.b, key.p + 1, KEY_HASH_BYTES);
     if (place.kind != KEY_UIDS)
-        place.time = (int64_t)(read_number(&p, 8) ^ (UINT64_C(1) << 63));
+        place.time = unsortable(read_number(&p, 8));
     place.commit = (uint32_t)read_number(&p, 4);
     place.part = (uint32_t)read_number(&p, 4);
     *out = place;
+    return true;
+}
+
+bool key_read_indexed(struct str key, struct key_index *out)
+{
+    const char *p = key.p + KEY_PREFIX_BYTES;
+    struct event_rank *rank = &out->rank;
+
+    if (key.n != INDEX_KEY_BYTES || (unsigned char)key.p[0] != KEY_ORDER_INDEX)
+        return false;
+    memcpy(out->order.b, key.p + 1, KEY_HASH_BYTES);
+    rank->trust = (enum event_trust)(~read_number(&p, 1) & 0xff);
+    rank->key.time = unsortable(~read_number(&p, 8));
+    rank->key.received = unsortable(~read_number(&p, 8));
+    rank->key.position = ~(uint32_t)read_number(&p, 4);
+    for (size_t i = 0; i < UID_BYTES; i++)
+        rank->key.uid.b[i] = (unsigned char)~*p++;
+    memcpy(out->log_key.b, p, KEY_HASH_BYTES);
     return true;
 }

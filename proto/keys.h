@@ -9,7 +9,8 @@
  *   'L' stream last-time commit part   a chunk of entries that came late: spans at most LATE_SPAN_MS
  *   'U' stream commit part             uids of a large stream
  *   'O' log-key order                  an order: its owner and statements
- *   'X' order log-key                  nothing: finds an order by its id alone
+ *   'X' order rank log-key             nothing: finds an order by its id alone. The rank is that of its best statement,
+ *                                      turned round: of several log keys the one that is believed most comes first
  *
  * The kind and the first hash are the prefix that bloom filters and scans go by. */
 #ifndef WAYMARK_KEYS_H
@@ -19,10 +20,11 @@
 #include <stdint.h>
 
 #include "common/str.h"
+#include "proto/event.h"
 
 #define KEY_HASH_BYTES 16
 #define KEY_PREFIX_BYTES (1 + KEY_HASH_BYTES)
-#define KEY_MAX_BYTES 40
+#define KEY_MAX_BYTES 72
 
 struct key_hash {
     unsigned char b[KEY_HASH_BYTES];
@@ -57,6 +59,12 @@ struct key_place {
     uint32_t commit, part;
 };
 
+/* Where an order is found by its id. */
+struct key_index {
+    struct key_hash order, log_key;
+    struct event_rank rank; /* of its best statement */
+};
+
 /* Longest ids that a stream may have, each. */
 #define KEY_ID_MAX_BYTES 1024
 
@@ -72,16 +80,19 @@ bool key_hash_eq(const struct key_hash *a, const struct key_hash *b);
 struct key key_meta(void);
 /* Kind and one hash: the whole key of a profile, the prefix of the others. */
 struct key key_one(enum key_kind kind, struct key_hash h);
-/* Kind and two hashes: a stream, an order, its index. */
+/* Kind and two hashes: a stream, an order. */
 struct key key_two(enum key_kind kind, struct key_hash first, struct key_hash second);
 /* A chunk or uids. */
 struct key key_placed(const struct key_place *place);
+/* In the index of orders. */
+struct key key_indexed(const struct key_index *index);
 /* Before every chunk of that kind and stream whose last time is `time` or later. */
 struct key key_seek(enum key_kind kind, struct key_hash stream, int64_t time);
 
 /* Readers; false when the bytes are no such key. */
 bool key_read_two(struct str key, enum key_kind kind, struct key_hash *first, struct key_hash *second);
 bool key_read_placed(struct str key, struct key_place *out);
+bool key_read_indexed(struct str key, struct key_index *out);
 static inline struct str key_str(const struct key *k)
 {
     return (struct str){(const char *)k->b, k->n};

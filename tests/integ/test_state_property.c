@@ -212,6 +212,17 @@ static void check_profile(struct run *r, uint32_t partition, struct model *m, st
                  (long long)r->folded[partition], what);
 }
 
+static void check_order(struct run *r, uint32_t partition, struct model *m)
+{
+    struct str id = str_of(r->sets[below(SETS)].orders[below(3)]);
+    const char *what = order_differs(r->state, partition, m, id);
+
+    r->checks++;
+    if (what)
+        fail_msg("partition %u, %.*s after %lld records: %s", (unsigned)partition, STR_ARG(id),
+                 (long long)r->folded[partition], what);
+}
+
 static void check_figures(struct run *r, uint32_t partition, const struct model *m)
 {
     struct state_figures f;
@@ -239,6 +250,8 @@ static void check_all(struct run *r)
             before = model_profile(&m.v[i]);
             if (i < 40 || chance(r->logs[p].n > 3000 ? 3 : 30))
                 check_profile(r, p, &m, before);
+            if (i < 20)
+                check_order(r, p, &m);
         }
         model_deinit(&m);
     }
@@ -253,6 +266,7 @@ static void check_some(struct run *r, uint32_t partition)
     check_figures(r, partition, &m);
     for (int i = 0; i < 5; i++)
         check_profile(r, partition, &m, some_profile(r, id, sizeof id));
+    check_order(r, partition, &m);
     model_deinit(&m);
 }
 

@@ -406,6 +406,56 @@ static inline const char *profile_differs(struct state *s, uint32_t partition, s
     return what;
 }
 
+/* Of several log keys under which the id is stated, the order whose best statement is believed most. */
+static inline bool model_best_order(struct model *m, struct str order_id, struct order *best)
+{
+    const struct event **statements = calloc(m->n + 1, sizeof(*statements));
+    enum order_status status;
+    bool any = false;
+
+    for (size_t i = 0; i < m->n; i++) {
+        struct event_rank rank, best_rank = {0};
+        struct order o;
+        size_t n = 0;
+
+        if (!order_stated(&m->v[i].ev, &status) || !str_eq(m->v[i].ev.order.order_id, order_id) ||
+            model_order_seen(m, i))
+            continue;
+        for (size_t k = i; k < m->n; k++)
+            if (order_stated(&m->v[k].ev, &status) && str_eq(m->v[k].ev.order.order_id, order_id) &&
+                str_eq(event_log_key(&m->v[k].ev), event_log_key(&m->v[i].ev)))
+                statements[n++] = &m->v[k].ev;
+        assert_int_equal(order_build(statements, n, m->rules, &m->arena, &o), 0);
+        rank = event_rank(o.best);
+        if (any)
+            best_rank = event_rank(best->best);
+        if (!any || event_rank_cmp(&rank, &best_rank) > 0)
+            *best = o;
+        any = true;
+    }
+    free(statements);
+    return any;
+}
+
+static inline const char *order_differs(struct state *s, uint32_t partition, struct model *m, struct str order_id)
+{
+    const char *what = NULL;
+    struct state_order got;
+    struct order want = {0};
+    struct err e = {0};
+    bool is = model_best_order(m, order_id, &want);
+    int rc = state_order(s, partition, order_id, &got, &e);
+
+    if (rc != 0)
+        return rc < 0 ? "the look-up of the order failed" : is ? "the order is not found" : NULL;
+    if (!is)
+        what = "the order should not be there";
+    else if (!same_order(&got.order, &want) || memcmp(got.order.best->uid.b, want.best->uid.b, UID_BYTES) != 0)
+        what = "another order has the id";
+    state_order_free(&got);
+    return what;
+}
+
 static inline void say_line(void *arg, const char *line)
 {
     (void)arg;

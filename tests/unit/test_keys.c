@@ -101,6 +101,35 @@ static void uids_have_no_time(void **state)
     assert_int_equal(read.part, 9);
 }
 
+static void the_index_begins_with_the_best(void **state)
+{
+    static const int64_t times[] = {INT64_MIN, -5, 0, INT64_C(1700000000000), INT64_MAX};
+    struct key prefix = key_one(KEY_ORDER_INDEX, hash("O1")), before = {0};
+
+    (void)state;
+    for (int trust = TRUST_SERVER; trust >= TRUST_BEACON; trust--)
+        for (size_t i = 25; i-- > 0;)
+            for (uint32_t position = 3; position-- > 0;) {
+                struct key_index index = {
+                    hash("O1"),
+                    hash("k"),
+                    {(enum event_trust)trust,
+                     {times[i / 5], times[i % 5], position * 0x7fffffffu, {{(unsigned char)i, 3}}}}};
+                struct key_index read;
+                struct key k = key_indexed(&index);
+
+                if (before.n)
+                    assert_true(compare(&before, &k) < 0);
+                before = k;
+                assert_true(str_starts(key_str(&k), key_str(&prefix)));
+                assert_true(key_read_indexed(key_str(&k), &read));
+                assert_true(key_hash_eq(&read.order, &index.order) && key_hash_eq(&read.log_key, &index.log_key));
+                assert_int_equal(event_rank_cmp(&read.rank, &index.rank), 0);
+                for (size_t n = 0; n < k.n; n++)
+                    assert_false(key_read_indexed((struct str){(const char *)k.b, n}, &read));
+            }
+}
+
 static void other_bytes_are_no_keys(void **state)
 {
     struct key_place place = {KEY_LATE, hash("s"), 1, 7, 9}, read;
@@ -122,13 +151,10 @@ static void other_bytes_are_no_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hashes_depend_on_the_secret),
-        cmocka_unit_test(streams_tell_absent_from_empty),
-        cmocka_unit_test(pairs_tell_first_from_second),
-        cmocka_unit_test(ids_do_not_stand_in_keys),
-        cmocka_unit_test(chunks_sort_by_time_commit_and_part),
-        cmocka_unit_test(uids_have_no_time),
-        cmocka_unit_test(other_bytes_are_no_keys),
+        cmocka_unit_test(hashes_depend_on_the_secret),         cmocka_unit_test(streams_tell_absent_from_empty),
+        cmocka_unit_test(pairs_tell_first_from_second),        cmocka_unit_test(ids_do_not_stand_in_keys),
+        cmocka_unit_test(chunks_sort_by_time_commit_and_part), cmocka_unit_test(uids_have_no_time),
+        cmocka_unit_test(the_index_begins_with_the_best),      cmocka_unit_test(other_bytes_are_no_keys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
