@@ -46,27 +46,40 @@ static bool get_span(const char **p, const char *end, struct str *out)
     return true;
 }
 
-static bool put_rank(const struct event_rank *rank, struct buf *b)
+static void put_key(const struct event_key *key, struct buf *b)
+{
+    buf_add_svarint(b, key->time);
+    buf_add_svarint(b, key->received);
+    buf_add_varint(b, key->position);
+    buf_add(b, key->uid.b, UID_BYTES);
+}
+
+static bool get_key(const char **p, const char *end, struct event_key *out)
+{
+    uint64_t position;
+
+    if (!get_svarint(p, end, &out->time) || !get_svarint(p, end, &out->received) || !get_varint(p, end, &position) ||
+        position > UINT32_MAX || end - *p < UID_BYTES)
+        return false;
+    out->position = (uint32_t)position;
+    memcpy(out->uid.b, *p, UID_BYTES);
+    *p += UID_BYTES;
+    return true;
+}
+
+static void put_rank(const struct event_rank *rank, struct buf *b)
 {
     buf_add_varint(b, rank->trust);
-    buf_add_svarint(b, rank->key.time);
-    buf_add_svarint(b, rank->key.received);
-    buf_add_varint(b, rank->key.position);
-    return buf_add(b, rank->key.uid.b, UID_BYTES);
+    put_key(&rank->key, b);
 }
 
 static bool get_rank(const char **p, const char *end, struct event_rank *out)
 {
-    uint64_t trust, position;
+    uint64_t trust;
 
-    if (!get_varint(p, end, &trust) || trust < TRUST_BEACON || trust > TRUST_SERVER ||
-        !get_svarint(p, end, &out->key.time) || !get_svarint(p, end, &out->key.received) ||
-        !get_varint(p, end, &position) || position > UINT32_MAX || end - *p < UID_BYTES)
+    if (!get_varint(p, end, &trust) || trust < TRUST_BEACON || trust > TRUST_SERVER || !get_key(p, end, &out->key))
         return false;
     out->trust = (enum event_trust)trust;
-    out->key.position = (uint32_t)position;
-    memcpy(out->key.uid.b, *p, UID_BYTES);
-    *p += UID_BYTES;
     return true;
 }
 
@@ -87,7 +100,8 @@ int order_doc_read(struct str bytes, struct arena *a, struct order_parts *out)
 
     if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_rank(&p, end, &out->rank) ||
         !get_span(&p, end, &out->owner) || !get_span(&p, end, &out->order_id) || !get_varint(&p, end, &truncated) ||
-        !chunk_open((struct str){p, (size_t)(end - p)}, &r) || r.left == 0)
+        (truncated && !get_key(&p, end, &out->cut)) || !chunk_open((struct str){p, (size_t)(end - p)}, &r) ||
+        r.left == 0)
         return -EIO;
     out->truncated = truncated != 0;
     out->count = r.left;
@@ -114,6 +128,8 @@ bool order_doc_write(const struct order_parts *parts, struct arena *a, struct bu
     buf_add_varint(b, parts->order_id.n);
     buf_add_str(b, parts->order_id);
     buf_add_varint(b, parts->truncated);
+    if (parts->truncated)
+        put_key(&parts->cut, b);
     return chunk_write(v, parts->count, b);
 }
 
@@ -177,12 +193,43 @@ static bool take_out(struct order_parts *parts, const struct chunk_entry *e)
     return true;
 }
 
+/* How many of the statements count: the first ones, as far as number and memory allow, and one in any case. */
+static size_t count_that_count(const struct order_parts *parts)
+{
+    size_t n = 0, bytes = 0;
+
+    for (; n < parts->count && n < LIMIT_STATEMENTS; n++) {
+        bytes += event_unpacked_bytes(parts->statements[n].bytes);
+        if (n > 0 && bytes > LIMIT_STATEMENTS_BYTES)
+            break;
+    }
+    return n;
+}
+
+/* Takes it out; true when a statement that was left out may count now. */
+static bool leaves_gap(struct order_parts *parts, const struct chunk_entry *e)
+{
+    bool first_out = parts->truncated && event_key_cmp(&e->key, &parts->cut) == 0;
+
+    return take_out(parts, e) ? parts->truncated : first_out;
+}
+
+/* Leaves out those that do not count. What comes after the first that was left out will never count while it stands:
+ * its place is kept, so that it makes no difference in which order they arrive. */
 static void cut(struct order_parts *parts)
 {
-    if (parts->count <= LIMIT_STATEMENTS)
+    size_t n = count_that_count(parts);
+
+    if (n == parts->count)
         return;
-    parts->count = LIMIT_STATEMENTS;
+    parts->cut = parts->statements[n].key;
+    parts->count = n;
     parts->truncated = true;
+}
+
+static bool is_beyond(const struct order_parts *parts, const struct event_key *key)
+{
+    return parts->truncated && event_key_cmp(key, &parts->cut) > 0;
 }
 
 /* Adds the statements that a profile's path has of the order, but for `drop`. */
@@ -205,11 +252,15 @@ static int collect_path(struct partition *p, struct str profile, const struct ch
         if (event_unpack(view.path[i].bytes, &p->arena_other, &ev) != CODEC_OK)
             rc = damaged(e, "an event");
         else if (order_stated(&ev, &status) && str_eq(ev.order.order_id, parts->order_id)) {
-            struct chunk_entry entry = {view.path[i].key, view.path[i].flags, arena_dup(a, view.path[i].bytes)};
+            struct chunk_entry entry = {view.path[i].key, view.path[i].flags, STR_NONE};
 
-            insert(parts, &entry);
+            if (is_beyond(parts, &entry.key))
+                break; /* and so is the rest of the path */
+            entry.bytes = arena_dup(a, view.path[i].bytes);
             if (!entry.bytes.p)
                 rc = -ENOMEM;
+            else
+                insert(parts, &entry);
             cut(parts);
         }
     }
@@ -260,9 +311,9 @@ static int change_parts(struct partition *p, struct str profile, const struct ch
     if (parts->count)
         memcpy(v, parts->statements, parts->count * sizeof *v);
     parts->statements = v;
-    if (drop && take_out(parts, drop) && parts->truncated)
+    if (drop && leaves_gap(parts, drop))
         rc = collect(p, profile, drop, parts, e);
-    if (add && rc == 0)
+    if (add && rc == 0 && !is_beyond(parts, &add->key))
         insert(parts, add);
     cut(parts);
     return rc;

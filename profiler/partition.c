@@ -10,7 +10,8 @@
 
 enum { EVICT_SLICE = 256 }; /* objects looked at in one go with the lock */
 
-#define ARENA_BYTES (256 * MIB) /* a record and the statements of its orders, decoded */
+/* A record decoded; and the statements of two orders before and after it, which LIMIT_STATEMENTS_BYTES bounds. */
+#define ARENA_BYTES (1024 * MIB)
 #define SCRATCH_BYTES ((size_t)2048 * MIB)
 
 #define container(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))

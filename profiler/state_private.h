@@ -322,7 +322,8 @@ void order_doc_unref(struct order_doc *d);
 /* A doc taken apart; spans point into it. */
 struct order_parts {
     struct str order_id, owner;     /* the owner is a profile id */
-    bool truncated;                 /* had more statements than may count */
+    bool truncated;                 /* there are more statements than may count */
+    struct event_key cut;           /* of the first that does not, when truncated */
     struct event_rank rank;         /* of the best statement */
     struct chunk_entry *statements; /* in the order of events */
     size_t count;

@@ -116,8 +116,7 @@ static void check_statements(struct profile_check *c, const struct key_hash *has
         next++;
     }
     c->matched += have;
-    if (next < have &&
-        (!parts->truncated || event_key_cmp(&stated[next].key, &parts->statements[parts->count - 1].key) < 0))
+    if (next < have && (!parts->truncated || event_key_cmp(&stated[next].key, &parts->cut) < 0))
         differs(c, "an order misses a statement that is in the path");
 }
 

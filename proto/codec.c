@@ -319,6 +319,57 @@ static int check_head(struct str bytes)
     return version > CODEC_VERSION ? CODEC_VERSION_UNKNOWN : CODEC_OK;
 }
 
+/* Field numbers of waymark.proto on the way to the items of an event. */
+enum { FIELD_EVENT_ITEMS = 33, FIELD_EVENT_ORDER = 34, FIELD_ORDER_REFUND = 13, FIELD_REFUND_ITEMS = 3 };
+
+/* The next field; of a message or text its bytes, else nothing. False at the end, or where it is no protobuf. */
+static bool next_field(struct str *in, uint64_t *number, struct str *bytes)
+{
+    static const size_t fixed[] = {[1] = 8, [5] = 4};
+    const char *p = in->p, *end = in->p + in->n;
+    uint64_t tag, n = 0;
+
+    *bytes = STR_NONE;
+    if (!get_varint(&p, end, &tag) || (tag & 7) == 3 || (tag & 7) == 4 || (tag & 7) > 5)
+        return false;
+    if ((tag & 7) == 0 || (tag & 7) == 2) {
+        if (!get_varint(&p, end, &n))
+            return false;
+        n = (tag & 7) == 2 ? n : 0;
+    } else {
+        n = fixed[tag & 7];
+    }
+    if (n > (size_t)(end - p))
+        return false;
+    if ((tag & 7) == 2)
+        *bytes = (struct str){p, (size_t)n};
+    *number = tag >> 3;
+    *in = (struct str){p + n, (size_t)(end - p) - (size_t)n};
+    return true;
+}
+
+/* Items of a message that stand behind a way of field numbers; the way ends with 0. */
+static size_t count_behind(struct str in, const unsigned *way)
+{
+    struct str bytes;
+    uint64_t number;
+    size_t n = 0;
+
+    while (next_field(&in, &number, &bytes))
+        if (number == way[0] && str_has(bytes))
+            n += way[1] ? count_behind(bytes, way + 1) : 1;
+    return n;
+}
+
+size_t event_unpacked_bytes(struct str packed)
+{
+    static const unsigned items[] = {FIELD_EVENT_ITEMS, 0};
+    static const unsigned refunded[] = {FIELD_EVENT_ORDER, FIELD_ORDER_REFUND, FIELD_REFUND_ITEMS, 0};
+    size_t n = count_behind(packed, items) + count_behind(packed, refunded);
+
+    return sizeof(Waymark__V1__Event) + 2 * packed.n + n * (sizeof(Waymark__V1__Item) + sizeof(struct item));
+}
+
 static bool in_range(struct opt v, int64_t max)
 {
     return !v.has || (v.v >= -max && v.v <= max);

@@ -23,6 +23,9 @@ bool event_pack(const struct event *e, struct buf *b);
  * a later format. `bytes` must outlive `out`. */
 int event_unpack(struct str bytes, struct arena *a, struct event *out);
 
+/* About how much memory the event takes unpacked: quick, without unpacking it, and the same for the same bytes. */
+size_t event_unpacked_bytes(struct str packed);
+
 /* An event that was refused: why, and what came. */
 struct bad_event {
     int64_t received;

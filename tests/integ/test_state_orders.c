@@ -103,6 +103,73 @@ static void statements_beyond_the_limit_wait_in_line(void **state)
     check_everywhere(t);
 }
 
+/* --- heavy statements ----------------------------------------------------------------------------------------- */
+
+enum { HEAVY = 120 };
+
+/* Small on the log, large unpacked. */
+static void heavy_statement(struct test_log *l, int i, int64_t time)
+{
+    static struct item items[LIMIT_ITEMS];
+    struct event e;
+    char id[16];
+
+    for (size_t k = 0; k < LIMIT_ITEMS; k++)
+        items[k] = (struct item){.price = {true, (int64_t)k}, .listed_at = TIME_NONE};
+    snprintf(id, sizeof id, "m%d", i);
+    e = order_log(i % 3 ? "x" : NULL, i % 3 ? NULL : "x", id, time, STATUS_CREATED, i + 1);
+    e.items = items;
+    e.item_count = i % 10 == 9 ? 10 : LIMIT_ITEMS;
+    e.order.has_items = true;
+    log_event(l, &e);
+}
+
+static void same_in_both(struct place_for_test *t, struct place_for_test *other)
+{
+    struct state_order a, b;
+    struct err e = {0};
+
+    assert_int_equal(state_order(t->state, 0, STR_LIT("O1"), &a, &e), 0);
+    assert_int_equal(state_order(other->state, 0, STR_LIT("O1"), &b, &e), 0);
+    assert_true(a.order.statement_count < HEAVY / 2);
+    if (!same_order(&a.order, &b.order))
+        fail_msg("%zu statements count, %zu in the other order", a.order.statement_count, b.order.statement_count);
+    state_order_free(&a);
+    state_order_free(&b);
+}
+
+/* The fold must not stop at them, and what counts must not depend on who came first. */
+static void heavy_statements_wait_in_line(void **state)
+{
+    struct place_for_test *t = *state, *other;
+    void *second;
+
+    assert_int_equal(setup(&second), 0);
+    other = second;
+    for (int i = 0; i < HEAVY; i++) {
+        heavy_statement(&t->log, i, AT(i));
+        heavy_statement(&other->log, i * 53 % HEAVY, AT(i * 53 % HEAVY));
+    }
+    fold(t);
+    fold(other);
+    same_in_both(t, other);
+    commit(t);
+    /* Some that count and some that did not become the earliest. */
+    for (int i = 0; i < 60; i += 7)
+        heavy_statement(&t->log, i, AT(-i - 1));
+    for (int i = 56; i >= 0; i -= 7)
+        heavy_statement(&other->log, i, AT(-i - 1));
+    fold(t);
+    commit(other);
+    fold(other);
+    same_in_both(t, other);
+    verify(t, 0);
+    verify(other, 0);
+    reopen(t);
+    same_in_both(t, other);
+    teardown(&second);
+}
+
 /* --- many with one id ------------------------------------------------------------------------------------------ */
 
 enum { DEVICES = 50000, BATCH = 1000 };
@@ -215,8 +282,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(statements_meet_across_streams),           T(an_order_changes_hands),       T(an_order_is_found_by_its_id),
-        T(statements_beyond_the_limit_wait_in_line), T(many_devices_state_one_order),
+        T(statements_meet_across_streams),           T(an_order_changes_hands),        T(an_order_is_found_by_its_id),
+        T(statements_beyond_the_limit_wait_in_line), T(heavy_statements_wait_in_line), T(many_devices_state_one_order),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
