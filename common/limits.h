@@ -76,6 +76,7 @@
 #define LIMIT_WAIT_MS 10000
 #define LIMIT_LOOKUP_QUEUE 4096        /* requests waiting for a look-up thread, or for an event to be folded */
 #define LIMIT_LOOKUP_ARENA (256 * MIB) /* memory of one look-up beside the view */
+#define LIMIT_VIEWS_BYTES (512 * MIB)  /* of paths and orders read by all look-ups; a single one may take more */
 #define LIMIT_ANSWER_BYTES (64 * MIB)  /* an answer of the profiler */
 #define LIMIT_PAGE_BYTES (4 * MIB)     /* a page of a path or a tail ends behind the event that passes this */
 #define LIMIT_TAIL_PAGE 1000

@@ -1,4 +1,5 @@
 /* Answers of the API, in one shape. Any thread. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -49,6 +50,10 @@ void ask_broken(struct ask *ask, int r, const struct err *e)
 {
     static struct log_limit limit;
 
+    if (r == -EBUSY) {
+        ask_error(ask, 503, "unavailable", "other large look-ups are under way");
+        return;
+    }
     log_limited(&limit, LOG_ERROR, "profiler: a look-up failed (%d): %s", r, e->text);
     ask_error(ask, 503, "unavailable", "the profile cannot be read now");
 }

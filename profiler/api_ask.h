@@ -71,7 +71,7 @@ void ask_answer(struct ask *ask, struct buf *body);
 /* {"code":…,"message":…} */
 void ask_error(struct ask *ask, unsigned status, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* A failure of the store: 503, and a line in the log. */
+/* A failure of the store: 503, and a line in the log. -EBUSY, when memory is short, is only the 503. */
 void ask_broken(struct ask *ask, int r, const struct err *e);
 void request_error(struct http_request *r, unsigned status, const char *code, const char *allow, const char *message);
 

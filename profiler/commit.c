@@ -151,7 +151,7 @@ static int refold(struct partition *p, struct profile *r, struct err *e)
 {
     struct state_view view;
     struct facts facts;
-    int rc = state_view(p->state, p->number, r->id, VIEW_PATH | VIEW_ORDERS, &view, e);
+    int rc = state_view(p->state, p->number, r->id, VIEW_PATH | VIEW_ORDERS | VIEW_UNCOUNTED, &view, e);
 
     assert(rc != STATE_NOT_FOUND);
     if (rc < 0)

@@ -238,7 +238,7 @@ static int collect_path(struct partition *p, struct str profile, const struct ch
 {
     struct arena *a = &p->order_arena;
     struct state_view view;
-    int rc = state_view(p->state, p->number, profile, VIEW_PATH, &view, e);
+    int rc = state_view(p->state, p->number, profile, VIEW_PATH | VIEW_UNCOUNTED, &view, e);
 
     if (rc != 0)
         return rc == STATE_NOT_FOUND ? 0 : rc;

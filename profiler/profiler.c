@@ -62,7 +62,8 @@ int profiler_settings_init(struct profiler_settings *s, const struct conf *conf,
                                       .partitions = conf->partitions,
                                       .rules = &s->rules,
                                       .commit_bytes = share(p->commit_bytes, conf->partitions),
-                                      .cache_bytes = share(p->cache_bytes, conf->partitions)};
+                                      .cache_bytes = share(p->cache_bytes, conf->partitions),
+                                      .view_bytes = LIMIT_VIEWS_BYTES};
     return 0;
 }
 

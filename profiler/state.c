@@ -205,6 +205,7 @@ int state_open(const struct state_options *o, struct state **out, struct err *e)
     s->rules = o->rules;
     s->commit_bytes = o->commit_bytes;
     s->cache_bytes = o->cache_bytes;
+    s->view_bytes = o->view_bytes;
     s->partition_count = o->partitions;
     s->read_only = o->read_only;
     randombytes_buf(&s->seed, sizeof s->seed);

@@ -26,6 +26,7 @@ struct state_options {
     const struct fold_rules *rules; /* must outlive the state */
     uint64_t commit_bytes;          /* of one partition: uncommitted memory above which state_fold asks for a commit */
     uint64_t cache_bytes;           /* of one partition: memory of clean profiles and streams kept */
+    uint64_t view_bytes;            /* memory that views hold together, but for a single one; 0: no bound */
     bool read_only;                 /* for verify: the folder of a stopped instance */
 };
 
@@ -100,6 +101,7 @@ struct state_view {
     size_t order_count;
     void *private;
 };
+/* -EBUSY when others' views hold so much memory that this one has to wait. */
 enum { VIEW_PATH = 1, VIEW_ORDERS = 2 };
 int state_view(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_view *out,
                struct err *e);

@@ -129,7 +129,7 @@ static int fill(struct search *s, struct arena *a, struct state_order *out)
 {
     struct order_parts parts;
     struct order order;
-    struct str doc;
+    struct str doc = STR_NONE;
     int rc = find_doc(s, a, &doc);
 
     if (rc != 0)

@@ -205,7 +205,8 @@ struct state {
     const struct fold_rules *rules;
     struct key_secret secret;
     uint64_t seed;
-    uint64_t commit_bytes, cache_bytes;
+    uint64_t commit_bytes, cache_bytes, view_bytes;
+    _Atomic uint64_t views_held; /* bytes of all counted views */
     uint32_t partition_count;
     bool read_only;
     struct partition *partitions;
@@ -377,6 +378,8 @@ int meta_load(struct partition *p, struct err *e);
 
 /* --- view.c --------------------------------------------------------------------------------------------------- */
 
+/* Beside VIEW_PATH and VIEW_ORDERS: takes what memory it needs. For the worker and verify, which cannot wait. */
+enum { VIEW_UNCOUNTED = 4 };
 /* Folds the profile anew from a view with path and orders. 0 and facts, or negative errno. */
 int state_view_fold(const struct state_view *v, const struct fold_rules *rules, struct facts *out);
 

@@ -203,7 +203,7 @@ static int check_facts(struct profile_check *c, struct str kept)
 
 static int check_all(struct profile_check *c, struct str facts, struct err *e)
 {
-    int rc = state_view(c->v->state, c->v->partition, c->id, VIEW_PATH | VIEW_ORDERS, &c->view, e);
+    int rc = state_view(c->v->state, c->v->partition, c->id, VIEW_PATH | VIEW_ORDERS | VIEW_UNCOUNTED, &c->view, e);
 
     if (rc == -EIO || rc == STATE_NOT_FOUND) {
         differs(c, "its path and orders cannot be read");

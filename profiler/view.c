@@ -41,7 +41,28 @@ struct reading {
     int64_t version;
     struct path_entry *path;
     size_t path_count, path_cap;
+    bool counted;
+    uint64_t held; /* bytes counted for it */
 };
+
+/* --- memory --------------------------------------------------------------------------------------------------- */
+
+/* Whoever comes when others hold too much has to go, unless it is a small one: look-ups run on 64 threads at most, so
+ * the small ones hold no more than the bound again. A single view is never refused, or nobody could look at it. */
+static int hold(struct reading *r, uint64_t bytes)
+{
+    struct state *s = r->state;
+    uint64_t held;
+
+    if (!r->counted)
+        return 0;
+    held = atomic_fetch_add_explicit(&s->views_held, bytes, memory_order_relaxed) + bytes;
+    r->held += bytes;
+    if (held <= s->view_bytes || held == r->held || r->held <= s->view_bytes / 64)
+        return 0;
+    err_set(r->err, "look-ups hold too much memory");
+    return -EBUSY;
+}
 
 /* --- with the lock -------------------------------------------------------------------------------------------- */
 
@@ -113,6 +134,22 @@ static int see(struct reading *r, struct partition *p, struct key_hash id, struc
     return 0;
 }
 
+/* By hash, so that what is on disk finds its counterpart in memory quickly: anybody can make many of both. Both structs
+ * begin with the hash. */
+static int compare_hashes(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct key_hash));
+}
+
+static void sort_seen(struct reading *r)
+{
+    _Static_assert(offsetof(struct seen_stream, hash) == 0 && offsetof(struct seen_order, order) == 0, "hash first");
+    if (r->stream_count > 1)
+        qsort(r->streams, r->stream_count, sizeof *r->streams, compare_hashes);
+    if (r->order_count > 1)
+        qsort(r->orders, r->order_count, sizeof *r->orders, compare_hashes);
+}
+
 static int begin(struct reading *r, struct state *s, uint32_t partition, struct str id, struct err *e)
 {
     char buf[PROFILE_ID_MAX_BYTES];
@@ -127,6 +164,7 @@ static int begin(struct reading *r, struct state *s, uint32_t partition, struct 
     pthread_mutex_lock(&p->lock);
     rc = see(r, p, hash, sibling);
     pthread_mutex_unlock(&p->lock);
+    sort_seen(r);
     return rc;
 }
 
@@ -149,6 +187,7 @@ static void reading_free(struct reading *r)
         interval_unref(r->interval);
     free(r->path);
     arena_deinit(&r->arena);
+    atomic_fetch_sub_explicit(&r->state->views_held, r->held, memory_order_relaxed);
     free(r);
 }
 
@@ -159,10 +198,14 @@ static int add_entry(struct reading *r, const struct path_entry *e)
     if (r->path_count == r->path_cap) {
         size_t cap = r->path_cap ? 2 * r->path_cap : 64;
         struct path_entry *more = realloc(r->path, cap * sizeof *more);
+        int rc;
 
         if (!more)
             return -ENOMEM;
         r->path = more;
+        rc = hold(r, (cap - r->path_cap) * sizeof *more);
+        if (rc < 0)
+            return rc;
         r->path_cap = cap;
     }
     r->path[r->path_count++] = *e;
@@ -219,6 +262,7 @@ static int merge_chunk(void *arg, const struct key_place *place, struct str valu
         return -ENOMEM;
     if (!chunk_open(copy, &reader))
         return -EIO;
+    rc = hold(m->r, copy.n);
     while (rc == 0 && chunk_next(&reader, &e)) {
         struct path_entry entry = {e.key, e.flags, m->device, e.bytes, NULL};
 
@@ -244,10 +288,7 @@ static int merge_memory(struct reading *r, const struct seen_stream *s, uint32_t
 
 static struct seen_stream *find_seen(struct reading *r, const struct key_hash *hash)
 {
-    for (size_t i = 0; i < r->stream_count; i++)
-        if (key_hash_eq(&r->streams[i].hash, hash))
-            return &r->streams[i];
-    return NULL;
+    return r->stream_count ? bsearch(hash, r->streams, r->stream_count, sizeof *r->streams, compare_hashes) : NULL;
 }
 
 /* A stream that is on disk, and what memory has of it. */
@@ -299,6 +340,9 @@ static int read_path(struct reading *r, struct key_hash profile)
 
 /* --- orders --------------------------------------------------------------------------------------------------- */
 
+/* Roughly: the bytes, and what is decoded from them. */
+enum { ORDER_TIMES = 4 };
+
 struct order_list {
     struct order *v;
     size_t n, cap;
@@ -312,6 +356,9 @@ static int add_order(struct reading *r, struct order_list *l, struct str id, str
     doc = arena_dup(&r->arena, doc);
     if (!doc.p)
         return -ENOMEM;
+    rc = hold(r, ORDER_TIMES * doc.n);
+    if (rc < 0)
+        return rc;
     rc = order_doc_read(doc, &r->arena, &parts);
     if (rc == 0 && !str_eq(parts.owner, id))
         return 0;
@@ -335,10 +382,7 @@ static int add_order(struct reading *r, struct order_list *l, struct str id, str
 
 static bool order_in_memory(const struct reading *r, const struct key_hash *order)
 {
-    for (size_t i = 0; i < r->order_count; i++)
-        if (key_hash_eq(&r->orders[i].order, order))
-            return true;
-    return false;
+    return r->order_count && bsearch(order, r->orders, r->order_count, sizeof *r->orders, compare_hashes);
 }
 
 static int64_t order_moment(const struct order *o)
@@ -435,6 +479,7 @@ int state_view(struct state *s, uint32_t partition, struct str id, unsigned what
     r = calloc(1, sizeof *r);
     if (!r)
         return -ENOMEM;
+    r->counted = s->view_bytes && !(what & VIEW_UNCOUNTED);
     rc = begin(r, s, partition, id, e);
     if (rc == 0)
         rc = fill_view(r, id, what, out);

@@ -1,6 +1,7 @@
 /* The state, rule by rule, on a real store in a temporary folder. */
 #include "tests/support/state_place.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -342,6 +343,41 @@ static void views_are_whole_while_it_commits(void **state)
 
 /* --- opening -------------------------------------------------------------------------------------------------- */
 
+/* A single look-up may read what it must; several share a bound, and small ones are always answered. */
+static void large_views_wait_for_each_other(void **state)
+{
+    struct place_for_test *t = *state;
+    struct state_view a, b, small;
+    struct err err = {0};
+    char id[16];
+
+    state_close(t->state);
+    t->o.view_bytes = MIB;
+    open_it(t);
+    for (int i = 0; i < 10000; i++) {
+        struct event e;
+
+        snprintf(id, sizeof id, "m%d", i);
+        e = event_at(i % 2 ? "a" : "b", NULL, id, AT(i));
+        log_event(&t->log, &e);
+    }
+    fold(t);
+    add(t, event_at("c", NULL, "m1", AT(0)));
+    commit(t);
+    assert_int_equal(state_view(t->state, 0, STR_LIT("anon:a"), VIEW_PATH, &a, &err), 0);
+    assert_int_equal(a.path_count, 5000);
+    assert_int_equal(state_view(t->state, 0, STR_LIT("anon:b"), VIEW_PATH, &b, &err), -EBUSY);
+    assert_int_equal(state_view(t->state, 0, STR_LIT("anon:c"), VIEW_PATH, &small, &err), 0);
+    state_view_free(&small);
+    state_view_free(&a);
+    assert_int_equal(state_view(t->state, 0, STR_LIT("anon:b"), VIEW_PATH, &b, &err), 0);
+    /* The worker's own do not wait: an earlier copy makes it fold the whole path again. */
+    add(t, event_at("a", NULL, "m1", AT(-1)));
+    commit(t);
+    state_view_free(&b);
+    verify(t, 0);
+}
+
 static void a_crash_comes_back_to_the_last_commit(void **state)
 {
     struct place_for_test *t = *state;
@@ -480,6 +516,7 @@ int main(void)
         T(a_tiny_budget_gives_the_same_answers),
         T(what_is_no_event_is_bad),
         T(views_are_whole_while_it_commits),
+        T(large_views_wait_for_each_other),
         T(a_crash_comes_back_to_the_last_commit),
         T(a_fresh_partition_begins_where_it_is_told),
         T(it_is_opened_as_it_was_made),
