@@ -4,19 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "profiler/commit.h"
+#include "profiler/commit_stream.h"
 
 enum { SETTLE_SLICE = 64 };
-
-void commit_put(struct commit *c, struct key key, struct str value)
-{
-    store_batch_put(c->batch, key_str(&key), value);
-}
-
-void commit_take(struct commit *c, struct key key)
-{
-    store_batch_delete(c->batch, key_str(&key));
-}
 
 /* --- what is counted ------------------------------------------------------------------------------------------ */
 

@@ -5,9 +5,19 @@
 #include <stdlib.h>
 
 #include "common/limits.h"
-#include "profiler/commit.h"
+#include "profiler/commit_stream.h"
 
 enum { UIDS_PER_VALUE = 4096, FEW_UID_PARTS = 32, CHUNK_BYTES = 256 * 1024 };
+
+void commit_put(struct commit *c, struct key key, struct str value)
+{
+    store_batch_put(c->batch, key_str(&key), value);
+}
+
+void commit_take(struct commit *c, struct key key)
+{
+    store_batch_delete(c->batch, key_str(&key));
+}
 
 /* --- chunks --------------------------------------------------------------------------------------------------- */
 

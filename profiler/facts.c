@@ -253,3 +253,8 @@ struct touches facts_touches(const struct path_entry *path, const struct path_no
     }
     return t;
 }
+
+bool facts_comes_last(const struct facts *facts, int64_t time)
+{
+    return time > facts->last_event_at && time > facts->last_order_at;
+}

@@ -94,6 +94,8 @@ int facts_change_order(struct facts *f, const struct facts_order *before, const 
 /* Whether this event or an order changed beside it may change the last touch of an order, so that only a fold of
  * everything gives by.campaign. `in_order`: the event's time is after every event that was there. */
 bool facts_touch_matters(const struct facts *f, unsigned flags, bool in_order, bool order_changed);
+/* Whether an event of that time comes after every event and order of the facts. */
+bool facts_comes_last(const struct facts *f, int64_t time);
 
 /* The oracle: folds a whole path (in the order of events, decoded one by one through `decode`) and the orders of the
  * person. It shares no step with the functions above but the writing of the result. */

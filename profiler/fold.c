@@ -209,17 +209,6 @@ static int prepare(struct folding *f)
 
 /* --- showing, with the lock ----------------------------------------------------------------------------------- */
 
-void profile_touch(struct partition *p, struct profile *r)
-{
-    r->kept.touched = true;
-    if (profile_current(p, r))
-        return;
-    r->interval = p->interval_number;
-    r->dirty_streams = NULL;
-    r->dirty_orders = NULL;
-    pointers_add(&p->dirty_profiles, r);
-}
-
 static void stream_touch(struct partition *p, struct stream *s)
 {
     s->kept.touched = true;
@@ -281,11 +270,6 @@ static void apply_facts(struct folding *f, bool in_order)
         r->refold = true;
 }
 
-bool comes_last(const struct facts *facts, int64_t time)
-{
-    return time > facts->last_event_at && time > facts->last_order_at;
-}
-
 static void count(struct partition *p, const struct log_record *r, enum outcome outcome)
 {
     p->figures.outcomes[outcome]++;
@@ -296,7 +280,7 @@ static void apply(struct folding *f)
 {
     struct partition *p = f->p;
     struct profile *r = f->stream->profile;
-    struct order_shown shown = {f->record->offset + 1, f->key.time, comes_last(&r->facts, f->key.time)};
+    struct order_shown shown = {f->record->offset + 1, f->key.time, facts_comes_last(&r->facts, f->key.time)};
 
     stream_touch(p, f->stream);
     link_entry(f, shown.version);

@@ -432,8 +432,9 @@ void order_change_apply(struct partition *p, struct order_change *c, struct prof
     c->doc = NULL;
     partition_recount(p, &c->order->kept);
     if (was && was != is)
-        change_facts(p, was, before, NULL, shown, was == via ? shown->in_order : comes_last(&was->facts, shown->time));
+        change_facts(p, was, before, NULL, shown,
+                     was == via ? shown->in_order : facts_comes_last(&was->facts, shown->time));
     if (is)
         change_facts(p, is, was == is ? before : NULL, now, shown,
-                     is == via ? shown->in_order : comes_last(&is->facts, shown->time));
+                     is == via ? shown->in_order : facts_comes_last(&is->facts, shown->time));
 }

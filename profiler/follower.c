@@ -471,7 +471,7 @@ int followers_finish(struct followers *all, int64_t ms)
     bool whole = true;
 
     atomic_store(&all->finishing, true);
-    if (!all->followers)
+    if (!all->followers || !all->parts)
         return 0;
     wake_all(all);
     if (!wait_ended(all, ms)) {

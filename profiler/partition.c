@@ -81,6 +81,17 @@ static size_t bytes_of(struct kept *k)
     return sizeof(struct kept_order) + (kept_order_of(k)->doc ? kept_order_of(k)->doc->n : 0);
 }
 
+void profile_touch(struct partition *p, struct profile *r)
+{
+    r->kept.touched = true;
+    if (profile_current(p, r))
+        return;
+    r->interval = p->interval_number;
+    r->dirty_streams = NULL;
+    r->dirty_orders = NULL;
+    pointers_add(&p->dirty_profiles, r);
+}
+
 void partition_recount(struct partition *p, struct kept *k)
 {
     size_t now = bytes_of(k);

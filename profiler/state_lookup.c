@@ -74,6 +74,7 @@ static void give_back(struct partition *p, struct key_hash hash, int64_t version
         *facts = old;
         r->refold = false;
         p->figures.refolds++;
+        partition_recount(p, &r->kept);
     }
     pthread_mutex_unlock(&p->lock);
 }

@@ -77,7 +77,7 @@ struct kept {
     struct kept *prev, *next;
     enum kept_kind kind;
     bool touched;
-    size_t bytes; /* as counted in the partition's memory */
+    size_t bytes; /* [lock] as counted in the partition's memory */
 };
 
 /* Session events of one session that lie in this interval. */
@@ -150,7 +150,7 @@ struct profile {
     struct str id;                   /* behind the struct */
     uint32_t streams;                /* [worker] in memory, which keep it there */
     int64_t version;                 /* [lock] 0: made for an event that was not folded yet */
-    struct facts facts;              /* [lock] exact unless refold */
+    struct facts facts;              /* [lock] exact unless refold; a look-up that folded it puts both right */
     bool refold;                     /* [lock] */
     uint64_t interval;               /* [lock] to which the two below belong */
     struct stream *dirty_streams;    /* [lock] */
@@ -228,7 +228,9 @@ int partition_order(struct partition *p, struct key_hash log_key, struct key_has
 /* Only from memory; NULL when it is not there. With the lock, or the worker. */
 struct stream *partition_find_stream(struct partition *p, struct key_hash hash);
 struct profile *partition_find_profile(struct partition *p, struct key_hash hash);
-/* Counts what an object holds now. Worker, with the lock. */
+/* Notes that the profile changes in this interval. Worker, with the lock; room must be reserved. */
+void profile_touch(struct partition *p, struct profile *r);
+/* Counts what an object holds now. With the lock. */
 void partition_recount(struct partition *p, struct kept *k);
 /* Drops clean objects until memory fits the budget. Worker, without the lock. */
 void partition_evict(struct partition *p);
@@ -363,13 +365,6 @@ struct order_shown {
 void order_change_apply(struct partition *p, struct order_change *c, struct profile *via,
                         const struct order_shown *shown);
 void order_change_drop(struct order_change *c);
-
-/* --- fold.c --------------------------------------------------------------------------------------------------- */
-
-/* Notes that the profile changes in this interval. With the lock; room must be reserved. */
-void profile_touch(struct partition *p, struct profile *r);
-/* Whether an event of that time comes after every event and order of the facts. */
-bool comes_last(const struct facts *facts, int64_t time);
 
 /* --- commit.c ------------------------------------------------------------------------------------------------- */
 

@@ -1,9 +1,10 @@
-/* Inside a commit: what its files share. The worker's thread. */
-#ifndef WAYMARK_COMMIT_H
-#define WAYMARK_COMMIT_H
+/* What a stream adds to a commit. The worker's thread. */
+#ifndef WAYMARK_COMMIT_STREAM_H
+#define WAYMARK_COMMIT_STREAM_H
 
 #include "profiler/state_private.h"
 
+/* A commit while it is made. */
 struct commit {
     struct partition *p;
     struct store_batch *batch;
@@ -17,7 +18,7 @@ struct commit {
 void commit_put(struct commit *c, struct key key, struct str value);
 void commit_take(struct commit *c, struct key key);
 
-/* Everything of a stream that changed: its chunks, its uids, its record. commit_stream.c; 0 or negative errno. */
+/* Everything of a stream that changed: its chunks, its uids, its record. 0 or negative errno. */
 int commit_stream(struct commit *c, struct stream *s);
 
 #endif
