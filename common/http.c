@@ -191,6 +191,17 @@ static void wait_zero(_Atomic size_t *count, int64_t until)
         nanosleep(&pause, NULL);
 }
 
+/* libmicrohttpd 0.9.75 reads through NULL when it refuses a broken head while it is being stopped: its own answer is
+ * not queued any more and is then built all the same. So no connection is left by then. */
+static void hang_up(struct http_server *s)
+{
+    struct timespec pause = {.tv_nsec = POLL_MS * 1000000};
+    int64_t until = clock_monotonic() + LIMIT_FLUSH_MS;
+
+    while (http_conns_hang_up(s) && clock_monotonic() < until)
+        nanosleep(&pause, NULL);
+}
+
 void http_server_stop(struct http_server *s, int64_t ms)
 {
     if (!s)
@@ -205,6 +216,7 @@ void http_server_stop(struct http_server *s, int64_t ms)
         wait_zero(&s->handled, clock_monotonic() + 10 * POLL_MS);
     }
     wait_zero(&s->answering, clock_monotonic() + LIMIT_FLUSH_MS);
+    hang_up(s);
     http_mhd_stop(s);
     if (s->listen_fd >= 0)
         close(s->listen_fd);

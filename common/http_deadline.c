@@ -129,6 +129,16 @@ void http_conn_close(struct http_conn *c)
     free(c);
 }
 
+bool http_conns_hang_up(struct http_server *s)
+{
+    pthread_mutex_lock(&s->conns_lock);
+    for (struct http_conn *c = s->conns; c; c = c->next)
+        shutdown(c->fd, SHUT_RDWR);
+    bool open = s->conn_count > 0;
+    pthread_mutex_unlock(&s->conns_lock);
+    return open;
+}
+
 /* --- the timer; conns_lock is held */
 
 /* Bytes that the peer has sent so far, and whether it has ended its side; nothing when the kernel does not say. */

@@ -153,6 +153,8 @@ void http_mhd_resume(struct http_request *r);
 /* --- http_deadline.c: connections and their deadlines. */
 int http_timer_start(struct http_server *s);
 void http_timer_stop(struct http_server *s);
+/* Ends every connection that is open, as its client could; true when there were any. */
+bool http_conns_hang_up(struct http_server *s);
 /* NULL when memory is out. */
 struct http_conn *http_conn_open(struct http_server *s, int fd, const char *peer);
 /* The socket is still open and about to be closed. */

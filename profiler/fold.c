@@ -307,9 +307,13 @@ static bool decode(const struct log_record *r, struct decoded *d)
     const struct event *ev = &d->ev;
 
     arena_reset(&d->arena);
-    return r->kind == LOG_KIND_EVENT && r->value.n <= UINT32_MAX &&
-           event_unpack(r->value, &d->arena, &d->ev) == CODEC_OK && str_has(event_log_key(ev)) &&
-           ev->anonymous_id.n <= KEY_ID_MAX_BYTES && ev->user_id.n <= KEY_ID_MAX_BYTES;
+    d->no_memory = false;
+    if (r->kind != LOG_KIND_EVENT || r->value.n > UINT32_MAX)
+        return false;
+    int rc = event_unpack(r->value, &d->arena, &d->ev);
+    d->no_memory = rc == -ENOMEM;
+    return rc == CODEC_OK && str_has(event_log_key(ev)) && ev->anonymous_id.n <= KEY_ID_MAX_BYTES &&
+           ev->user_id.n <= KEY_ID_MAX_BYTES;
 }
 
 static void look_ahead(struct partition *p, const struct log_record *r, struct decoded *d)
@@ -352,6 +356,10 @@ static int fold_record(struct partition *p, const struct log_record *r, const st
     struct folding f;
     int rc;
 
+    if (d->no_memory) {
+        err_set(e, "memory is out");
+        return -ENOMEM;
+    }
     if (!d->is_event) {
         pass_over(p, r, OUTCOME_BAD);
         return 0;

@@ -164,6 +164,7 @@ struct decoded {
     struct arena arena; /* what the event points into, beside the record */
     struct event ev;
     bool is_event;
+    bool no_memory; /* nobody knows yet what it is */
     struct key_hash stream;
 };
 

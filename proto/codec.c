@@ -2,6 +2,7 @@
 #include "proto/codec.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "common/limits.h"
@@ -503,7 +504,7 @@ int event_unpack(struct str bytes, struct arena *a, struct event *out)
     const Waymark__V1__Event *m =
         (const Waymark__V1__Event *)pb_unpack(&waymark__v1__event__descriptor, bytes, PROTOBUF_BYTES(bytes.n), a);
     if (!m)
-        return CODEC_INVALID;
+        return errno == ENOMEM ? -ENOMEM : CODEC_INVALID;
     if (m->version != CODEC_VERSION)
         return m->version > CODEC_VERSION ? CODEC_VERSION_UNKNOWN : CODEC_INVALID;
     struct event e = {0};

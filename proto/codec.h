@@ -20,7 +20,7 @@ enum { CODEC_OK = 0, CODEC_INVALID = 1, CODEC_VERSION_UNKNOWN = 2 };
 /* Appends the packed event; false (b->failed) when it does not fit. */
 bool event_pack(const struct event *e, struct buf *b);
 /* CODEC_INVALID for what is no event, lacks an id or a uid, or does not fit the arena; CODEC_VERSION_UNKNOWN for one of
- * a later format. `bytes` must outlive `out`. */
+ * a later format; -ENOMEM when memory is out, which says nothing of the bytes. `bytes` must outlive `out`. */
 int event_unpack(struct str bytes, struct arena *a, struct event *out);
 
 /* About how much memory the event takes unpacked: quick, without unpacking it, and the same for the same bytes. */
