@@ -1,6 +1,6 @@
 /* waymark import: files through the collector, so that what is imported takes the same way as what is tracked. Message
- * ids come from the file, so sending a row again changes nothing; a cut-off import therefore starts over at the last
- * acked event. */
+ * ids come from the file, or from a row's content and place, so sending it again changes nothing; a cut-off import
+ * therefore starts over at the last acked event. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -131,13 +131,32 @@ static int take_grouped(struct import *im, struct str key)
     return row > window ? close_groups(im, row - window) : EXIT_OK;
 }
 
+/* A line without a message id gets one of its content and place, or sending it again would count it again. An order log
+ * is known by its content anyway. */
+static int add_line(struct import *im, struct str line)
+{
+    uint64_t row = rows_number(im->rows);
+    bool known = str_has(rows_value(im->rows, STR_LIT("messageId"))) ||
+                 str_has(rows_value(im->rows, STR_LIT("message_id"))) || strcmp(im->route, "/v1/orders") == 0;
+    struct buf b;
+
+    if (known || line.n < 3 || line.p[0] != '{' || !memchr(line.p, ':', line.n))
+        return add_event(im, line, NULL, row);
+    buf_init(&b, line.n + 128);
+    buf_addf(&b, "{\"messageId\":\"import-%016" PRIx64 "-%" PRIu64 "\",", (uint64_t)XXH64(line.p, line.n, 0), row);
+    buf_add(&b, line.p + 1, line.n - 1);
+    int code = b.failed ? cli_error("out of memory") : add_event(im, buf_str(&b), NULL, row);
+    buf_deinit(&b);
+    return code;
+}
+
 /* A line that is an event already. What the collector would refuse alone might make it refuse the whole request. */
 static int take_line(struct import *im)
 {
     struct str line = rows_line(im->rows);
 
     if (line.n <= LIMIT_EVENT_BYTES && rows_height(im->rows) <= LIMIT_EVENT_DEPTH)
-        return add_event(im, line, NULL, rows_number(im->rows));
+        return add_line(im, line);
     skip(im, line.n <= LIMIT_EVENT_BYTES ? "too_deep" : "too_large");
     return EXIT_OK;
 }

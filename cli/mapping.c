@@ -286,6 +286,10 @@ static void check_cases(struct mapping *m, const struct rows *r)
             complain(m, shape ? shape : case_at(m, i), "an `event` that is a mapping is needed", STR_NONE);
         else
             check_shape(m, shape, r, &lists, 0);
+        if (shape && shape->type == YAML_MAPPING_NODE && !r && strcmp(m->route, "/v1/batch") == 0 &&
+            !member(m, shape, "messageId"))
+            complain(m, shape, "an event needs a messageId made of its columns, or sending it again counts it again",
+                     STR_NONE);
     }
 }
 

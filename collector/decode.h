@@ -24,7 +24,7 @@ struct decode_input {
     uint32_t position;          /* index over the request's events */
     enum event_type route_type; /* what the route says; 0: only the value's own `type` */
     const struct json *batch;   /* the object around a batch: defaults for context, sentAt, …; or NULL */
-    struct str ip, user_agent;  /* of the connection, used where the event states none */
+    struct str ip, user_agent;  /* of the connection: a beacon's; a server key states its users' in the context */
     const struct conf_blocked *blocked;
     void (*mint)(void *arg, char hex[33]); /* a fresh message id, 32 characters and a NUL */
     void *mint_arg;

@@ -184,6 +184,17 @@ def test_import_counts_every_row_and_is_exact(inst, files):
     check_conserved(m)
 
 
+def test_lines_without_a_message_id_count_once(inst, tmp_path):
+    line = json.dumps({'type': 'page', 'userId': 'noid', 'properties': {'title': 'x'}})
+    path = tmp_path / 'noid.ndjson'
+    path.write_text(f'{line}\n{line}\n{{}}\n')  # the same twice is two visits of a page
+    for more in ([], ['--again']):
+        code, out, err = inst.command('import', *more, str(path))
+        assert code == 0 and '2 accepted, 1 skipped' in out, out + err
+        inst.drain()
+        assert inst.profile('user:noid')[1]['facts']['pages'] == 2
+
+
 def test_import_goes_on_where_it_was_cut(inst, tmp_path):
     lines = [{'type': 'page', 'userId': 'cut', 'messageId': f'cut-{n}', 'properties': {'pad': 'x' * 500}}
              for n in range(60000)]
@@ -210,7 +221,7 @@ def test_import_goes_on_where_it_was_cut(inst, tmp_path):
 
 @pytest.mark.parametrize('text, line', [
     ('format: csv\nto: /v1/orders\nevent: {orderId: "{Nope}"}\n', 3), ('format: xml\nto: /v1/orders\nevent: {}\n', 1),
-    ('to: /v1/orders\nevents: {}\n', 2), ('to: /v1/orders\nevent: {a: [1, 2]}\n', 2), ('to: [\n', 2), ('', 1),
+    ('to: /v1/orders\nevents: {}\n', 2), ('to: /v1/orders\nevent: {a: [1, 2]}\n', 2), ('to: [\n', 2), ('to: /v1/batch\nevent: {type: page}\n', 2), ('', 1),
     ('to: /v1/orders\nevent: {a: [{b: [1]}]}\n', 2), ('to: /v1/orders\nevent: {a: "{Code|upper}"}\n', 2),
     ('to: /v1/orders\ncases:\n  - when: {column: Nope, starts: C}\n    event: {a: b}\n', 3),
     ('to: /v1/orders\ncases:\n  - when: {column: Code}\n    event: {a: b}\n', 3),
