@@ -44,10 +44,10 @@ struct timespec log_deadline(int64_t ms)
     return t;
 }
 
-uint32_t log_family_of(const struct event_log *log, enum log_topic topic, uint32_t partition)
+uint32_t log_family_of(const struct local_log *log, enum log_topic topic, uint32_t partition)
 {
     assert(log->magic == EVENT_LOG_MAGIC);
-    assert(partition < event_log_partitions(log, topic));
+    assert(partition < local_partitions(log, topic));
     return topic == LOG_EVENTS ? partition : log->families - 1;
 }
 
@@ -62,7 +62,7 @@ static int64_t measure_free(const char *path)
     return (int64_t)(v.f_bavail * v.f_frsize);
 }
 
-int64_t log_disk_free(struct event_log *log)
+int64_t log_disk_free(struct local_log *log)
 {
     int64_t now = clock_monotonic(), checked = atomic_load(&log->disk_checked);
 
@@ -73,7 +73,7 @@ int64_t log_disk_free(struct event_log *log)
 
 /* The store and its ends */
 
-static int fact_begin(struct event_log *log, uint32_t family, int64_t *begin, struct err *e)
+static int fact_begin(struct local_log *log, uint32_t family, int64_t *begin, struct err *e)
 {
     char name[32];
     struct buf value;
@@ -112,7 +112,7 @@ static int lost(uint32_t family, int64_t from, struct err *e)
 }
 
 /* First and last record of a family, against its begin. Never lets an end go back. */
-static int take_ends(struct event_log *log, uint32_t family, struct log_iter *i, struct err *e)
+static int take_ends(struct local_log *log, uint32_t family, struct log_iter *i, struct err *e)
 {
     struct log_family *f = &log->family[family];
     int64_t begin = 0, first = 0, last = -1;
@@ -145,7 +145,7 @@ static int take_ends(struct event_log *log, uint32_t family, struct log_iter *i,
     return 0;
 }
 
-int log_take_store(struct event_log *log, struct err *e)
+int log_take_store(struct local_log *log, struct err *e)
 {
     int r = log_wal_mend(log->path, e);
 
@@ -165,7 +165,7 @@ int log_take_store(struct event_log *log, struct err *e)
     return r;
 }
 
-int log_write(struct event_log *log, struct log_batch *b, struct err *e)
+int log_write(struct local_log *log, struct log_batch *b, struct err *e)
 {
     int r = -EIO;
 
@@ -186,7 +186,7 @@ int log_write(struct event_log *log, struct log_batch *b, struct err *e)
 
 /* Opening and closing */
 
-static int name_in(struct event_log *log, const char *name, char *out, size_t size, struct err *e)
+static int name_in(struct local_log *log, const char *name, char *out, size_t size, struct err *e)
 {
     int n = snprintf(out, size, "%s/%s", log->path, name);
 
@@ -197,7 +197,7 @@ static int name_in(struct event_log *log, const char *name, char *out, size_t si
 }
 
 /* A new folder is on disk only when the one that it is in is. */
-static int make_folder(struct event_log *log, struct err *e)
+static int make_folder(struct local_log *log, struct err *e)
 {
     char above[4096];
     int r = name_in(log, "..", above, sizeof(above), e), fd = -1;
@@ -215,7 +215,7 @@ static int make_folder(struct event_log *log, struct err *e)
     return r;
 }
 
-static int lock_folder(struct event_log *log, struct err *e)
+static int lock_folder(struct local_log *log, struct err *e)
 {
     char file[4096];
     int r = name_in(log, "waymark.lock", file, sizeof(file), e);
@@ -236,7 +236,7 @@ static int lock_folder(struct event_log *log, struct err *e)
     return 0;
 }
 
-static int check_reserve(struct event_log *log, struct err *e)
+static int check_reserve(struct local_log *log, struct err *e)
 {
     int64_t bytes = measure_free(log->path);
 
@@ -272,9 +272,9 @@ static void queue_free(struct log_queue *q)
     free(q);
 }
 
-static struct event_log *new_log(const struct event_log_options *o)
+static struct local_log *new_log(const struct event_log_options *o)
 {
-    struct event_log *log = calloc(1, sizeof(*log));
+    struct local_log *log = calloc(1, sizeof(*log));
     pthread_rwlockattr_t a;
 
     if (!log || !(log->path = strdup(o->path)) || !(log->family = calloc(o->partitions + 1, sizeof(*log->family))))
@@ -303,7 +303,7 @@ static struct event_log *new_log(const struct event_log_options *o)
     return log;
 }
 
-static void free_log(struct event_log *log)
+static void free_log(struct local_log *log)
 {
     log_store_close(log->store);
     log_names_free(log);
@@ -326,45 +326,17 @@ static void free_log(struct event_log *log)
     free(log);
 }
 
-static void start_thread(pthread_t *t, const char *name, void *(*run)(void *), struct event_log *log)
+static void start_thread(pthread_t *t, const char *name, void *(*run)(void *), struct local_log *log)
 {
     if (pthread_create(t, NULL, run, log) != 0)
         abort();
     pthread_setname_np(*t, name);
 }
 
-int event_log_open_local(const struct event_log_options *o, struct event_log **out, struct err *e)
+static void local_close(struct event_log *seam)
 {
-    struct err own = {0}; /* log_write and others want somewhere to put words */
-    int r = check_options(o, e);
+    struct local_log *log = local_log(seam);
 
-    if (r < 0)
-        return r;
-    if (!e)
-        e = &own;
-    struct event_log *log = new_log(o);
-    r = lock_folder(log, e);
-    if (r == 0)
-        r = check_reserve(log, e);
-    if (r == 0)
-        r = log_take_store(log, e);
-    if (r == 0)
-        r = log_names_load(log, e);
-    if (r != 0) {
-        free_log(log);
-        return r;
-    }
-    start_thread(&log->writer, "log-writer", log_writer_main, log);
-    start_thread(&log->retention, "log-retention", log_retention_main, log);
-    *out = log;
-    return 0;
-}
-
-void event_log_close(struct event_log *log)
-{
-    if (!log)
-        return;
-    assert(log->magic == EVENT_LOG_MAGIC);
     pthread_mutex_lock(&log->queue_lock);
     log->stopping = true;
     pthread_cond_broadcast(&log->queue_cond);
@@ -379,26 +351,71 @@ void event_log_close(struct event_log *log)
     free_log(log);
 }
 
-/* Figures */
+/* The seam */
 
-uint32_t event_log_partitions(const struct event_log *log, enum log_topic topic)
+uint32_t local_partitions(const struct local_log *log, enum log_topic topic)
 {
-    assert(topic < LOG_TOPICS);
+    assert(topic < LOG_CLAIMS);
     return topic == LOG_EVENTS ? log->o.partitions : 1;
 }
 
-int64_t event_log_begin(struct event_log *log, enum log_topic topic, uint32_t partition)
+static uint32_t partitions(const struct event_log *seam, enum log_topic topic)
 {
+    return topic == LOG_CLAIMS ? 0 : local_partitions((const struct local_log *)seam, topic);
+}
+
+static int64_t begin(struct event_log *seam, enum log_topic topic, uint32_t partition)
+{
+    const struct local_log *log = local_log(seam);
+
     return atomic_load(&log->family[log_family_of(log, topic, partition)].begin);
 }
 
-int64_t event_log_end(struct event_log *log, enum log_topic topic, uint32_t partition)
+static int64_t end(struct event_log *seam, enum log_topic topic, uint32_t partition)
 {
+    const struct local_log *log = local_log(seam);
+
     return atomic_load(&log->family[log_family_of(log, topic, partition)].end);
 }
 
-uint64_t event_log_appends(struct event_log *log, enum log_by by)
+static uint64_t appends(struct event_log *seam, enum log_by by)
 {
-    assert(by < LOG_BYS);
-    return atomic_load(&log->appends[by]);
+    return atomic_load(&local_log(seam)->appends[by]);
+}
+
+static const struct event_log_ops local_ops = {.close = local_close,
+                                               .append = local_append,
+                                               .partitions = partitions,
+                                               .begin = begin,
+                                               .end = end,
+                                               .appends = appends,
+                                               .ready = local_ready,
+                                               .reader_open = local_reader_open};
+
+int event_log_open_local(const struct event_log_options *o, struct event_log **out, struct err *e)
+{
+    struct err own = {0}; /* log_write and others want somewhere to put words */
+    int r = check_options(o, e);
+
+    if (r < 0)
+        return r;
+    if (!e)
+        e = &own;
+    struct local_log *log = new_log(o);
+    log->base.ops = &local_ops;
+    r = lock_folder(log, e);
+    if (r == 0)
+        r = check_reserve(log, e);
+    if (r == 0)
+        r = log_take_store(log, e);
+    if (r == 0)
+        r = log_names_load(log, e);
+    if (r != 0) {
+        free_log(log);
+        return r;
+    }
+    start_thread(&log->writer, "log-writer", log_writer_main, log);
+    start_thread(&log->retention, "log-retention", log_retention_main, log);
+    *out = &log->base;
+    return 0;
 }

@@ -9,11 +9,13 @@
 #ifndef WAYMARK_EVENT_LOG_LOCAL_H
 #define WAYMARK_EVENT_LOG_LOCAL_H
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "common/buf.h"
 #include "common/event_log.h"
+#include "common/event_log_inside.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/log_store.h"
@@ -64,7 +66,8 @@ struct log_name {
     bool *unsaved; /* per partition: `held` is not in the store yet */
 };
 
-struct event_log {
+struct local_log {
+    struct event_log base; /* first: the seam hands it back */
     unsigned magic;
     struct event_log_options o;
     char *path;
@@ -97,7 +100,7 @@ struct event_log {
     pthread_cond_t ends_cond;
 
     pthread_mutex_t readers_lock;
-    struct log_reader *readers;
+    struct local_reader *readers;
     struct log_name *names[LIMIT_LOG_READERS];
     size_t n_names;
 
@@ -107,46 +110,62 @@ struct event_log {
     pthread_t retention;
 };
 
+static inline struct local_log *local_log(struct event_log *log)
+{
+    struct local_log *l = (struct local_log *)log;
+
+    assert(l->magic == EVENT_LOG_MAGIC);
+    return l;
+}
+
 /* event_log_local.c */
-uint32_t log_family_of(const struct event_log *log, enum log_topic topic, uint32_t partition);
+uint32_t local_partitions(const struct local_log *log, enum log_topic topic);
+uint32_t log_family_of(const struct local_log *log, enum log_topic topic, uint32_t partition);
 /* Opens the store and takes the ends from it. For opening, and for opening anew: the caller has it alone. */
-int log_take_store(struct event_log *log, struct err *e);
+int log_take_store(struct local_log *log, struct err *e);
 /* Writes a batch, unless an earlier write failed. The caller shares the store. Sets `broken` and `trouble`. */
-int log_write(struct event_log *log, struct log_batch *b, struct err *e);
+int log_write(struct local_log *log, struct log_batch *b, struct err *e);
 /* Free bytes of the disk as of at most a fifth of a second ago. */
-int64_t log_disk_free(struct event_log *log);
+int64_t log_disk_free(struct local_log *log);
 /* A condition variable on the monotonic clock, and the moment `ms` from now for it. */
 void log_cond_init(pthread_cond_t *c);
 struct timespec log_deadline(int64_t ms);
+
+/* log_append.c: the seam's append and ready */
+enum log_status local_append(struct event_log *log, enum log_topic topic, enum log_by by,
+                             const struct log_record *records, size_t n, log_done *done, void *const *args);
+enum log_status local_ready(struct event_log *log);
 
 /* log_writer.c */
 void *log_writer_main(void *log);
 
 /* log_names.c */
 /* Reads the names and what they hold from the store. */
-int log_names_load(struct event_log *log, struct err *e);
-void log_names_free(struct event_log *log);
+int log_names_load(struct local_log *log, struct err *e);
+void log_names_free(struct local_log *log);
 /* Finds a name, or makes and stores it. */
-int log_names_register(struct event_log *log, enum log_topic topic, const char *name, struct log_name **out,
+int log_names_register(struct local_log *log, enum log_topic topic, const char *name, struct log_name **out,
                        struct err *e);
 /* Notes what a name holds; the writer stores it before long. */
-void log_names_hold(struct event_log *log, struct log_name *name, uint32_t partition, int64_t offset);
-int64_t log_names_held(struct event_log *log, const struct log_name *name, uint32_t partition);
+void log_names_hold(struct local_log *log, struct log_name *name, uint32_t partition, int64_t offset);
+int64_t log_names_held(struct local_log *log, const struct log_name *name, uint32_t partition);
 /* The least offset that some name holds of a family, at most `most`. */
-int64_t log_names_least(struct event_log *log, uint32_t family, int64_t most);
+int64_t log_names_least(struct local_log *log, uint32_t family, int64_t most);
 /* Moves the begin of a family up to `offset`, but not past what is held at that moment. Returns the begin. */
-int64_t log_names_pass(struct event_log *log, uint32_t family, int64_t offset);
+int64_t log_names_pass(struct local_log *log, uint32_t family, int64_t offset);
 /* Adds what is not stored yet to a batch; true when there was something. After a failed write it must be said. */
-bool log_names_save(struct event_log *log, struct log_batch *b);
-void log_names_save_failed(struct event_log *log);
+bool log_names_save(struct local_log *log, struct log_batch *b);
+void log_names_save_failed(struct local_log *log);
 
-/* log_reader.c */
+/* log_reader.c: the seam's readers */
+int local_reader_open(struct event_log *log, enum log_topic topic, const char *name, struct log_reader **out,
+                      struct err *e);
 /* Ends the walks of all readers, before the store is closed. The caller has the store alone. */
-void log_readers_let_go(struct event_log *log);
+void log_readers_let_go(struct local_log *log);
 
 /* log_retention.c */
 void *log_retention_main(void *log);
 /* Drops what may go at the time `now`. */
-int log_retention_run(struct event_log *log, int64_t now, struct err *e);
+int log_retention_run(struct local_log *log, int64_t now, struct err *e);
 
 #endif

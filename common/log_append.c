@@ -1,5 +1,5 @@
 /* Appending to the embedded log: what is refused at once, and the queue that the writer takes from. Any thread; never
- * waits for the disk, except event_log_append_wait. */
+ * waits for the disk. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -7,27 +7,8 @@
 #include "common/event_log_local.h"
 #include "common/log_record.h"
 
-const char *log_status_text(enum log_status s)
-{
-    switch (s) {
-    case LOG_OK:
-        return "ok";
-    case LOG_QUEUE_FULL:
-        return "the queue of the log is full";
-    case LOG_DISK_FULL:
-        return "the disk of the log is full";
-    case LOG_FAILED:
-        return "the log cannot be written";
-    case LOG_TOO_LARGE:
-        return "larger than a record of the log may be";
-    case LOG_STOPPED:
-        return "the log is closing";
-    }
-    return "unknown";
-}
-
 /* The profiler's records and commands may use half of the reserve, or what fills the disk could never drain. */
-static bool below_reserve(struct event_log *log, enum log_by by)
+static bool below_reserve(struct local_log *log, enum log_by by)
 {
     uint64_t reserve = log->o.reserve_bytes;
 
@@ -62,17 +43,17 @@ static bool queue_add(struct log_queue *q, const struct log_record *record, stru
 }
 
 /* All or none; the caller has the queue's lock. */
-static bool queue_add_all(struct event_log *log, enum log_topic topic, enum log_by by, const struct log_record *records,
+static bool queue_add_all(struct local_log *log, enum log_topic topic, enum log_by by, const struct log_record *records,
                           size_t n, log_done *done, void *const *args)
 {
     struct log_queue *q = log->filling;
     size_t n_before = q->n, bytes_before = q->bytes.n;
-    uint32_t partitions = event_log_partitions(log, topic);
+    uint32_t partitions = local_partitions(log, topic);
 
     for (size_t i = 0; i < n; i++) {
         struct log_waiting w = {.done = done, .arg = args ? args[i] : NULL, .by = by, .offset = -1};
 
-        w.family = log_family_of(log, topic, event_log_partition(records[i].key, partitions));
+        w.family = log_family_of(log, topic, log_record_partition(&records[i], partitions));
         if (!queue_add(q, &records[i], w)) {
             q->n = n_before;
             q->bytes.n = bytes_before;
@@ -94,7 +75,7 @@ static enum log_status check_records(const struct log_record *records, size_t n,
     return *bytes > LIMIT_LOG_QUEUE_BYTES ? LOG_TOO_LARGE : LOG_OK;
 }
 
-static enum log_status may_write(struct event_log *log, enum log_by by)
+static enum log_status may_write(struct local_log *log, enum log_by by)
 {
     enum log_status trouble = (enum log_status)atomic_load(&log->trouble);
 
@@ -108,13 +89,14 @@ static size_t queue_limit(enum log_by by)
     return LIMIT_LOG_QUEUE_BYTES + (by == LOG_BY_PROFILER || by == LOG_BY_COMMAND ? LIMIT_LOG_QUEUE_OWN : 0);
 }
 
-enum log_status event_log_append(struct event_log *log, enum log_topic topic, enum log_by by,
-                                 const struct log_record *records, size_t n, log_done *done, void *const *args)
+enum log_status local_append(struct event_log *seam, enum log_topic topic, enum log_by by,
+                             const struct log_record *records, size_t n, log_done *done, void *const *args)
 {
+    struct local_log *log = local_log(seam);
     size_t bytes;
     enum log_status s = check_records(records, n, &bytes);
 
-    assert(log->magic == EVENT_LOG_MAGIC && by < LOG_BYS);
+    assert(by < LOG_BYS && topic < LOG_CLAIMS);
     if (s == LOG_OK && n > 0)
         s = may_write(log, by);
     if (s != LOG_OK || n == 0)
@@ -133,54 +115,9 @@ enum log_status event_log_append(struct event_log *log, enum log_topic topic, en
     return s;
 }
 
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool called;
-    enum log_status status;
-    uint32_t partition;
-    int64_t offset;
-};
-
-static void wake_waiter(void *arg, enum log_status status, uint32_t partition, int64_t offset)
+enum log_status local_ready(struct event_log *seam)
 {
-    struct waiter *w = arg;
-
-    pthread_mutex_lock(&w->lock);
-    w->called = true;
-    w->status = status;
-    w->partition = partition;
-    w->offset = offset;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
-}
-
-enum log_status event_log_append_wait(struct event_log *log, enum log_topic topic, enum log_by by,
-                                      const struct log_record *record, uint32_t *partition, int64_t *offset)
-{
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    void *arg = &w;
-
-    assert(!pthread_equal(pthread_self(), log->writer)); /* it would wait for itself */
-    enum log_status s = event_log_append(log, topic, by, record, 1, wake_waiter, &arg);
-    if (s == LOG_OK) {
-        pthread_mutex_lock(&w.lock);
-        while (!w.called)
-            pthread_cond_wait(&w.cond, &w.lock);
-        pthread_mutex_unlock(&w.lock);
-        s = w.status;
-    }
-    pthread_mutex_destroy(&w.lock);
-    pthread_cond_destroy(&w.cond);
-    if (s == LOG_OK && partition)
-        *partition = w.partition;
-    if (s == LOG_OK && offset)
-        *offset = w.offset;
-    return s;
-}
-
-enum log_status event_log_ready(struct event_log *log)
-{
+    struct local_log *log = local_log(seam);
     enum log_status s = may_write(log, LOG_BY_COLLECTOR);
 
     if (s != LOG_OK)

@@ -26,7 +26,7 @@ static bool name_fits(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
 }
 
-static struct log_name *find(struct event_log *log, enum log_topic topic, const char *name)
+static struct log_name *find(struct local_log *log, enum log_topic topic, const char *name)
 {
     for (size_t i = 0; i < log->n_names; i++)
         if (log->names[i]->topic == topic && strcmp(log->names[i]->name, name) == 0)
@@ -34,9 +34,9 @@ static struct log_name *find(struct event_log *log, enum log_topic topic, const 
     return NULL;
 }
 
-static struct log_name *add(struct event_log *log, enum log_topic topic, const char *name)
+static struct log_name *add(struct local_log *log, enum log_topic topic, const char *name)
 {
-    uint32_t partitions = event_log_partitions(log, topic);
+    uint32_t partitions = local_partitions(log, topic);
     struct log_name *n = calloc(1, sizeof(*n));
 
     assert(log->n_names < LIMIT_LOG_READERS && strlen(name) <= LIMIT_LOG_NAME);
@@ -58,21 +58,21 @@ static void free_name(struct log_name *n)
     free(n);
 }
 
-void log_names_free(struct event_log *log)
+void log_names_free(struct local_log *log)
 {
     for (size_t i = 0; i < log->n_names; i++)
         free_name(log->names[i]);
     log->n_names = 0;
 }
 
-static int load_held(struct event_log *log, struct log_name *n, struct err *e)
+static int load_held(struct local_log *log, struct log_name *n, struct err *e)
 {
     char fact[FACT_NAME];
     struct buf value;
     int r = 0;
 
     buf_init(&value, 64);
-    for (uint32_t p = 0; p < event_log_partitions(log, n->topic) && r == 0; p++) {
+    for (uint32_t p = 0; p < local_partitions(log, n->topic) && r == 0; p++) {
         snprintf(fact, sizeof(fact), "held/%d/%s/%u", (int)n->topic, n->name, p);
         r = log_store_fact(log->store, str_of(fact), &value, e);
         if (r == 0 && value.n == 8)
@@ -85,7 +85,7 @@ static int load_held(struct event_log *log, struct log_name *n, struct err *e)
 }
 
 /* From the rest of a fact's name, TOPIC/NAME. */
-static int load_name(struct event_log *log, struct str rest, struct err *e)
+static int load_name(struct local_log *log, struct str rest, struct err *e)
 {
     char name[LIMIT_LOG_NAME + 1];
     uint64_t topic;
@@ -102,7 +102,7 @@ static int load_name(struct event_log *log, struct str rest, struct err *e)
     return load_held(log, n, e);
 }
 
-int log_names_load(struct event_log *log, struct err *e)
+int log_names_load(struct local_log *log, struct err *e)
 {
     struct str prefix = STR_LIT(REGISTERED), name, value;
     struct log_iter *i = log_iter_new_facts(log->store);
@@ -120,7 +120,7 @@ int log_names_load(struct event_log *log, struct err *e)
 }
 
 /* The name is on disk before its reader may rely on it. */
-static int store_name(struct event_log *log, struct log_name *n, struct err *e)
+static int store_name(struct local_log *log, struct log_name *n, struct err *e)
 {
     char fact[FACT_NAME];
     struct log_batch *b;
@@ -142,7 +142,7 @@ static int store_name(struct event_log *log, struct log_name *n, struct err *e)
     return 0;
 }
 
-int log_names_register(struct event_log *log, enum log_topic topic, const char *name, struct log_name **out,
+int log_names_register(struct local_log *log, enum log_topic topic, const char *name, struct log_name **out,
                        struct err *e)
 {
     struct err own = {0};
@@ -173,7 +173,7 @@ int log_names_register(struct event_log *log, enum log_topic topic, const char *
     return r;
 }
 
-void log_names_hold(struct event_log *log, struct log_name *name, uint32_t partition, int64_t offset)
+void log_names_hold(struct local_log *log, struct log_name *name, uint32_t partition, int64_t offset)
 {
     pthread_mutex_lock(&log->readers_lock);
     bool changed = name->held[partition] != offset;
@@ -188,7 +188,7 @@ void log_names_hold(struct event_log *log, struct log_name *name, uint32_t parti
     pthread_mutex_unlock(&log->queue_lock);
 }
 
-int64_t log_names_held(struct event_log *log, const struct log_name *name, uint32_t partition)
+int64_t log_names_held(struct local_log *log, const struct log_name *name, uint32_t partition)
 {
     pthread_mutex_lock(&log->readers_lock);
     int64_t held = name->held[partition];
@@ -196,7 +196,7 @@ int64_t log_names_held(struct event_log *log, const struct log_name *name, uint3
     return held;
 }
 
-static int64_t least(const struct event_log *log, uint32_t family, int64_t most)
+static int64_t least(const struct local_log *log, uint32_t family, int64_t most)
 {
     enum log_topic topic = family == log->families - 1 ? LOG_BAD : LOG_EVENTS;
     uint32_t partition = topic == LOG_BAD ? 0 : family;
@@ -207,7 +207,7 @@ static int64_t least(const struct event_log *log, uint32_t family, int64_t most)
     return most;
 }
 
-int64_t log_names_least(struct event_log *log, uint32_t family, int64_t most)
+int64_t log_names_least(struct local_log *log, uint32_t family, int64_t most)
 {
     pthread_mutex_lock(&log->readers_lock);
     int64_t v = least(log, family, most);
@@ -216,7 +216,7 @@ int64_t log_names_least(struct event_log *log, uint32_t family, int64_t most)
 }
 
 /* Under the lock of the names, so that a name that is being registered either holds or sees the new begin. */
-int64_t log_names_pass(struct event_log *log, uint32_t family, int64_t offset)
+int64_t log_names_pass(struct local_log *log, uint32_t family, int64_t offset)
 {
     struct log_family *f = &log->family[family];
 
@@ -228,7 +228,7 @@ int64_t log_names_pass(struct event_log *log, uint32_t family, int64_t offset)
     return begin;
 }
 
-static void save_held(struct event_log *log, struct log_batch *b, const struct log_name *n, uint32_t p)
+static void save_held(struct local_log *log, struct log_batch *b, const struct log_name *n, uint32_t p)
 {
     char fact[FACT_NAME], value[8];
 
@@ -237,7 +237,7 @@ static void save_held(struct event_log *log, struct log_batch *b, const struct l
     log_batch_put_fact(b, log->store, str_of(fact), (struct str){value, sizeof(value)});
 }
 
-bool log_names_save(struct event_log *log, struct log_batch *b)
+bool log_names_save(struct local_log *log, struct log_batch *b)
 {
     if (!atomic_exchange(&log->unsaved, false))
         return false;
@@ -245,7 +245,7 @@ bool log_names_save(struct event_log *log, struct log_batch *b)
     for (size_t i = 0; i < log->n_names; i++) {
         struct log_name *n = log->names[i];
 
-        for (uint32_t p = 0; p < event_log_partitions(log, n->topic); p++) {
+        for (uint32_t p = 0; p < local_partitions(log, n->topic); p++) {
             if (n->unsaved[p])
                 save_held(log, b, n, p);
             n->unsaved[p] = false;
@@ -256,11 +256,11 @@ bool log_names_save(struct event_log *log, struct log_batch *b)
 }
 
 /* Which ones they were is not kept: all are written again. */
-void log_names_save_failed(struct event_log *log)
+void log_names_save_failed(struct local_log *log)
 {
     pthread_mutex_lock(&log->readers_lock);
     for (size_t i = 0; i < log->n_names; i++)
-        for (uint32_t p = 0; p < event_log_partitions(log, log->names[i]->topic); p++)
+        for (uint32_t p = 0; p < local_partitions(log, log->names[i]->topic); p++)
             log->names[i]->unsaved[p] = log->names[i]->held[p] >= 0;
     pthread_mutex_unlock(&log->readers_lock);
     atomic_store(&log->unsaved, true);

@@ -1,6 +1,6 @@
 /* Reading the embedded log. A reader keeps a walk per partition only while it has something to catch up with: a walk
  * keeps files from being freed. What it hands out is copied, so that nothing of the store is seen outside. Called by
- * the reader's own thread; log_reader_wake by any. */
+ * the reader's own thread; wake by any. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -13,9 +13,10 @@
 #define MEMORY_MAX (SIZE_MAX / 4)
 enum { FEW = 256 };
 
-struct log_reader {
+struct local_reader {
+    struct log_reader base; /* first: the seam hands it back */
     unsigned magic;
-    struct event_log *log;
+    struct local_log *log;
     enum log_topic topic;
     uint32_t partitions;
     struct log_name *name;  /* NULL: holds nothing back */
@@ -24,15 +25,23 @@ struct log_reader {
     char *memory;           /* of the records handed out last */
     size_t memory_size;
     bool woken; /* under ends_lock */
-    struct log_reader *next, **link;
+    struct local_reader *next, **link;
 };
 
-static struct log_family *family_of(const struct log_reader *r, uint32_t partition)
+static struct local_reader *local_reader(struct log_reader *seam)
+{
+    struct local_reader *r = (struct local_reader *)seam;
+
+    assert(r->magic == LOG_READER_MAGIC);
+    return r;
+}
+
+static struct log_family *family_of(const struct local_reader *r, uint32_t partition)
 {
     return &r->log->family[log_family_of(r->log, r->topic, partition)];
 }
 
-static void set_first_places(struct log_reader *r)
+static void set_first_places(struct local_reader *r)
 {
     for (uint32_t p = 0; p < r->partitions; p++) {
         int64_t held = r->name ? log_names_held(r->log, r->name, p) : -1;
@@ -42,9 +51,9 @@ static void set_first_places(struct log_reader *r)
     }
 }
 
-static void link_reader(struct log_reader *r)
+static void link_reader(struct local_reader *r)
 {
-    struct event_log *log = r->log;
+    struct local_log *log = r->log;
 
     pthread_mutex_lock(&log->readers_lock);
     r->next = log->readers;
@@ -55,56 +64,32 @@ static void link_reader(struct log_reader *r)
     pthread_mutex_unlock(&log->readers_lock);
 }
 
-int log_reader_open(struct event_log *log, enum log_topic topic, const char *name, struct log_reader **out,
-                    struct err *e)
-{
-    struct log_name *registered = NULL;
-
-    assert(log->magic == EVENT_LOG_MAGIC && topic < LOG_TOPICS);
-    int status = name ? log_names_register(log, topic, name, &registered, e) : 0;
-    if (status < 0)
-        return status;
-    struct log_reader *r = calloc(1, sizeof(*r));
-    uint32_t n = event_log_partitions(log, topic);
-    if (!r || !(r->place = calloc(n, sizeof(*r->place))) || !(r->walk = calloc(n, sizeof(struct log_iter *))))
-        abort();
-    r->magic = LOG_READER_MAGIC;
-    r->log = log;
-    r->topic = topic;
-    r->partitions = n;
-    r->name = registered;
-    set_first_places(r);
-    link_reader(r);
-    *out = r;
-    return 0;
-}
-
-static void end_walk(struct log_reader *r, uint32_t partition)
+static void end_walk(struct local_reader *r, uint32_t partition)
 {
     log_iter_free(r->walk[partition]);
     r->walk[partition] = NULL;
 }
 
-static void end_walks(struct log_reader *r)
+static void end_walks(struct local_reader *r)
 {
     for (uint32_t p = 0; p < r->partitions; p++)
         end_walk(r, p);
 }
 
-void log_readers_let_go(struct event_log *log)
+void log_readers_let_go(struct local_log *log)
 {
     pthread_mutex_lock(&log->readers_lock);
-    for (struct log_reader *r = log->readers; r; r = r->next)
+    for (struct local_reader *r = log->readers; r; r = r->next)
         end_walks(r);
     pthread_mutex_unlock(&log->readers_lock);
 }
 
-void log_reader_close(struct log_reader *r)
+static void local_close(struct log_reader *seam)
 {
-    if (!r)
-        return;
-    struct event_log *log = r->log;
-    assert(r->magic == LOG_READER_MAGIC && log->magic == EVENT_LOG_MAGIC);
+    struct local_reader *r = local_reader(seam);
+    struct local_log *log = r->log;
+
+    assert(log->magic == EVENT_LOG_MAGIC);
     pthread_rwlock_rdlock(&log->store_lock);
     end_walks(r);
     pthread_mutex_lock(&log->readers_lock);
@@ -120,11 +105,11 @@ void log_reader_close(struct log_reader *r)
     free(r);
 }
 
-int log_reader_seek(struct log_reader *r, uint32_t partition, int64_t offset)
+static int local_seek(struct log_reader *seam, uint32_t partition, int64_t offset)
 {
+    struct local_reader *r = local_reader(seam);
     const struct log_family *f = family_of(r, partition);
 
-    assert(r->magic == LOG_READER_MAGIC);
     if (offset < atomic_load(&f->begin) || offset > atomic_load(&f->end))
         return LOG_READ_GAP;
     pthread_rwlock_rdlock(&r->log->store_lock);
@@ -134,7 +119,7 @@ int log_reader_seek(struct log_reader *r, uint32_t partition, int64_t offset)
     return 0;
 }
 
-static int gone(const struct log_reader *r, uint32_t partition, struct err *e)
+static int gone(const struct local_reader *r, uint32_t partition, struct err *e)
 {
     err_set(e, "partition %u: offset %lld was dropped before it was read, the log begins at %lld", partition,
             (long long)r->place[partition], (long long)atomic_load(&family_of(r, partition)->begin));
@@ -142,9 +127,9 @@ static int gone(const struct log_reader *r, uint32_t partition, struct err *e)
 }
 
 /* The record at the reader's place under the walk, made or moved as needed. */
-static int stand(struct log_reader *r, uint32_t partition, struct str *value, struct err *e)
+static int stand(struct local_reader *r, uint32_t partition, struct str *value, struct err *e)
 {
-    struct event_log *log = r->log;
+    struct local_log *log = r->log;
     int64_t place = r->place[partition], offset = -1;
 
     for (int attempt = 0; attempt < 2; attempt++) {
@@ -169,7 +154,7 @@ static int stand(struct log_reader *r, uint32_t partition, struct str *value, st
     return -EBADMSG;
 }
 
-static void make_room(struct log_reader *r, size_t need)
+static void make_room(struct local_reader *r, size_t need)
 {
     if (need <= r->memory_size)
         return;
@@ -185,7 +170,7 @@ static void make_room(struct log_reader *r, size_t need)
 }
 
 /* The records were copied one behind the other, in memory that may have moved meanwhile: now it stands still. */
-static void point(const struct log_reader *r, struct log_record *out, const size_t *size, size_t n)
+static void point(const struct local_reader *r, struct log_record *out, const size_t *size, size_t n)
 {
     const char *p = r->memory;
     uint64_t before;
@@ -199,7 +184,7 @@ static void point(const struct log_reader *r, struct log_record *out, const size
 }
 
 /* Copies records into the memory; of `out` only the offsets stand then, and `size` has their sizes. */
-static int copy_some(struct log_reader *r, uint32_t partition, size_t max, size_t max_bytes, struct log_record *out,
+static int copy_some(struct local_reader *r, uint32_t partition, size_t max, size_t max_bytes, struct log_record *out,
                      size_t *size, struct err *e)
 {
     int64_t end = atomic_load_explicit(&family_of(r, partition)->end, memory_order_acquire);
@@ -230,7 +215,7 @@ static int copy_some(struct log_reader *r, uint32_t partition, size_t max, size_
     return (int)n;
 }
 
-static int read_open(struct log_reader *r, uint32_t partition, struct log_record *out, size_t max, size_t max_bytes,
+static int read_open(struct local_reader *r, uint32_t partition, struct log_record *out, size_t max, size_t max_bytes,
                      struct err *e)
 {
     size_t few[FEW], *size = max <= FEW ? few : malloc(max * sizeof(*size));
@@ -245,13 +230,14 @@ static int read_open(struct log_reader *r, uint32_t partition, struct log_record
     return n;
 }
 
-int log_reader_read(struct log_reader *r, uint32_t partition, struct log_record *out, size_t max, size_t max_bytes,
-                    struct err *e)
+static int local_read(struct log_reader *seam, uint32_t partition, struct log_record *out, size_t max, size_t max_bytes,
+                      struct err *e)
 {
+    struct local_reader *r = local_reader(seam);
     struct log_family *f = family_of(r, partition);
     int n;
 
-    assert(r->magic == LOG_READER_MAGIC && max > 0 && max <= INT32_MAX);
+    assert(max > 0 && max <= INT32_MAX);
     if (r->place[partition] >= atomic_load(&f->end))
         return 0;
     if (r->place[partition] < atomic_load(&f->begin))
@@ -269,7 +255,7 @@ int log_reader_read(struct log_reader *r, uint32_t partition, struct log_record 
     return n;
 }
 
-static bool has_more(const struct log_reader *r, const uint32_t *partitions, size_t n)
+static bool has_more(const struct local_reader *r, const uint32_t *partitions, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (r->place[partitions[i]] < atomic_load(&family_of(r, partitions[i])->end))
@@ -277,9 +263,10 @@ static bool has_more(const struct log_reader *r, const uint32_t *partitions, siz
     return false;
 }
 
-void log_reader_wait(struct log_reader *r, const uint32_t *partitions, size_t n, int64_t ms)
+static void local_wait(struct log_reader *seam, const uint32_t *partitions, size_t n, int64_t ms)
 {
-    struct event_log *log = r->log;
+    struct local_reader *r = local_reader(seam);
+    struct local_log *log = r->log;
     struct timespec until = log_deadline(ms < 0 ? 0 : ms);
     int status = 0;
 
@@ -290,17 +277,20 @@ void log_reader_wait(struct log_reader *r, const uint32_t *partitions, size_t n,
     pthread_mutex_unlock(&log->ends_lock);
 }
 
-void log_reader_wake(struct log_reader *r)
+static void local_wake(struct log_reader *seam)
 {
+    struct local_reader *r = local_reader(seam);
+
     pthread_mutex_lock(&r->log->ends_lock);
     r->woken = true;
     pthread_cond_broadcast(&r->log->ends_cond);
     pthread_mutex_unlock(&r->log->ends_lock);
 }
 
-int log_reader_commit(struct log_reader *r, uint32_t partition, int64_t offset, struct err *e)
+static int local_commit(struct log_reader *seam, uint32_t partition, int64_t offset, struct err *e)
 {
-    assert(r->magic == LOG_READER_MAGIC);
+    struct local_reader *r = local_reader(seam);
+
     if (!r->name) {
         err_set(e, "a reader without a name has nothing to commit");
         return -EINVAL;
@@ -311,5 +301,38 @@ int log_reader_commit(struct log_reader *r, uint32_t partition, int64_t offset, 
         return -EINVAL;
     }
     log_names_hold(r->log, r->name, partition, offset);
+    return 0;
+}
+
+static const struct log_reader_ops reader_ops = {.close = local_close,
+                                                 .seek = local_seek,
+                                                 .read = local_read,
+                                                 .wait = local_wait,
+                                                 .wake = local_wake,
+                                                 .commit = local_commit};
+
+int local_reader_open(struct event_log *seam, enum log_topic topic, const char *name, struct log_reader **out,
+                      struct err *e)
+{
+    struct local_log *log = local_log(seam);
+    struct log_name *registered = NULL;
+
+    assert(topic < LOG_CLAIMS);
+    int status = name ? log_names_register(log, topic, name, &registered, e) : 0;
+    if (status < 0)
+        return status;
+    struct local_reader *r = calloc(1, sizeof(*r));
+    uint32_t n = local_partitions(log, topic);
+    if (!r || !(r->place = calloc(n, sizeof(*r->place))) || !(r->walk = calloc(n, sizeof(struct log_iter *))))
+        abort();
+    r->base.ops = &reader_ops;
+    r->magic = LOG_READER_MAGIC;
+    r->log = log;
+    r->topic = topic;
+    r->partitions = n;
+    r->name = registered;
+    set_first_places(r);
+    link_reader(r);
+    *out = &r->base;
     return 0;
 }

@@ -84,7 +84,7 @@ static int search(struct cut *c, int64_t horizon, uint64_t bytes, int64_t *found
     return 0;
 }
 
-static int start_cut(struct event_log *log, uint32_t family, struct cut *c, struct err *e)
+static int start_cut(struct local_log *log, uint32_t family, struct cut *c, struct err *e)
 {
     struct log_family *f = &log->family[family];
     int64_t end = atomic_load_explicit(&f->end, memory_order_acquire);
@@ -156,7 +156,7 @@ static int cut_by_size(struct cut *cuts, uint32_t n, uint64_t most, struct err *
     return r;
 }
 
-static void put_begin(struct event_log *log, struct log_batch *b, uint32_t family, int64_t begin)
+static void put_begin(struct local_log *log, struct log_batch *b, uint32_t family, int64_t begin)
 {
     char name[32], value[8];
 
@@ -167,7 +167,7 @@ static void put_begin(struct event_log *log, struct log_batch *b, uint32_t famil
 }
 
 /* Moves the begins as far as names still let them, and drops. */
-static int apply(struct event_log *log, struct cut *cuts, struct err *e)
+static int apply(struct local_log *log, struct cut *cuts, struct err *e)
 {
     struct log_batch *b = log_batch_new();
     bool any = false;
@@ -196,7 +196,7 @@ static int apply(struct event_log *log, struct cut *cuts, struct err *e)
     return r;
 }
 
-static int run_open(struct event_log *log, int64_t now, struct err *e)
+static int run_open(struct local_log *log, int64_t now, struct err *e)
 {
     struct cut *cuts = calloc(log->families, sizeof(*cuts));
     int r = 0;
@@ -218,7 +218,7 @@ static int run_open(struct event_log *log, int64_t now, struct err *e)
     return r;
 }
 
-int log_retention_run(struct event_log *log, int64_t now, struct err *e)
+int log_retention_run(struct local_log *log, int64_t now, struct err *e)
 {
     struct err own = {0};
     int r = 0;
@@ -232,7 +232,7 @@ int log_retention_run(struct event_log *log, int64_t now, struct err *e)
     return r;
 }
 
-static bool wait_tick(struct event_log *log)
+static bool wait_tick(struct local_log *log)
 {
     struct timespec until = log_deadline(TICK_MS);
     int status = 0;
@@ -247,7 +247,7 @@ static bool wait_tick(struct event_log *log)
 
 void *log_retention_main(void *arg)
 {
-    struct event_log *log = arg;
+    struct local_log *log = arg;
     struct log_limit limit = {.period_ms = TIME_MINUTE};
     struct err e = {0};
 

@@ -20,7 +20,7 @@
 #define HEAL_ROOM (4 * MIB)
 
 struct writer {
-    struct event_log *log;
+    struct local_log *log;
     struct log_batch *batch;
     int64_t heal_at;
     int64_t heal_wait;
@@ -29,7 +29,7 @@ struct writer {
 /* Waits for something to do, and takes what waits. False when it was the last. */
 static bool take(struct writer *w)
 {
-    struct event_log *log = w->log;
+    struct local_log *log = w->log;
 
     assert(log->writing->n == 0);
     pthread_mutex_lock(&log->queue_lock);
@@ -53,7 +53,7 @@ static bool take(struct writer *w)
 /* Fills the batch with the records from `from` on that make up one commit. Returns where the next begins. */
 static size_t fill_batch(struct writer *w, struct log_queue *q, size_t from)
 {
-    struct event_log *log = w->log;
+    struct local_log *log = w->log;
     size_t bytes = 0, i = from;
 
     log_batch_clear(w->batch);
@@ -70,14 +70,14 @@ static size_t fill_batch(struct writer *w, struct log_queue *q, size_t from)
     return i;
 }
 
-static void wake_readers(struct event_log *log)
+static void wake_readers(struct local_log *log)
 {
     pthread_mutex_lock(&log->ends_lock);
     pthread_cond_broadcast(&log->ends_cond);
     pthread_mutex_unlock(&log->ends_lock);
 }
 
-static void publish(struct event_log *log, const struct log_queue *q, size_t from, size_t to)
+static void publish(struct local_log *log, const struct log_queue *q, size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++) {
         struct log_family *f = &log->family[q->waiting[i].family];
@@ -90,7 +90,7 @@ static void publish(struct event_log *log, const struct log_queue *q, size_t fro
     wake_readers(log);
 }
 
-static void take_back(struct event_log *log)
+static void take_back(struct local_log *log)
 {
     for (uint32_t f = 0; f < log->families; f++) {
         log->family[f].next = log->family[f].end;
@@ -98,7 +98,7 @@ static void take_back(struct event_log *log)
     }
 }
 
-static void tell(struct event_log *log, const struct log_queue *q, size_t from, size_t to, enum log_status status)
+static void tell(struct local_log *log, const struct log_queue *q, size_t from, size_t to, enum log_status status)
 {
     size_t bytes = 0;
 
@@ -135,7 +135,7 @@ static enum log_status write_batch(struct writer *w)
 /* Records that got in before the trouble was known, and all behind a commit that failed, share its fate. */
 static void write_all(struct writer *w)
 {
-    struct event_log *log = w->log;
+    struct local_log *log = w->log;
     struct log_queue *q = log->writing;
     enum log_status s = (enum log_status)atomic_load(&log->trouble);
     size_t to;
@@ -162,7 +162,7 @@ static void write_all(struct writer *w)
 
 static void save_names(struct writer *w)
 {
-    struct event_log *log = w->log;
+    struct local_log *log = w->log;
 
     if (log->broken || !log->unsaved)
         return;
@@ -173,14 +173,14 @@ static void save_names(struct writer *w)
 }
 
 /* Opening writes the memtables that the write-ahead files hold. */
-static bool has_room(struct event_log *log)
+static bool has_room(struct local_log *log)
 {
     uint64_t need = log->o.reserve_bytes + log_wal_bytes(log->path) + HEAL_ROOM;
 
     return (uint64_t)log_disk_free(log) >= need;
 }
 
-static int open_anew(struct event_log *log, struct err *e)
+static int open_anew(struct local_log *log, struct err *e)
 {
     pthread_rwlock_wrlock(&log->store_lock);
     log_readers_let_go(log);
@@ -193,7 +193,7 @@ static int open_anew(struct event_log *log, struct err *e)
 
 static void heal(struct writer *w)
 {
-    struct event_log *log = w->log;
+    struct local_log *log = w->log;
     struct err e = {0};
 
     if (clock_monotonic() < w->heal_at)

@@ -428,7 +428,7 @@ static void run_retention(struct event_log *log, int64_t now)
 {
     struct err e = {0};
 
-    if (log_retention_run(log, now, &e) != 0)
+    if (log_retention_run(local_log(log), now, &e) != 0)
         fail_msg("%s", e.text);
 }
 
@@ -667,13 +667,14 @@ static void test_reserve_refuses(void **state)
     assert_int_equal(event_log_open_local(&o, &log, &e), -ENOSPC);
     assert_non_null(strstr(e.text, "reserve"));
     f->log = open_log(f->folder, 1, 0, 0);
-    f->log->o.reserve_bytes = (uint64_t)log_disk_free(f->log) / 2 * 3; /* the profiler may use half of it */
+    local_log(f->log)->o.reserve_bytes =
+        (uint64_t)log_disk_free(local_log(f->log)) / 2 * 3; /* the profiler may use half of it */
     assert_int_equal(event_log_ready(f->log), LOG_DISK_FULL);
     assert_int_equal(event_log_append_wait(f->log, LOG_EVENTS, LOG_BY_COLLECTOR, &r, NULL, NULL), LOG_DISK_FULL);
     assert_int_equal(event_log_append_wait(f->log, LOG_EVENTS, LOG_BY_SPOOL, &r, NULL, NULL), LOG_DISK_FULL);
     assert_int_equal(event_log_append_wait(f->log, LOG_EVENTS, LOG_BY_PROFILER, &r, NULL, NULL), LOG_OK);
     assert_int_equal(event_log_append_wait(f->log, LOG_EVENTS, LOG_BY_COMMAND, &r, NULL, NULL), LOG_OK);
-    f->log->o.reserve_bytes = 0;
+    local_log(f->log)->o.reserve_bytes = 0;
     assert_int_equal(event_log_ready(f->log), LOG_OK);
     assert_int_equal(event_log_append_wait(f->log, LOG_EVENTS, LOG_BY_COLLECTOR, &r, NULL, NULL), LOG_OK);
 }

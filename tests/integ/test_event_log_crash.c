@@ -120,7 +120,7 @@ static void *read_and_drop(void *arg)
             if (log_reader_commit(r, p, out[n - 1].offset + 1, &e) != 0)
                 die("commit", e.text);
         }
-        if (log_retention_run(log, clock_now() + TIME_HOUR, &e) != 0)
+        if (log_retention_run(local_log(log), clock_now() + TIME_HOUR, &e) != 0)
             die("retention", e.text);
     }
     return NULL;
