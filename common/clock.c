@@ -34,6 +34,11 @@ int64_t clock_monotonic(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+int64_t clock_boot(void)
+{
+    return read_clock(CLOCK_BOOTTIME);
+}
+
 /* Years begin in March here, so that the leap day is the last one of a year; 400 years are 146097 days. */
 int64_t calendar_days(int64_t year, int month, int day)
 {

@@ -16,6 +16,7 @@
 
 int64_t clock_now(void);       /* wall clock, may step */
 int64_t clock_monotonic(void); /* ms since some moment, never steps; for deadlines */
+int64_t clock_boot(void);      /* the same, and goes on while the machine sleeps; for what others rely on */
 
 /* Reads ISO 8601: YYYY-MM-DD, with T or a space and HH:MM[:SS[.fraction]], with Z, +HH:MM, +HHMM, +HH or nothing (then
  * UTC). Digits of the fraction past milliseconds are cut off. The day must exist in its month; 24:00 and second 60 are

@@ -11,6 +11,8 @@
 #include "common/buf.h"
 #include "common/str.h"
 
+struct kafka_property; /* common/event_log.h */
+
 enum conf_key_kind { CONF_KEY_BEACON, CONF_KEY_SERVER };
 
 struct conf_key {
@@ -40,13 +42,23 @@ struct conf_log {
     uint64_t reserve_bytes;
 };
 
+/* The cache that several profilers share. */
+struct conf_redis {
+    const char *url;                            /* redis://, rediss:// or unix://; NULL: there is none */
+    const char *password_file;                  /* its first line is the password; NULL: what the url says */
+    const char *ca_file, *cert_file, *key_file; /* of rediss; NULL: the system's, none, none */
+    const char *prefix;                         /* of every key */
+    int64_t ttl_ms;                             /* of copies; 0: for ever */
+};
+
 struct conf_collector {
     const char *listen;
     const char *metrics_listen; /* NULL: on the own port while that is a loopback address */
     bool ack_durable;           /* else enqueued */
     unsigned trusted_proxies;
     unsigned threads;
-    uint64_t rate_limit; /* events a second and key; 0: none */
+    uint64_t rate_limit;  /* events a second and key; 0: none */
+    uint64_t spool_bytes; /* that may wait on disk for Kafka */
     struct conf_key *keys;
     size_t key_count;
 };
@@ -54,6 +66,9 @@ struct conf_collector {
 struct conf_profiler {
     const char *listen;
     const char *metrics_listen;
+    const char *advertise; /* URL at which other profilers reach this one; NULL: made of `listen` */
+    const char *backups;   /* folder of backups, absolute */
+    bool cache_off;        /* only the owner of a profile answers, though Redis is configured */
     int64_t session_gap_ms;
     bool count_from_paid;
     int64_t touch_window_ms;
@@ -75,6 +90,12 @@ struct conf_profiler {
 struct conf {
     const char *file; /* as given */
     const char *data; /* absolute */
+    bool kafka;       /* the event log is Kafka; else the embedded one */
+    const char *topic_prefix;
+    const char *instance; /* name of this process among others; NULL: one is made and kept in `data` */
+    struct kafka_property *kafka_properties;
+    size_t kafka_property_count;
+    struct conf_redis redis;
     uint32_t partitions;
     char currency[4];
     const char *timezone;

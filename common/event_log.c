@@ -23,6 +23,8 @@ const char *log_status_text(enum log_status s)
         return "the log is closing";
     case LOG_UNREACHABLE:
         return "the log cannot be reached";
+    case LOG_SPOOLED:
+        return "spooled";
     }
     return "unknown";
 }

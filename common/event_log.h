@@ -29,12 +29,13 @@ enum log_by { LOG_BY_COLLECTOR, LOG_BY_SPOOL, LOG_BY_PROFILER, LOG_BY_COMMAND, L
 /* Outcomes of an append. */
 enum log_status {
     LOG_OK = 0,
-    LOG_QUEUE_FULL = 1, /* more is waiting than may wait; try again later */
-    LOG_DISK_FULL = 2,  /* refused to keep the reserve; everything acked is still there */
-    LOG_FAILED = 3,     /* the store failed; see the operators' log */
-    LOG_TOO_LARGE = 4,  /* over LIMIT_RECORD_BYTES */
-    LOG_STOPPED = 5,    /* closing */
-    LOG_UNREACHABLE = 6 /* the brokers do not answer, or the topic is missing */
+    LOG_QUEUE_FULL = 1,  /* more is waiting than may wait; try again later */
+    LOG_DISK_FULL = 2,   /* refused to keep the reserve; everything acked is still there */
+    LOG_FAILED = 3,      /* the store failed; see the operators' log */
+    LOG_TOO_LARGE = 4,   /* over LIMIT_RECORD_BYTES */
+    LOG_STOPPED = 5,     /* closing */
+    LOG_UNREACHABLE = 6, /* the brokers do not answer, or the topic is missing */
+    LOG_SPOOLED = 7      /* of the collector's sink: on the disk of this machine, and on the log later */
 };
 
 const char *log_status_text(enum log_status s);

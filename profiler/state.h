@@ -66,6 +66,16 @@ void state_close(struct state *s);
  * failed; nothing of a half-folded record is shown). */
 enum { STATE_OK = 0, STATE_COMMIT_DUE = 1 };
 int state_fold(struct state *s, uint32_t partition, const struct log_record *records, size_t n, struct err *e);
+/* What folding asks to be put on the log, in the order of its causes: a record that is no event, with its bytes and
+ * place, for the topic of bad events. The caller appends it, and commits what caused it only once all of it is acked.
+ * It is a function of what was folded: after a crash the same is asked for again. */
+struct state_emission {
+    enum log_topic topic;
+    struct log_record record;
+};
+/* Those since the last call of state_emitted; they live until then. */
+size_t state_emissions(struct state *s, uint32_t partition, const struct state_emission **out);
+void state_emitted(struct state *s, uint32_t partition);
 /* Writes everything uncommitted and the offset in one atomic step, waits until it is on disk, then evicts down to the
  * budget. Look-ups go on meanwhile. */
 int state_commit(struct state *s, uint32_t partition, struct err *e);
@@ -119,6 +129,16 @@ struct state_order {
 };
 int state_order(struct state *s, uint32_t partition, struct str order_id, struct state_order *out, struct err *e);
 void state_order_free(struct state_order *o);
+
+/* --- copies --------------------------------------------------------------------------------------------------- */
+
+/* A consistent copy of all that is on disk, with the offsets, while the workers go on: in `folder`, which must not be
+ * there yet, on the same file system (else files are copied). Any thread. */
+int state_copy(struct state *s, const char *folder, struct err *e);
+/* Replaces a partition by that of a copy, whoever made it, and returns with the offset that it stands at; all or
+ * nothing after a crash. Nobody may look at the partition or fold it meanwhile. -EINVAL when the copy was made with
+ * other rules or another number of partitions. */
+int state_take_partition(struct state *s, uint32_t partition, const char *folder, struct err *e);
 
 /* --- verify --------------------------------------------------------------------------------------------------- */
 
