@@ -1,28 +1,12 @@
 /* Profiles: one, and many at once. Look-up threads. */
-#include <inttypes.h>
-
 #include "common/json.h"
 #include "common/limits.h"
 #include "profiler/api_ask.h"
+#include "profiler/profile_json.h"
 
 bool prepare_profile(struct ask *ask)
 {
     return ask_read_as_of(ask);
-}
-
-static void write_profile(const struct api *a, struct buf *b, const struct state_profile *p)
-{
-    buf_add_char(b, '{');
-    json_write_member(b, "id", p->id);
-    json_write_key(b, "ids");
-    buf_add_char(b, '[');
-    json_write_str(b, p->id);
-    buf_add_char(b, ']');
-    json_write_key(b, "version");
-    buf_addf(b, "%" PRId64, p->version);
-    json_write_key(b, "facts");
-    facts_write_json(&p->facts, a->o.rules, b);
-    buf_add_text(b, ",\"traits\":{},\"tags\":{}}");
 }
 
 static int profile_as_of(const struct ask *ask, uint32_t partition, struct str id, struct arena *arena,
@@ -53,7 +37,7 @@ static int add_profile(const struct ask *ask, uint32_t partition, struct str id,
     else
         r = profile_as_of(ask, partition, id, &arena, &p, e);
     if (r == 0) {
-        write_profile(ask->api, b, &p);
+        profile_write(ask->api->o.rules, b, &p);
         facts_deinit(&p.facts);
     }
     arena_deinit(&arena);

@@ -1,0 +1,12 @@
+/* The answer of a look-up of one profile: what GET /v1/profiles/{id} says, and what its copy in the cache holds. */
+#ifndef WAYMARK_PROFILE_JSON_H
+#define WAYMARK_PROFILE_JSON_H
+
+#include "common/buf.h"
+#include "profiler/rules.h"
+#include "profiler/state.h"
+
+/* Appends the profile's object. One that does not fit sets b->failed. Pure. */
+void profile_write(const struct fold_rules *rules, struct buf *b, const struct state_profile *p);
+
+#endif
