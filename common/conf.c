@@ -4,12 +4,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
 #include "common/conf_inside.h"
+#include "common/event_log.h"
 
 /* What conf_load returns is the first member. */
 struct whole {
@@ -310,8 +312,20 @@ static void check_metrics(struct conf_state *s, const struct conf_node *at, cons
                    metrics);
 }
 
+static void check_kafka(struct conf_state *s, const struct conf *c, const struct conf_node *const *seen)
+{
+    if (!c->kafka || s->error_count > 0)
+        return;
+    for (size_t i = 0; i < c->kafka_property_count; i++)
+        if (strcmp(c->kafka_properties[i].name, "bootstrap.servers") == 0 ||
+            strcmp(c->kafka_properties[i].name, "metadata.broker.list") == 0)
+            return;
+    conf_error(s, node_of(seen, "event_log"), "event_log: kafka needs kafka: {bootstrap.servers: HOST:PORT,…}");
+}
+
 static void check_agreement(struct conf_state *s, const struct conf *c, const struct conf_node *const *seen)
 {
+    check_kafka(s, c, seen);
     check_metrics(s, node_of(seen, "collector.metrics_listen"), c->collector.listen, c->collector.metrics_listen);
     check_metrics(s, node_of(seen, "profiler.metrics_listen"), c->profiler.listen, c->profiler.metrics_listen);
     const struct conf_node *at = node_of(seen, "profiler.listen");
@@ -323,6 +337,14 @@ static void check_agreement(struct conf_state *s, const struct conf *c, const st
 }
 
 /* --- the whole --- */
+
+static const char *conf_within(struct conf_state *s, const char *folder, const char *name)
+{
+    char path[PATH_MAX + 64];
+    int n = snprintf(path, sizeof path, "%s/%s", folder, name);
+
+    return conf_copy(s, (struct str){path, n > 0 && (size_t)n < sizeof path ? (size_t)n : 0});
+}
 
 static void read_all(struct conf_state *s, struct str text, struct conf *c)
 {
@@ -338,6 +360,8 @@ static void read_all(struct conf_state *s, struct str text, struct conf *c)
         return;
     conf_read_map(s, conf_rows, conf_row_count, "", root, c, seen);
     check_agreement(s, c, seen);
+    if (!c->profiler.backups && s->error_count == 0)
+        c->profiler.backups = conf_within(s, c->data, "backups");
 }
 
 struct conf *conf_parse(const char *file, struct str text, struct buf *errors)

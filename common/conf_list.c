@@ -3,6 +3,7 @@
 #include <sodium.h>
 
 #include "common/conf_inside.h"
+#include "common/event_log.h"
 
 #define ENTRIES_OF_KEYS 1000 /* compared pair by pair */
 
@@ -328,6 +329,52 @@ static bool read_tokens(struct conf_state *s, const struct conf_row *row, const 
 }
 
 const struct conf_type conf_type_hosts = {"list of hosts", read_hosts, NULL};
+/* Values are texts whatever YAML takes them for: librdkafka reads them itself. */
+static bool read_property(struct conf_state *s, const struct conf_row *row, const struct conf_node *key,
+                          const struct conf_node *value, struct kafka_property *out)
+{
+    struct err e = {0};
+    struct str text;
+
+    if (value->kind != CONF_SCALAR || conf_null(value) || value->text.n > LIMIT_TEXT_BYTES) {
+        conf_error(s, value, "%s.%s: needs one value", row->path, conf_shown(s, key->text));
+        return false;
+    }
+    text = value->text;
+    if (memchr(text.p, '\0', text.n) || memchr(key->text.p, '\0', key->text.n)) {
+        conf_error(s, value, "%s.%s: holds a control character", row->path, conf_shown(s, key->text));
+        return false;
+    }
+    *out = (struct kafka_property){conf_copy(s, key->text), conf_copy(s, text)};
+    if (!out->name || !out->value)
+        return false;
+    if (event_log_kafka_check(out, &e) == 0)
+        return true;
+    conf_error(s, key, "%s: %s", row->path, e.text);
+    return false;
+}
+
+static bool read_properties(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
+{
+    struct conf *c = base;
+    bool good = true;
+
+    if (conf_null(n))
+        return true;
+    if (n->kind != CONF_MAP_NODE || n->n > LIMIT_KAFKA_PROPERTIES) {
+        conf_error(s, n, "%s: needs a map of at most %d properties", row->path, LIMIT_KAFKA_PROPERTIES);
+        return false;
+    }
+    c->kafka_properties = conf_alloc(s, (n->n + 1) * sizeof *c->kafka_properties);
+    if (!c->kafka_properties)
+        return false;
+    for (size_t i = 0; i < n->n; i++)
+        good = read_property(s, row, n->keys[i], n->items[i], &c->kafka_properties[i]) && good;
+    c->kafka_property_count = good ? n->n : 0;
+    return good;
+}
+
+const struct conf_type conf_type_properties = {"map", read_properties, NULL};
 const struct conf_type conf_type_origins = {"list of origins", read_origins, NULL};
 const struct conf_type conf_type_ids = {"list of ids", read_ids, NULL};
 const struct conf_type conf_type_scopes = {"list of scopes", read_scopes, NULL};

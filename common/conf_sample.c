@@ -174,12 +174,14 @@ static void write_sample_row(struct buf *out, unsigned level, const struct conf_
         write_tokens(out, level, s);
     else if (row->type == &conf_type_hosts || row->type == &conf_type_ids)
         write_list(out, level, row->fallback);
-    else if (row->type == &conf_type_map)
+    else if (row->type == &conf_type_properties)
         buf_add_text(out, "{}\n");
     else if (row->type == &conf_type_currency && s->currency)
         buf_addf(out, "%s\n", s->currency);
     else if (row->type == &conf_type_zone && s->timezone)
         buf_addf(out, "%s\n", s->timezone);
+    else if (row->type == &conf_type_word && row->fallback)
+        buf_addf(out, "\"%s\"\n", row->fallback); /* it may end in a colon */
     else
         buf_addf(out, "%s\n", row->fallback ? row->fallback : "null");
 }

@@ -1,6 +1,7 @@
 /* Readers of the options that are one value. Each reports what is wrong in words that show a right value. */
 #include <arpa/inet.h>
 #include <assert.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -309,6 +310,8 @@ static bool read_folder(struct conf_state *s, const struct conf_row *row, const 
     char folder[PATH_MAX], path[2 * PATH_MAX];
     struct str text;
 
+    if (!row->fallback && conf_null(n))
+        return true;
     if (!conf_text(s, row, n, PATH_MAX - 1, "a folder", &text))
         return false;
     if (text.p[0] == '/')
@@ -407,17 +410,67 @@ static bool read_sha256(struct conf_state *s, const struct conf_row *row, const 
     return true;
 }
 
-/* A part that is not built: empty, or refused. */
-static bool read_map(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
+/* Names of topics, keys and members of a group are made of these. */
+static bool read_word(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
 {
-    (void)base;
-    if (conf_null(n) || (n->kind == CONF_MAP_NODE && n->n == 0))
+    static const char signs[] = "._-:";
+    struct str text;
+
+    if (!row->fallback && conf_null(n))
         return true;
-    if (n->kind != CONF_MAP_NODE)
-        conf_error(s, n, "%s: needs a map, not %s", row->path, kind_name(n));
-    else
-        conf_error(s, n->keys[0], "%s: is not built in this version, leave it out", row->path);
+    if (!conf_text(s, row, n, 64, "a name", &text))
+        return false;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = (char)(text.p[i] | 32);
+        bool good = (c >= 'a' && c <= 'z') || (text.p[i] >= '0' && text.p[i] <= '9') ||
+                    memchr(signs, text.p[i], row->offset == offsetof(struct conf, redis.prefix) ? 4 : 3);
+        if (!good)
+            return refuse(s, row, n, row->range);
+    }
+    return store_text(s, row, text, base);
+}
+
+static bool read_file(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
+{
+    if (conf_null(n))
+        return true;
+    if (!read_folder(s, row, n, base))
+        return false;
+    const char *path = *(const char **)conf_field(row, base);
+    if (access(path, R_OK) == 0)
+        return true;
+    conf_error(s, n, "%s: %s cannot be read: %s", row->path, path, strerror(errno));
     return false;
+}
+
+static bool read_url(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base,
+                     const char *const *schemes, const char *what)
+{
+    struct str text;
+
+    if (conf_null(n))
+        return true;
+    if (!conf_text(s, row, n, TEXT_BYTES, what, &text))
+        return false;
+    for (; *schemes; schemes++)
+        if (str_starts(text, str_of(*schemes)) && text.n > strlen(*schemes) && !memchr(text.p, ' ', text.n))
+            return store_text(s, row, text, base);
+    conf_error(s, n, "%s: needs %s", row->path, what); /* not shown: it may hold a password */
+    return false;
+}
+
+static bool read_http(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
+{
+    static const char *const schemes[] = {"http://", "https://", NULL};
+
+    return read_url(s, row, n, base, schemes, "a URL such as http://10.0.0.5:8081");
+}
+
+static bool read_redis(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
+{
+    static const char *const schemes[] = {"redis://", "rediss://", "unix://", NULL};
+
+    return read_url(s, row, n, base, schemes, "a URL such as redis://127.0.0.1:6379/0, rediss://… or unix:///path");
 }
 
 const struct conf_type conf_type_choice = {"one of", read_choice, NULL};
@@ -433,4 +486,7 @@ const struct conf_type conf_type_zone = {"time zone", read_zone, NULL};
 const struct conf_type conf_type_name = {"text", read_name, NULL};
 const struct conf_type conf_type_write_key = {"text", read_write_key, NULL};
 const struct conf_type conf_type_sha256 = {"SHA-256 in hex", read_sha256, NULL};
-const struct conf_type conf_type_map = {"map", read_map, NULL};
+const struct conf_type conf_type_word = {"text", read_word, NULL};
+const struct conf_type conf_type_file = {"file", read_file, NULL};
+const struct conf_type conf_type_http = {"URL", read_http, NULL};
+const struct conf_type conf_type_redis = {"URL", read_redis, NULL};

@@ -59,6 +59,7 @@ struct event_log_options {
     uint32_t partitions;    /* of LOG_EVENTS; must be what the data has */
     int64_t retain_ms;      /* 0: for ever */
     uint64_t retain_bytes;  /* over all partitions; 0: no bound */
+    uint64_t limit_bytes;   /* over all partitions: appends beyond it are refused, LOG_DISK_FULL; 0: no bound */
     uint64_t reserve_bytes; /* free space of the disk below which appends are refused */
 };
 

@@ -56,6 +56,7 @@
 #define LIMIT_METRICS_BYTES (4 * MIB)   /* the text of the metrics */
 
 /* Log */
+#define LIMIT_KAFKA_PROPERTIES 200 /* in the configuration */
 #define LIMIT_PARTITIONS 1024
 #define LIMIT_LOG_QUEUE_BYTES (64 * MIB) /* appended, not yet durable; beyond it the log is full */
 #define LIMIT_LOG_QUEUE_OWN (8 * MIB)    /* more that only the profiler and commands may fill, so that it drains */

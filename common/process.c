@@ -2,13 +2,16 @@
 #include "common/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/limits.h"
 #include "common/log.h"
@@ -48,25 +51,132 @@ void process_wait(void)
     pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
 }
 
-int process_open_log(const struct conf *conf, struct event_log **out, struct err *e)
+static int make_data(const struct conf *conf, struct err *e)
+{
+    if (mkdir(conf->data, 0700) == 0 || errno == EEXIST)
+        return 0;
+    int r = -errno;
+    err_set(e, "cannot make the data folder %s: %s", conf->data, strerror(-r));
+    return r;
+}
+
+static int data_path(const struct conf *conf, const char *name, char *out, size_t size, struct err *e)
+{
+    int r = make_data(conf, e);
+
+    if (r == 0 && (size_t)snprintf(out, size, "%s/%s", conf->data, name) >= size) {
+        err_set(e, "the name %s is too long", conf->data);
+        r = -ENAMETOOLONG;
+    }
+    return r;
+}
+
+/* --- the name of the process --- */
+
+static int read_name(const char *path, char *out, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    ssize_t n = read(fd, out, size - 1);
+    int r = n > 0 ? 0 : n == 0 ? -ENOENT : -errno;
+    close(fd);
+    out[n > 0 ? n : 0] = '\0';
+    out[strcspn(out, "\n")] = '\0';
+    return r;
+}
+
+/* On disk before anybody hears it: another name after a crash would be another member of the group. */
+static int make_name(const char *path, char *out, size_t size, struct err *e)
+{
+    char host[32] = "", beside[4200];
+    unsigned char random[4];
+    FILE *f;
+
+    gethostname(host, sizeof host - 1);
+    host[strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")] = '\0';
+    randombytes_buf(random, sizeof random);
+    snprintf(out, size, "%s%s%02x%02x%02x%02x", host, host[0] ? "-" : "", random[0], random[1], random[2], random[3]);
+    snprintf(beside, sizeof beside, "%s.new", path);
+    f = fopen(beside, "we");
+    int r = f && fprintf(f, "%s\n", out) > 0 && fflush(f) == 0 && fsync(fileno(f)) == 0 ? 0 : -errno;
+    if (f)
+        fclose(f);
+    if (r == 0 && rename(beside, path) != 0)
+        r = -errno;
+    if (r != 0)
+        err_set(e, "cannot write %s: %s", path, strerror(-r));
+    return r;
+}
+
+int process_instance(const struct conf *conf, char *out, size_t size, struct err *e)
 {
     char path[4096];
 
-    if (mkdir(conf->data, 0700) != 0 && errno != EEXIST) {
-        int r = -errno;
-        err_set(e, "cannot make the data folder %s: %s", conf->data, strerror(-r));
+    if (conf->instance) {
+        snprintf(out, size, "%s", conf->instance);
+        return 0;
+    }
+    int r = data_path(conf, "instance", path, sizeof path, e);
+    if (r != 0)
         return r;
-    }
-    if ((size_t)snprintf(path, sizeof path, "%s/log", conf->data) >= sizeof path) {
-        err_set(e, "the name %s is too long", conf->data);
-        return -ENAMETOOLONG;
-    }
+    r = read_name(path, out, size);
+    return r == -ENOENT ? make_name(path, out, size, e) : r;
+}
+
+/* --- logs --- */
+
+static int open_local(const struct conf *conf, struct event_log **out, struct err *e)
+{
+    char path[4096];
+    int r = data_path(conf, "log", path, sizeof path, e);
     const struct event_log_options o = {.path = path,
                                         .partitions = conf->partitions,
                                         .retain_ms = conf->log.retain_ms,
                                         .retain_bytes = conf->log.retain_bytes,
                                         .reserve_bytes = conf->log.reserve_bytes};
-    return event_log_open_local(&o, out, e);
+
+    return r == 0 ? event_log_open_local(&o, out, e) : r;
+}
+
+static int open_kafka(const struct conf *conf, struct event_log **out, struct err *e)
+{
+    char instance[128];
+    int r = process_instance(conf, instance, sizeof instance, e);
+    const struct event_log_kafka_options o = {.properties = conf->kafka_properties,
+                                              .property_count = conf->kafka_property_count,
+                                              .prefix = conf->topic_prefix,
+                                              .partitions = conf->partitions,
+                                              .instance = instance};
+
+    return r == 0 ? event_log_open_kafka(&o, out, e) : r;
+}
+
+int process_open_log(const struct conf *conf, struct event_log **out, struct err *e)
+{
+    return conf->kafka ? open_kafka(conf, out, e) : open_local(conf, out, e);
+}
+
+/* What is forwarded is dropped at once. */
+int process_open_spool(const struct conf *conf, struct event_log **out, struct err *e)
+{
+    char path[4096];
+    struct event_log_options o = {.path = path,
+                                  .partitions = 1,
+                                  .retain_ms = 1,
+                                  .limit_bytes = conf->collector.spool_bytes,
+                                  .reserve_bytes = conf->log.reserve_bytes};
+
+    *out = NULL;
+    if (!conf->kafka)
+        return 0;
+    int r = data_path(conf, "spool", path, sizeof path, e);
+    if (r == 0)
+        r = event_log_open_local(&o, out, e);
+    if (r != 0)
+        err_prefix(e, "the spool");
+    return r;
 }
 
 /* Returns false when the program ends here, with its exit code. */

@@ -23,6 +23,11 @@ void process_begin(void);
  * next start only has more to replay. */
 void process_wait(void);
 /* The embedded log of the data folder, which is made when missing. */
+/* Or Kafka, if so configured, which may be away. */
 int process_open_log(const struct conf *conf, struct event_log **out, struct err *e);
+/* The spool of a collector before Kafka; NULL in `out` on the embedded log, which needs none. */
+int process_open_spool(const struct conf *conf, struct event_log **out, struct err *e);
+/* The name of this process among others: the configured one, else one that is made once and kept in the data folder. */
+int process_instance(const struct conf *conf, char *out, size_t size, struct err *e);
 
 #endif

@@ -91,6 +91,7 @@ def test_the_example_is_good(tmp_path):
                           ('profiler:', 'profiler: 7\nx:', False), ('key: wk_2b7e', "key: ''", False),
                           ('key: wk_2b7e', 'key: wk_2b7e, origins: [https://shop.example]', True),
                           (', source: web', '', True), ('event_log: embedded', 'event_log: kafka', False),
+                          ('event_log: embedded', 'event_log: kafka\nkafka: {bootstrap.servers: x}', True),
                           ('partitions: 4', 'partitions: &a 4', None), ])
 def test_one_setting(tmp_path, old, new, good):
     assert SAMPLE.count(old) == 1 or old == 'profiler:'

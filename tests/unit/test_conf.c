@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/conf.h"
 #include "common/conf_inside.h"
+#include "common/event_log.h"
 #include "common/limits.h"
 
 /* Nobody knows a key with this hash. */
@@ -98,6 +99,17 @@ static void defaults(void **state)
     assert_int_equal(c->profiler.commit_bytes, 256 * MIB);
     assert_int_equal(c->profiler.cache_bytes, 512 * MIB);
     assert_int_equal(c->profiler.token_count, 0);
+    assert_false(c->kafka);
+    assert_null(c->instance);
+    assert_string_equal(c->topic_prefix, "waymark.");
+    assert_int_equal(c->kafka_property_count, 0);
+    assert_null(c->redis.url);
+    assert_string_equal(c->redis.prefix, "waymark:");
+    assert_int_equal(c->redis.ttl_ms, TIME_DAY);
+    assert_false(c->profiler.cache_off);
+    assert_null(c->profiler.advertise);
+    assert_string_equal(c->profiler.backups + strlen(data), "/backups");
+    assert_int_equal(c->collector.spool_bytes, UINT64_C(10) << 30);
     conf_free(c);
     conf_free(NULL);
     conf_free(parse_good("# nothing but a comment\n"));
@@ -110,7 +122,9 @@ static void every_option(void **state)
 {
     struct conf *c =
         parse_good("data: /var/lib/waymark\n"
-                   "event_log: embedded\n"
+                   "event_log: kafka\n"
+                   "instance: p-1.a_b\n"
+                   "topic_prefix: shop.\n"
                    "partitions: 16\n"
                    "currency: EUR\n"
                    "timezone: Europe/Berlin\n"
@@ -137,10 +151,32 @@ static void every_option(void **state)
                    "  commit_interval: 500ms\n"
                    "  commit_bytes: 64KiB\n"
                    "  cache_bytes: 0\n"
-                   "kafka: {}\n"
-                   "redis: {}\n");
+                   "  advertise: https://p1.internal:8081\n"
+                   "  cache: off\n"
+                   "  backups: /backups\n"
+                   "kafka: {bootstrap.servers: 'a:9092,b:9092', linger.ms: 5, socket.keepalive.enable: true}\n"
+                   "redis: {url: 'rediss://u:p@cache:6380/2', prefix: 's1:', ttl: 0, ca_file: /dev/null,\n"
+                   "  cert_file: /dev/null, key_file: /dev/null, password_file: /dev/null}\n");
 
     (void)state;
+    assert_true(c->kafka);
+    assert_string_equal(c->instance, "p-1.a_b");
+    assert_string_equal(c->topic_prefix, "shop.");
+    assert_int_equal(c->kafka_property_count, 3);
+    assert_string_equal(c->kafka_properties[0].name, "bootstrap.servers");
+    assert_string_equal(c->kafka_properties[0].value, "a:9092,b:9092");
+    assert_string_equal(c->kafka_properties[1].value, "5");
+    assert_string_equal(c->kafka_properties[2].value, "true");
+    assert_string_equal(c->redis.url, "rediss://u:p@cache:6380/2");
+    assert_string_equal(c->redis.prefix, "s1:");
+    assert_int_equal(c->redis.ttl_ms, 0);
+    assert_string_equal(c->redis.ca_file, "/dev/null");
+    assert_string_equal(c->redis.cert_file, "/dev/null");
+    assert_string_equal(c->redis.key_file, "/dev/null");
+    assert_string_equal(c->redis.password_file, "/dev/null");
+    assert_string_equal(c->profiler.advertise, "https://p1.internal:8081");
+    assert_true(c->profiler.cache_off);
+    assert_string_equal(c->profiler.backups, "/backups");
     assert_string_equal(c->data, "/var/lib/waymark");
     assert_int_equal(c->partitions, 16);
     assert_string_equal(c->currency, "EUR");
@@ -394,11 +430,25 @@ static const struct {
     {"partitions: {a: 4}", "x.yaml:1:13: partitions: needs a whole number, not a map\n"},
     {"partitions: !env P", "x.yaml:1:13: partitions: needs a whole number, not 'P'\n"
                            "x.yaml:1:13: the tag '!env' is not known here\n"},
-    {"event_log: kafka", "x.yaml:1:12: event_log: 'kafka' is not built in this version, only embedded\n"},
+    {"event_log: kafka", "x.yaml:1:12: event_log: kafka needs kafka: {bootstrap.servers: HOST:PORT,…}\n"},
     {"event_log: files", "x.yaml:1:12: event_log: must be embedded or kafka, not 'files'\n"},
-    {"kafka: {bootstrap.servers: x}", "x.yaml:1:9: kafka: is not built in this version, leave it out\n"},
-    {"redis:\n  url: redis://x", "x.yaml:2:3: redis: is not built in this version, leave it out\n"},
-    {"redis: x", "x.yaml:1:8: redis: needs a map, not a text\n"},
+    {"kafka: x", "x.yaml:1:8: kafka: needs a map of at most 200 properties\n"},
+    {"kafka: {linger.ms: [5]}", "x.yaml:1:20: kafka.'linger.ms': needs one value\n"},
+    {"redis: x", "x.yaml:1:8: redis: a map of options must stand here\n"},
+    {"redis: {url: 'http://x'}",
+     "x.yaml:1:14: redis.url: needs a URL such as redis://127.0.0.1:6379/0, rediss://… or unix:///path\n"},
+    {"redis: {ca_file: /nowhere/ca.pem}",
+     "x.yaml:1:18: redis.ca_file: /nowhere/ca.pem cannot be read: No such file or directory\n"},
+    {"redis: {prefix: 'a b'}",
+     "x.yaml:1:17: redis.prefix: needs letters, digits, dot, colon, dash and line, not 'a b'\n"},
+    {"instance: a:b",
+     "x.yaml:1:11: instance: needs letters, digits, dot, dash and line; one is made and kept in `data` if not given, "
+     "not 'a:b'\n"},
+    {"topic_prefix: ''", "x.yaml:1:15: topic_prefix: needs a name, from 1 to 64 bytes long\n"},
+    {"profiler: {advertise: 10.0.0.5}", "x.yaml:1:23: profiler.advertise: needs a URL such as http://10.0.0.5:8081\n"},
+    {"profiler: {cache: maybe}", "x.yaml:1:19: profiler.cache: must be on or off, not 'maybe'\n"},
+    {"collector: {spool_bytes: 1KiB}",
+     "x.yaml:1:26: collector.spool_bytes: '1KiB' is out of range: from 1MiB to 1024TiB\n"},
     {"collector: {require_user_hash: true}",
      "x.yaml:1:32: collector.require_user_hash: 'true' is not built in this version, only false\n"},
     {"collector: {require_user_hash: yes}",
