@@ -10,17 +10,19 @@ enum { SETTLE_SLICE = 64 };
 
 /* --- what is counted ------------------------------------------------------------------------------------------ */
 
-static bool meta_write(const struct state_figures *f, uint32_t commit, const struct uid *last, int64_t last_offset,
-                       struct buf *b)
+static bool meta_write(const struct partition *p, uint32_t commit, struct buf *b)
 {
+    const struct state_figures *f = &p->figures;
+
     buf_add_varint(b, STATE_FORMAT);
     buf_add_varint(b, commit);
     buf_add_svarint(b, f->offset);
     buf_add_svarint(b, f->began);
     for (int i = 0; i < OUTCOMES; i++)
         buf_add_varint(b, f->outcomes[i]);
-    buf_add_svarint(b, last_offset);
-    return buf_add(b, last->b, UID_BYTES);
+    buf_add_svarint(b, p->last_offset);
+    buf_add(b, p->last_uid.b, UID_BYTES);
+    return buf_add(b, p->secret.b, sizeof p->secret.b);
 }
 
 static bool meta_read(struct partition *p, struct str bytes)
@@ -35,9 +37,10 @@ static bool meta_read(struct partition *p, struct str bytes)
     for (int i = 0; i < OUTCOMES; i++)
         if (!get_varint(&at, end, &f->outcomes[i]))
             return false;
-    if (!get_svarint(&at, end, &p->last_offset) || end - at != UID_BYTES)
+    if (!get_svarint(&at, end, &p->last_offset) || end - at != UID_BYTES + (ptrdiff_t)sizeof p->secret.b)
         return false;
     memcpy(p->last_uid.b, at, UID_BYTES);
+    memcpy(p->secret.b, at + UID_BYTES, sizeof p->secret.b);
     p->commit = (uint32_t)commit;
     f->disk_offset = f->offset;
     return true;
@@ -98,7 +101,7 @@ static int put_meta(struct commit *c)
     struct partition *p = c->p;
 
     buf_reset(&p->scratch);
-    if (!meta_write(&p->figures, c->number, &p->last_uid, p->last_offset, &p->scratch))
+    if (!meta_write(p, c->number, &p->scratch))
         return -ENOMEM;
     commit_put(c, key_meta(), buf_str(&p->scratch));
     return 0;

@@ -321,7 +321,7 @@ static void look_ahead(struct partition *p, const struct log_record *r, struct d
     d->is_event = decode(r, d);
     if (!d->is_event)
         return;
-    d->stream = key_hash_stream(&p->state->secret, d->ev.anonymous_id, d->ev.user_id);
+    d->stream = key_hash_stream(&p->secret, d->ev.anonymous_id, d->ev.user_id);
     table_fetch_bucket(&p->streams, &d->stream);
 }
 

@@ -349,8 +349,7 @@ int order_change_make(struct partition *p, struct str profile, struct str order_
     int rc;
 
     *out = (struct order_change){0};
-    rc = partition_order(p, state_hash(p->state, profile_log_key(profile)), state_hash(p->state, order_id), &out->order,
-                         e);
+    rc = partition_order(p, partition_hash(p, profile_log_key(profile)), partition_hash(p, order_id), &out->order, e);
     if (rc == 0)
         rc = load_before(p, out, &parts, e);
     if (rc == 0)

@@ -1,8 +1,9 @@
 /* What a partition keeps in memory: finding, loading and dropping profiles, streams and orders. All of it on the
- * worker's thread, but for state_hash and partition_find_profile. Objects come from disk without the lock and go into
- * the tables under it. */
+ * worker's thread, but for partition_hash and partition_find_profile. Objects come from disk without the lock and go
+ * into the tables under it. */
 #include <assert.h>
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 
 #include "common/limits.h"
@@ -62,9 +63,9 @@ void pointers_add(struct pointers *v, void *item)
     v->v[v->n++] = item;
 }
 
-struct key_hash state_hash(const struct state *s, struct str bytes)
+struct key_hash partition_hash(const struct partition *p, struct str bytes)
 {
-    return key_hash_of(&s->secret, bytes);
+    return key_hash_of(&p->secret, bytes);
 }
 
 /* --- the ring ------------------------------------------------------------------------------------------------- */
@@ -173,7 +174,7 @@ static struct str copy_behind(char **at, struct str s)
 
 int partition_profile(struct partition *p, struct str id, struct profile **out, struct err *e)
 {
-    struct key_hash hash = state_hash(p->state, id);
+    struct key_hash hash = partition_hash(p, id);
     struct profile *r = partition_find_profile(p, hash);
     char *behind;
     int rc;
@@ -328,7 +329,7 @@ static int order_keep(struct partition *p, struct kept_order *o)
 int partition_order(struct partition *p, struct key_hash log_key, struct key_hash order, struct kept_order **out,
                     struct err *e)
 {
-    struct key_hash both = key_hash_pair(&p->state->secret, log_key, order);
+    struct key_hash both = key_hash_pair(&p->secret, log_key, order);
     struct table_node *n = table_find(&p->orders, &both);
     struct kept_order *o;
     int rc;
@@ -439,6 +440,7 @@ int partition_init(struct partition *p, struct state *s, uint32_t number, struct
     p->ring.prev = p->ring.next = p->hand = &p->ring;
     p->interval_number = 1; /* 0: objects that never changed */
     p->last_offset = -1;
+    randombytes_buf(p->secret.b, sizeof p->secret.b); /* unless one is on disk */
     pthread_mutex_init(&p->lock, NULL);
     for (size_t i = 0; i < DECODE_AHEAD; i++)
         arena_init(&p->ahead[i].arena, ARENA_BYTES);
@@ -479,4 +481,5 @@ void partition_deinit(struct partition *p)
     arena_deinit(&p->arena_other);
     buf_deinit(&p->scratch);
     pthread_mutex_destroy(&p->lock);
+    sodium_memzero(&p->secret, sizeof p->secret);
 }

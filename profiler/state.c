@@ -14,7 +14,7 @@
 
 const char *const outcome_names[OUTCOMES] = {"folded", "duplicate", "bad", "excluded", "expired", "erased", "moved"};
 
-static const char KEY_MADE_WITH[] = "made-with", KEY_SECRET[] = "secret";
+static const char KEY_MADE_WITH[] = "made-with";
 
 /* Years whose hours are compared where two zones have one name. */
 #define ZONE_FROM INT64_C(946684800000)
@@ -128,24 +128,9 @@ static int create(struct state *s, struct str settings, struct err *e)
 
     if (!b)
         return -ENOMEM;
-    randombytes_buf(s->secret.b, sizeof s->secret.b);
-    store_batch_put(b, str_of(KEY_SECRET), (struct str){(const char *)s->secret.b, sizeof s->secret.b});
     store_batch_put(b, str_of(KEY_MADE_WITH), settings);
     rc = store_write(s->store, b, e);
     store_batch_free(b);
-    return rc;
-}
-
-static int read_secret(struct state *s, struct err *e)
-{
-    struct store_value v = {0};
-    int rc = store_get(s->store, STORE_SHARED, str_of(KEY_SECRET), NULL, &v, e);
-
-    if (rc == 0 && v.bytes.n == sizeof s->secret.b)
-        memcpy(s->secret.b, v.bytes.p, sizeof s->secret.b);
-    else if (rc >= 0)
-        rc = damaged(e, "its secret");
-    store_value_free(&v);
     return rc;
 }
 
@@ -164,8 +149,6 @@ static int check_or_create(struct state *s, const struct state_options *o, struc
         rc = o->read_only ? damaged(e, "what it was made with") : create(s, buf_str(&b), e);
     store_value_free(&v);
     buf_deinit(&b);
-    if (rc == 0)
-        rc = read_secret(s, e);
     return rc < 0 || o->read_only ? rc : store_make_families(s->store, e);
 }
 
@@ -227,7 +210,6 @@ void state_close(struct state *s)
         partition_deinit(&s->partitions[i]);
     store_close(s->store);
     free(s->partitions);
-    sodium_memzero(&s->secret, sizeof s->secret);
     free(s);
 }
 

@@ -106,7 +106,7 @@ int state_profile(struct state *s, uint32_t partition, struct str id, struct are
                   struct err *e)
 {
     struct partition *p = &s->partitions[partition];
-    struct key_hash hash = state_hash(s, id);
+    struct key_hash hash = partition_hash(p, id);
     enum where where;
     struct buf b;
     int rc;

@@ -151,7 +151,8 @@ static void arena_free(struct arena *a)
 
 int state_order(struct state *s, uint32_t partition, struct str order_id, struct state_order *out, struct err *e)
 {
-    struct search search = {.p = &s->partitions[partition], .order = state_hash(s, order_id), .err = e};
+    struct partition *p = &s->partitions[partition];
+    struct search search = {.p = p, .order = partition_hash(p, order_id), .err = e};
     struct arena *a = malloc(sizeof *a);
     int rc;
 

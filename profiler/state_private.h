@@ -24,7 +24,7 @@
 #define LARGE_STREAM_UIDS 1024
 /* A late chunk spans no more, so that a search by time knows where to stop. */
 #define LATE_SPAN_MS (4 * TIME_HOUR)
-#define STATE_FORMAT 2
+#define STATE_FORMAT 3
 #define PROFILE_KIND_BYTES 5 /* "user:" */
 #define PROFILE_ID_MAX_BYTES (PROFILE_KIND_BYTES + KEY_ID_MAX_BYTES)
 
@@ -176,6 +176,7 @@ struct pointers {
 struct partition {
     struct state *state;
     uint32_t number;
+    struct key_secret secret; /* of the hashes in its keys; goes to disk with the offset, by the first commit */
     pthread_mutex_t lock;
     struct table streams, profiles, orders; /* [lock] */
     struct table changed_orders;            /* [lock] heads, by order id; those of another interval do not count */
@@ -204,7 +205,6 @@ struct partition {
 struct state {
     struct store *store;
     const struct fold_rules *rules;
-    struct key_secret secret;
     uint64_t seed;
     uint64_t commit_bytes, cache_bytes, view_bytes;
     _Atomic uint64_t views_held; /* bytes of all counted views */
@@ -218,7 +218,7 @@ struct state {
 int partition_init(struct partition *p, struct state *s, uint32_t number, struct err *e);
 /* Copes with one that was never inited (zeroed). */
 void partition_deinit(struct partition *p);
-struct key_hash state_hash(const struct state *s, struct str bytes);
+struct key_hash partition_hash(const struct partition *p, struct str bytes);
 /* From memory, else from disk, else new (version 0, not on disk). Worker, without the lock. 0 or negative errno. */
 int partition_profile(struct partition *p, struct str id, struct profile **out, struct err *e);
 /* The stream that an event states; `hash` is that of its ids. */

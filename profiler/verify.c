@@ -136,10 +136,10 @@ static int check_stream(struct verify *v, struct str key, struct str value)
     snprintf(name, sizeof name, "(%.*s, %.*s)", (int)(anonymous_id.n < 40 ? anonymous_id.n : 40),
              anonymous_id.p ? anonymous_id.p : "", (int)(user_id.n < 40 ? user_id.n : 40), user_id.p ? user_id.p : "");
     v->report->streams++;
-    hash = key_hash_stream(&v->state->secret, anonymous_id, user_id);
+    hash = key_hash_stream(&v->p->secret, anonymous_id, user_id);
     if (!key_hash_eq(&hash, &stream))
         verify_say(v, "stream %s: stands under another key", name);
-    hash = state_hash(v->state, profile_id(anonymous_id, user_id, id));
+    hash = partition_hash(v->p, profile_id(anonymous_id, user_id, id));
     if (!key_hash_eq(&hash, &profile))
         verify_say(v, "stream %s: stands under another profile", name);
     owner = key_one(KEY_PROFILE, profile);

@@ -58,7 +58,7 @@ static void check_entry(struct profile_check *c, const struct path_entry *entry)
     if (!str_eq(profile_id(ev.anonymous_id, ev.user_id, id), c->id))
         differs(c, "an event of another profile stands in its path");
     if ((entry->flags & ENTRY_ORDER) && order_stated(&ev, &status))
-        c->stated[c->stated_count++] = (struct stated){state_hash(c->v->state, ev.order.order_id), entry->key};
+        c->stated[c->stated_count++] = (struct stated){partition_hash(c->v->p, ev.order.order_id), entry->key};
 }
 
 static int check_path(struct profile_check *c)
@@ -147,7 +147,7 @@ static int check_order(struct profile_check *c, struct str key, struct str value
     if (event_rank_cmp(&rank, &parts.rank) != 0)
         differs(c, "an order is ranked by another statement than its best");
     c->v->orders_owned += str_eq(parts.owner, c->id);
-    own = state_hash(c->v->state, parts.order_id);
+    own = partition_hash(c->v->p, parts.order_id);
     if (!key_hash_eq(&own, &hash))
         differs(c, "an order stands under another key");
     check_statements(c, &hash, &parts, &order);
@@ -157,7 +157,7 @@ static int check_order(struct profile_check *c, struct str key, struct str value
 static int check_orders(struct profile_check *c)
 {
     struct state *s = c->v->state;
-    struct key prefix = key_one(KEY_ORDER, state_hash(s, profile_log_key(c->id)));
+    struct key prefix = key_one(KEY_ORDER, partition_hash(c->v->p, profile_log_key(c->id)));
     struct store_iter *it = store_iter_new(s->store, c->v->partition, NULL, true);
     struct str key, value;
     int rc = 0;
@@ -233,7 +233,7 @@ int verify_profile(struct verify *v, struct str key, struct str value)
         return 0;
     }
     c.id = record.id;
-    hash = state_hash(v->state, record.id);
+    hash = partition_hash(v->p, record.id);
     if (key.n != KEY_PREFIX_BYTES || memcmp(key.p + 1, hash.b, KEY_HASH_BYTES) != 0)
         differs(&c, "stands under another key");
     if (record.version <= 0 || record.version > v->p->figures.offset)

@@ -153,8 +153,8 @@ static void sort_seen(struct reading *r)
 static int begin(struct reading *r, struct state *s, uint32_t partition, struct str id, struct err *e)
 {
     char buf[PROFILE_ID_MAX_BYTES];
-    struct key_hash hash = state_hash(s, id), sibling = state_hash(s, profile_sibling(id, buf));
     struct partition *p = &s->partitions[partition];
+    struct key_hash hash = partition_hash(p, id), sibling = partition_hash(p, profile_sibling(id, buf));
     int rc;
 
     arena_init(&r->arena, SIZE_MAX);
@@ -400,7 +400,7 @@ static int compare_orders(const void *a, const void *b)
 
 static int read_orders(struct reading *r, struct str id, struct order_list *l)
 {
-    struct key prefix = key_one(KEY_ORDER, state_hash(r->state, profile_log_key(id)));
+    struct key prefix = key_one(KEY_ORDER, partition_hash(&r->state->partitions[r->partition], profile_log_key(id)));
     struct store_iter *it = store_iter_new(r->state->store, r->partition, r->snap, true);
     struct key_hash log_key, order;
     struct str key, value;
@@ -451,7 +451,7 @@ static int read_version(struct reading *r, struct key_hash profile)
 
 static int fill_view(struct reading *r, struct str id, unsigned what, struct state_view *out)
 {
-    struct key_hash profile = state_hash(r->state, id);
+    struct key_hash profile = partition_hash(&r->state->partitions[r->partition], id);
     struct order_list orders = {0};
     int rc = read_version(r, profile);
 

@@ -1,7 +1,7 @@
 /* The keys of the profiler's state in RocksDB, all layouts in one place. Keys hold keyed hashes of ids, never ids: an
  * erased key can stand in RocksDB's MANIFEST for ever. Numbers are big-endian, so that keys sort as numbers do. Pure.
  *
- *   'M'                                offset, commit number, counters
+ *   'M'                                offset, commit number, counters, the secret of the hashes
  *   'F' profile                        a profile: id, version, facts
  *   'S' profile stream                 a stream of it: its anonymous and user id; never changes
  *   'P' stream last-time commit part   a chunk of the path: entries up to last-time, none before the last time of the
@@ -30,7 +30,7 @@ struct key_hash {
     unsigned char b[KEY_HASH_BYTES];
 };
 
-/* Random, made with the state and kept in it. */
+/* Random, made with a partition's state and kept in it, so that a partition can be moved by itself. */
 struct key_secret {
     unsigned char b[16];
 };
