@@ -81,7 +81,11 @@
 #define LIMIT_ANSWER_BYTES (64 * MIB)  /* an answer of the profiler */
 #define LIMIT_PAGE_BYTES (4 * MIB)     /* a page of a path or a tail ends behind the event that passes this */
 #define LIMIT_TAIL_PAGE 1000
-#define LIMIT_FOLD_BATCH 1024 /* records read at once by a fold worker */
+#define LIMIT_FORWARDS 1024             /* look-ups sent on to other instances and not yet answered */
+#define LIMIT_FORWARDS_OF_ONE 64        /* of them, for the ids of one question */
+#define LIMIT_FORWARD_MS 2000           /* for the answer of another instance, beside the time that a look-up waits */
+#define LIMIT_FORWARD_BYTES (512 * MIB) /* of answers of other instances while they come in */
+#define LIMIT_FOLD_BATCH 1024           /* records read at once by a fold worker */
 #define LIMIT_FOLD_BATCH_BYTES (1 * MIB)
 
 #endif

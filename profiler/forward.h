@@ -1,5 +1,6 @@
 /* Look-ups sent on to the profiler that owns them, over HTTP. One thread, which drives all transfers; connections are
- * kept. Everything has a bound: calls under way, time, size of an answer. */
+ * kept. Everything has a bound: calls under way, time, size of an answer, memory of all answers. Redirects, proxies of
+ * the environment and schemes but http and https are not followed; the certificates of peers are checked. */
 #ifndef WAYMARK_FORWARD_H
 #define WAYMARK_FORWARD_H
 
@@ -21,16 +22,19 @@ struct forward_call {
     /* Called once, on the thread of the forwarder: it must be short. `status` 0: no answer, and `body` says why. */
     void (*done)(struct forward_call *call);
     unsigned status;
-    struct buf body;                 /* the caller frees it */
-    char content_type[96], rank[96]; /* of the answer: Content-Type and X-Waymark-Rank; "" when absent */
-    struct forward_call *next;       /* the forwarder's */
+    struct buf body; /* from a forward_send that took the call on; the caller frees it */
+    /* Of the answer: Content-Type, X-Waymark-Rank and X-Waymark-Instance; "" when absent. */
+    char content_type[96], rank[96], instance[96];
+    struct forward_call *next; /* the forwarder's */
 };
 
 int forward_start(struct forward **out, struct err *e);
 /* Ends calls under way (status 0) and the thread. */
 void forward_stop(struct forward *f);
+/* After forward_stop; nobody calls forward_send any more. NULL is allowed. */
 void forward_free(struct forward *f);
-/* False when too many are under way: then `done` is not called. */
+/* False when too many are under way, or after forward_stop: then `done` is not called. Any thread; waits for nothing.
+ */
 bool forward_send(struct forward *f, struct forward_call *call);
 
 #endif
