@@ -1,5 +1,20 @@
-"""Lets the tests import tests/support wherever pytest is started."""
+"""Lets the tests import tests/support wherever pytest is started, and shares what is dear to start."""
 import os
 import sys
 
+import pytest
+
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+
+@pytest.fixture(scope='session')
+def shared_kafka():
+    from support.kafka import Kafka
+    with Kafka() as kafka:
+        yield kafka
+
+
+@pytest.fixture
+def kafka(shared_kafka):
+    """One broker for all tests, up and well when each begins; topics are a test's own by support.kafka.fresh_prefix."""
+    return shared_kafka.well()
