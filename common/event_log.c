@@ -118,6 +118,11 @@ int event_log_ask_ends(struct event_log *log, enum log_topic topic, const uint32
     return 0;
 }
 
+uint64_t event_log_bytes(struct event_log *log)
+{
+    return log->ops->bytes ? log->ops->bytes(log) : 0;
+}
+
 uint64_t event_log_appends(struct event_log *log, enum log_by by)
 {
     assert(by < LOG_BYS);

@@ -59,8 +59,11 @@ struct event_log_options {
     uint32_t partitions;    /* of LOG_EVENTS; must be what the data has */
     int64_t retain_ms;      /* 0: for ever */
     uint64_t retain_bytes;  /* over all partitions; 0: no bound */
-    uint64_t limit_bytes;   /* over all partitions: appends beyond it are refused, LOG_DISK_FULL; 0: no bound */
     uint64_t reserve_bytes; /* free space of the disk below which appends are refused */
+    /* 0: none. Else a log that its readers empty: what every name has passed is dropped at once, whatever its age, and
+     * an append that would make it hold more is refused with LOG_DISK_FULL; to the collector an eighth before that, so
+     * that who empties it has room to work. */
+    uint64_t limit_bytes;
 };
 
 /* Opens the embedded log, recovering from a torn tail. Fails with a clear text when the folder is in use, holds another
@@ -114,6 +117,8 @@ int64_t event_log_end(struct event_log *log, enum log_topic topic, uint32_t part
  * end. Of n partitions. 0, or a negative errno and nothing in `ends`. Any thread that may wait. */
 int event_log_ask_ends(struct event_log *log, enum log_topic topic, const uint32_t *partitions, size_t n, int64_t ms,
                        int64_t *ends, struct err *e);
+/* Bytes of records that it holds, uncompressed, with those on their way to the disk; 0 where that is not known. */
+uint64_t event_log_bytes(struct event_log *log);
 /* Records ever appended by one kind of writer since the process started. */
 uint64_t event_log_appends(struct event_log *log, enum log_by by);
 /* Whether an append would be taken now; else why not. For /readyz. */

@@ -15,6 +15,7 @@ struct event_log_ops {
     /* NULL: `end` is the truth. */
     int (*ask_ends)(struct event_log *log, enum log_topic topic, const uint32_t *partitions, size_t n, int64_t ms,
                     int64_t *ends, struct err *e);
+    uint64_t (*bytes)(struct event_log *log); /* NULL: 0 */
     uint64_t (*appends)(struct event_log *log, enum log_by by);
     enum log_status (*ready)(struct event_log *log);
     int (*reader_open)(struct event_log *log, enum log_topic topic, const char *name, struct log_reader **out,

@@ -285,7 +285,7 @@ static struct local_log *new_log(const struct event_log_options *o)
     log->families = o->partitions + 1;
     log->lock_fd = -1;
     log->disk_checked = INT64_MIN / 2;
-    log->disk_limit.period_ms = TIME_MINUTE;
+    log->disk_limit.period_ms = log->full_limit.period_ms = TIME_MINUTE;
     log->filling = queue_new();
     log->writing = queue_new();
     pthread_rwlockattr_init(&a);
@@ -388,6 +388,7 @@ static const struct event_log_ops local_ops = {.close = local_close,
                                                .partitions = partitions,
                                                .begin = begin,
                                                .end = end,
+                                               .bytes = local_bytes,
                                                .appends = appends,
                                                .ready = local_ready,
                                                .reader_open = local_reader_open};

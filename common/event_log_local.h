@@ -94,6 +94,7 @@ struct local_log {
     _Atomic int64_t disk_checked;
     _Atomic int64_t disk_free;
     struct log_limit disk_limit; /* of the line that says so */
+    struct log_limit full_limit; /* of the line that says that the log is at its own limit */
     _Atomic uint64_t appends[LOG_BYS];
 
     pthread_mutex_t ends_lock; /* guards nothing; readers wait for ends with it */
@@ -135,6 +136,7 @@ struct timespec log_deadline(int64_t ms);
 enum log_status local_append(struct event_log *log, enum log_topic topic, enum log_by by,
                              const struct log_record *records, size_t n, log_done *done, void *const *args);
 enum log_status local_ready(struct event_log *log);
+uint64_t local_bytes(struct event_log *log);
 
 /* log_writer.c */
 void *log_writer_main(void *log);

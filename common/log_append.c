@@ -84,6 +84,35 @@ static enum log_status may_write(struct local_log *log, enum log_by by)
     return below_reserve(log, by) ? LOG_DISK_FULL : LOG_OK;
 }
 
+/* With what waits, and with what was dropped meanwhile counted a moment longer: never too little. The caller has the
+ * queue's lock. */
+static uint64_t held_bytes(struct local_log *log)
+{
+    uint64_t sum = log->queued_bytes;
+
+    for (uint32_t f = 0; f < log->families; f++) {
+        uint64_t begins = atomic_load(&log->family[f].bytes_begin), ends = atomic_load(&log->family[f].bytes_end);
+
+        sum += ends > begins ? ends - begins : 0; /* both change while the store is opened anew */
+    }
+    return sum;
+}
+
+static bool over_limit(struct local_log *log, enum log_by by, size_t bytes)
+{
+    uint64_t limit = log->o.limit_bytes;
+
+    if (limit == 0)
+        return false;
+    if (by == LOG_BY_COLLECTOR)
+        limit -= limit / 8;
+    if (held_bytes(log) + bytes <= limit)
+        return false;
+    log_limited(&log->full_limit, LOG_WARN, "appends are refused: the log in %s holds as much as it may, %llu MiB",
+                log->path, (unsigned long long)(log->o.limit_bytes / MIB));
+    return true;
+}
+
 static size_t queue_limit(enum log_by by)
 {
     return LIMIT_LOG_QUEUE_BYTES + (by == LOG_BY_PROFILER || by == LOG_BY_COMMAND ? LIMIT_LOG_QUEUE_OWN : 0);
@@ -105,6 +134,8 @@ enum log_status local_append(struct event_log *seam, enum log_topic topic, enum 
     bool first = log->filling->n == 0;
     if (log->stopping)
         s = LOG_STOPPED;
+    else if (over_limit(log, by, bytes))
+        s = LOG_DISK_FULL;
     else if (log->queued_bytes + bytes > queue_limit(by) || !queue_add_all(log, topic, by, records, n, done, args))
         s = LOG_QUEUE_FULL;
     else
@@ -125,8 +156,20 @@ enum log_status local_ready(struct event_log *seam)
     pthread_mutex_lock(&log->queue_lock);
     if (log->stopping)
         s = LOG_STOPPED;
+    else if (over_limit(log, LOG_BY_COLLECTOR, KIB)) /* a small record is an event, too */
+        s = LOG_DISK_FULL;
     else if (log->queued_bytes >= LIMIT_LOG_QUEUE_BYTES)
         s = LOG_QUEUE_FULL;
     pthread_mutex_unlock(&log->queue_lock);
     return s;
+}
+
+uint64_t local_bytes(struct event_log *seam)
+{
+    struct local_log *log = local_log(seam);
+
+    pthread_mutex_lock(&log->queue_lock);
+    uint64_t sum = held_bytes(log);
+    pthread_mutex_unlock(&log->queue_lock);
+    return sum;
 }

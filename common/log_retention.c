@@ -4,8 +4,9 @@
  *
  * By age: times grow with offsets but for steps of the clock, so the first record that is young enough is found by
  * halving. By size: the oldest records over all partitions go first, a step at a time; counted are records uncompressed
- * with their headers. Nothing is dropped for less than a 256th of what is there, so that the store does not fill with
- * small deletions: the bounds are kept that exactly. */
+ * with their headers. A log with a limit is emptied by its readers: all that they have passed goes. Nothing is dropped
+ * for less than a 256th of what is there, so that the store does not fill with small deletions: the bounds are kept
+ * that exactly. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include "common/log_record.h"
 
 #define TICK_MS 5000
+#define TICK_LIMITED_MS 500 /* of a log that is to be empty again soon */
 #define STEP_BYTES (64 * KIB)
 enum { COARSE = 256, STEPS = 16 };
 
@@ -205,8 +207,8 @@ static int run_open(struct local_log *log, int64_t now, struct err *e)
         return -ENOMEM;
     for (uint32_t f = 0; f < log->families && r == 0; f++) {
         r = start_cut(log, f, &cuts[f], e);
-        if (r == 0 && log->o.retain_ms > 0)
-            r = cut_by_age(&cuts[f], now - log->o.retain_ms, e);
+        if (r == 0 && (log->o.retain_ms > 0 || log->o.limit_bytes > 0))
+            r = cut_by_age(&cuts[f], log->o.limit_bytes > 0 ? INT64_MAX : now - log->o.retain_ms, e);
     }
     if (r == 0 && log->o.retain_bytes > 0)
         r = cut_by_size(cuts, log->families, log->o.retain_bytes, e);
@@ -223,7 +225,7 @@ int log_retention_run(struct local_log *log, int64_t now, struct err *e)
     struct err own = {0};
     int r = 0;
 
-    if (log->o.retain_ms == 0 && log->o.retain_bytes == 0)
+    if (log->o.retain_ms == 0 && log->o.retain_bytes == 0 && log->o.limit_bytes == 0)
         return 0;
     pthread_rwlock_rdlock(&log->store_lock);
     if (log->store && !log->broken)
@@ -234,7 +236,7 @@ int log_retention_run(struct local_log *log, int64_t now, struct err *e)
 
 static bool wait_tick(struct local_log *log)
 {
-    struct timespec until = log_deadline(TICK_MS);
+    struct timespec until = log_deadline(log->o.limit_bytes > 0 ? TICK_LIMITED_MS : TICK_MS);
     int status = 0;
 
     pthread_mutex_lock(&log->tick_lock);
