@@ -296,8 +296,24 @@ bool bad_event_pack(const struct bad_event *from, struct buf *b)
     m->position = from->position;
     m->has_full_size = from->full_size != 0;
     m->full_size = from->full_size;
+    m->has_log_partition = m->has_log_offset = from->from_log;
+    m->log_partition = from->log_partition;
+    m->log_offset = from->log_offset;
     BAD_TEXTS(PUT_TEXT)
     return pb_pack(&m->base, 16 * PB_FIELD_BYTES BAD_TEXTS(ADD_SIZE), b);
+}
+
+bool claim_pack(const struct claim_record *from, struct buf *b)
+{
+    Waymark__V1__Claim claim;
+    Waymark__V1__Claim *m = &claim;
+
+    waymark__v1__claim__init(m);
+    m->version = CODEC_VERSION;
+    put_text(&m->instance, from->instance);
+    put_text(&m->url, from->url);
+    m->time = from->time;
+    return pb_pack(&m->base, 4 * PB_FIELD_BYTES + from->instance.n + from->url.n, b);
 }
 
 /* --- unpacking ------------------------------------------------------------------------------------------------ */
@@ -528,9 +544,29 @@ int bad_event_unpack(struct str bytes, struct arena *a, struct bad_event *out)
         return m->version > CODEC_VERSION ? CODEC_VERSION_UNKNOWN : CODEC_INVALID;
     struct bad_event bad = {.received = m->received,
                             .position = m->has_position ? m->position : 0,
-                            .full_size = m->has_full_size ? m->full_size : 0};
+                            .full_size = m->has_full_size ? m->full_size : 0,
+                            .from_log = m->has_log_partition && m->has_log_offset,
+                            .log_partition = m->has_log_partition ? m->log_partition : 0,
+                            .log_offset = m->has_log_offset ? m->log_offset : 0};
     struct bad_event *to = &bad;
     BAD_TEXTS(GET_TEXT)
     *out = bad;
+    return CODEC_OK;
+}
+
+int claim_unpack(struct str bytes, struct arena *a, struct claim_record *out)
+{
+    int head = check_head(bytes);
+
+    if (head != CODEC_OK)
+        return head;
+    const Waymark__V1__Claim *m =
+        (const Waymark__V1__Claim *)pb_unpack(&waymark__v1__claim__descriptor, bytes, PROTOBUF_BYTES(bytes.n), a);
+    if (!m)
+        return errno == ENOMEM ? -ENOMEM : CODEC_INVALID;
+    if (m->version != CODEC_VERSION)
+        return m->version > CODEC_VERSION ? CODEC_VERSION_UNKNOWN : CODEC_INVALID;
+    *out = (struct claim_record){
+        .instance = get_text(true, &m->instance), .url = get_text(true, &m->url), .time = m->time};
     return CODEC_OK;
 }

@@ -35,10 +35,24 @@ struct bad_event {
     struct str code, message;
     struct str bytes;   /* as received, cut to LIMIT_EVENT_BYTES */
     uint64_t full_size; /* before it was cut */
+    /* Of a record of the events' topic that is no event: where it stands. */
+    bool from_log;
+    uint32_t log_partition;
+    int64_t log_offset;
 };
 
 bool bad_event_pack(const struct bad_event *e, struct buf *b);
 int bad_event_unpack(struct str bytes, struct arena *a, struct bad_event *out);
+
+/* By which a profiler says that it follows a partition from now on. */
+struct claim_record {
+    struct str instance, url;
+    int64_t time;
+};
+
+bool claim_pack(const struct claim_record *c, struct buf *b);
+/* Results as for event_unpack; spans lie in the arena. */
+int claim_unpack(struct str bytes, struct arena *a, struct claim_record *out);
 
 /* BLAKE2b of 128 bits over length-prefixed fields, absent apart from empty: nobody can make two events collide.
  * The uid of (source, anonymous id, user id, message id). */

@@ -648,13 +648,61 @@ static void test_bad_event(void **state)
     arena_deinit(&a);
 }
 
+static void test_bad_record(void **state)
+{
+    struct bad_event e = {.code = STR_LIT("record_invalid"), .from_log = true, .log_partition = 3, .log_offset = 0};
+    struct bad_event back;
+    struct arena a;
+    struct buf b;
+
+    (void)state;
+    arena_init(&a, 1 << 20);
+    buf_init(&b, 1 << 16);
+    assert_true(bad_event_pack(&e, &b));
+    assert_int_equal(bad_event_unpack(buf_str(&b), &a, &back), CODEC_OK);
+    assert_true(back.from_log);
+    assert_int_equal(back.log_partition, 3);
+    assert_int_equal(back.log_offset, 0);
+    e.from_log = false;
+    b.n = 0;
+    assert_true(bad_event_pack(&e, &b));
+    assert_int_equal(bad_event_unpack(buf_str(&b), &a, &back), CODEC_OK);
+    assert_false(back.from_log);
+    buf_deinit(&b);
+    arena_deinit(&a);
+}
+
+static void test_claim(void **state)
+{
+    const struct claim_record claim = {STR_LIT("p\0001"), STR_LIT("http://10.0.0.1:8081"), -7};
+    struct claim_record back;
+    struct arena a;
+    struct buf b;
+
+    (void)state;
+    arena_init(&a, 64 << 20);
+    buf_init(&b, 1 << 16);
+    assert_true(claim_pack(&claim, &b));
+    assert_int_equal(claim_unpack(buf_str(&b), &a, &back), CODEC_OK);
+    assert_true(str_eq(back.instance, claim.instance));
+    assert_true(str_eq(back.url, claim.url));
+    assert_int_equal(back.time, -7);
+    for (size_t n = 0; n < b.n; n++) /* every field is required */
+        assert_int_equal(claim_unpack((struct str){b.p, n}, &a, &back), CODEC_INVALID);
+    assert_int_equal(b.p[1], CODEC_VERSION);
+    b.p[1] = CODEC_VERSION + 1;
+    assert_int_equal(claim_unpack(buf_str(&b), &a, &back), CODEC_VERSION_UNKNOWN);
+    buf_deinit(&b);
+    arena_deinit(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_truncations), cmocka_unit_test(test_flipped_bits),
         cmocka_unit_test(test_insane),        cmocka_unit_test(test_versions),    cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_pack_bounds), cmocka_unit_test(test_many_items),
-        cmocka_unit_test(test_bad_event),
+        cmocka_unit_test(test_bad_event),     cmocka_unit_test(test_bad_record),  cmocka_unit_test(test_claim),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
