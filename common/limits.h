@@ -88,4 +88,22 @@
 #define LIMIT_FOLD_BATCH 1024           /* records read at once by a fold worker */
 #define LIMIT_FOLD_BATCH_BYTES (1 * MIB)
 
+/* Several profilers */
+#define LIMIT_URL_BYTES 512 /* of the address at which one is reached */
+
+/* Cache */
+#define LIMIT_CACHE_COPY_BYTES (512 * KIB)  /* of an answer that is copied to Redis */
+#define LIMIT_CACHE_QUEUE_BYTES (32 * MIB)  /* of commands that wait to be sent to Redis */
+#define LIMIT_CACHE_QUEUE 65536             /* commands that wait for their reply; copies fill half of both */
+#define LIMIT_CACHE_DELETE_KEYS 256         /* of one command */
+#define LIMIT_CACHE_CONFIRM_MS 50           /* for the confirmation of deletes; then the leases run out instead */
+#define LIMIT_CACHE_SILENT_MS 1000          /* without a reply, and the writing connection is given up */
+#define LIMIT_CACHE_CONNECT_MS 2000         /* for a connection to Redis */
+#define LIMIT_CACHE_BACK_OFF_MS 2000        /* greatest wait between two tries to connect */
+#define LIMIT_CACHE_READ_MS 100             /* for an answer from Redis; then it is a miss */
+#define LIMIT_CACHE_READS 4096              /* look-ups that wait for Redis; further ones are misses */
+#define LIMIT_CACHE_GROUP 32                /* of them, asked with one command */
+#define LIMIT_CACHE_GROUPS 8                /* commands under way */
+#define LIMIT_CACHE_REPLY_BYTES (LIMIT_CACHE_GROUP * LIMIT_CACHE_COPY_BYTES + 64 * KIB)
+
 #endif

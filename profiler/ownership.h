@@ -32,15 +32,18 @@ struct ownership_options {
     struct cache *cache; /* NULL: none */
     uint32_t partitions;
     const char *instance; /* both stand in the claims; `url` is where others send look-ups */
-    const char *url;
-    /* Next offset to read as shown. Quick, any thread. */
+    const char *url;      /* NULL: ownership_set_url says it */
+    /* Next offset to read as shown; below 0 when nothing may be. Quick, any thread. */
     int64_t (*shown)(void *arg, uint32_t partition);
     /* Whether the partition is to be followed has changed; or more may be shown. Quick. */
     void (*changed)(void *arg, uint32_t partition);
     void *arg;
+    int64_t (*clock)(void); /* NULL: clock_boot */
 };
 
 int ownership_start(const struct ownership_options *o, struct ownership **out, struct err *e);
+/* Before the first partition is given, for who learns its port late. */
+void ownership_set_url(struct ownership *o, const char *url);
 /* Gives up every term at once; nothing is shown from then on. */
 void ownership_stop(struct ownership *o);
 void ownership_free(struct ownership *o);
@@ -51,6 +54,9 @@ void ownership_taken(void *ownership, uint32_t partition);
 
 /* Whether the partition is to be folded here: given, and no newer claim seen. */
 bool ownership_follows(const struct ownership *o, uint32_t partition);
+/* The same with a number: 0 when not, else one that differs from time to time that it is given. A reader's place is
+ * good for one such number. */
+uint64_t ownership_stint(const struct ownership *o, uint32_t partition);
 
 enum ownership_answer {
     OWNERSHIP_SERVES,   /* may be shown now */
@@ -62,5 +68,12 @@ enum ownership_answer ownership_ask(const struct ownership *o, uint32_t partitio
 void ownership_why(struct ownership *o, uint32_t partition, struct err *why);
 /* Where the last claim says that the owner listens. False when nobody else has claimed it. */
 bool ownership_url(struct ownership *o, uint32_t partition, char *out, size_t size);
+
+struct ownership_figures {
+    uint64_t claims;     /* appended and acked */
+    uint64_t lost;       /* to a newer claim */
+    uint64_t terms_lost; /* what was shown had to be hidden since the log did not confirm it in time */
+};
+void ownership_figures(const struct ownership *o, struct ownership_figures *out);
 
 #endif
