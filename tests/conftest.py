@@ -6,11 +6,14 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from support.small_disk import small_disk  # noqa: E402,F401 a fixture
+
 
 @pytest.fixture(scope='session')
 def shared_kafka():
+    from support.instance import free_ports
     from support.kafka import Kafka
-    with Kafka() as kafka:
+    with Kafka(proxy=free_ports(2)) as kafka:
         yield kafka
 
 

@@ -90,6 +90,10 @@ class Program:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(limit)
 
+    def forget(self):
+        """Drops its data, as on a new machine."""
+        shutil.rmtree(os.path.join(self.dir, 'data'))
+
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)
 
@@ -195,13 +199,23 @@ class Cluster:
         assert code == 0, out + err
 
     def start(self):
+        self.start_without_waiting()
+        self.wait_ready()
+
+    def start_without_waiting(self):
         for p in self.programs():
             p.start(ready=False)
-        self.wait_ready()
 
     def wait_ready(self, limit=60):
         for p in self.programs():
             p.wait_ready(limit)
+
+    def move(self, program, folder):
+        """Stops it, and starts it with its data in another folder."""
+        assert program.stop() == 0, program.log()[-2000:]
+        shutil.move(program.dir, folder)
+        program.dir, program.config = folder, os.path.join(folder, 'waymark.yaml')
+        program.start()
 
     # --- what the checks of tests/support/acked.py ask: any profiler answers for all -----------------------------
     def get(self, path, limit=30, by=None, **query):

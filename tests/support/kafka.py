@@ -10,6 +10,7 @@ import confluent_kafka
 import confluent_kafka.admin
 import pytest
 from support.instance import wait_until
+from support.proxy import Proxy
 
 SCRIPT = os.path.join(os.path.dirname(__file__), '..', '..', 'script', 'kafka')
 # Tests start many and keep them for seconds: a small heap and the quick compiler only.
@@ -44,6 +45,14 @@ class Kafka:
             self.kill()
         shutil.rmtree(self.dir, ignore_errors=True)
 
+    def proxied(self):
+        """A proxy before it; whom `proxy_address` is given comes through it, always."""
+        return Proxy(*self.proxy)
+
+    @property
+    def proxy_address(self):
+        return f'127.0.0.1:{self.proxy[1]}'
+
     def pid(self):
         try:
             with open(os.path.join(self.dir, 'pid')) as f:
@@ -54,7 +63,7 @@ class Kafka:
     def start(self):
         env = {**os.environ, 'KAFKA_JAVA_OPTS': JAVA}
         if self.proxy:
-            env['KAFKA_PROXY'] = '%d:%d' % self.proxy
+            env['KAFKA_PROXY'] = '%d:%d' % tuple(self.proxy)
         more = [str(self.port)] if self.port else []
         r = subprocess.run([SCRIPT, 'start', self.dir, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                            stdin=subprocess.DEVNULL, env=env, timeout=400)
