@@ -54,9 +54,23 @@
 #define LIMIT_REJECTED_BYTES (64 * MIB) /* the list of rejected events in an answer */
 #define LIMIT_KEPT_BYTES (1 * MIB)      /* of a pool thread's buffer kept for the next request */
 #define LIMIT_METRICS_BYTES (4 * MIB)   /* the text of the metrics */
+#define LIMIT_PATIENCE_MS 1200 /* for an ack of the event log, before the spool gets what is left of the answer's */
+#define LIMIT_SINK_BYTES (64 * MIB) /* copies of records that wait for such an ack; beyond it to the spool */
+#define LIMIT_SPOOL_RECORDS 512     /* of the spool, appended to the event log and not yet acked */
+#define LIMIT_SPOOL_BYTES (1 * MIB) /* likewise */
+#define LIMIT_SPOOL_PROBE 16        /* of them while the event log is away */
+#define LIMIT_SPOOL_PAUSE_MS 2000   /* between tries then */
 
 /* Log */
 #define LIMIT_KAFKA_PROPERTIES 200 /* in the configuration */
+#define LIMIT_KAFKA_MS 10000       /* from an append to Kafka to its fate; a second or two more when all goes wrong */
+#define LIMIT_KAFKA_MESSAGE_BYTES (LIMIT_RECORD_BYTES + 64 * KIB)
+#define LIMIT_KAFKA_TOPIC_BYTES                                                                                        \
+    (LIMIT_RECORD_BYTES + 256 * KIB)       /* max.message.bytes of a topic, with what Kafka adds */
+#define LIMIT_KAFKA_AHEAD_BYTES (64 * MIB) /* fetched ahead of the fold, over all partitions; at least 128 KiB each */
+#define LIMIT_KAFKA_PEEK_BYTES (8 * MIB)   /* the same of a reader without a name */
+#define LIMIT_KAFKA_PENDING 256            /* records of a partition that a reader takes over at once */
+#define LIMIT_LOG_QUEUE_RECORDS 400000     /* appended to Kafka, not yet acked */
 #define LIMIT_PARTITIONS 1024
 #define LIMIT_LOG_QUEUE_BYTES (64 * MIB) /* appended, not yet durable; beyond it the log is full */
 #define LIMIT_LOG_QUEUE_OWN (8 * MIB)    /* more that only the profiler and commands may fill, so that it drains */
@@ -81,29 +95,35 @@
 #define LIMIT_ANSWER_BYTES (64 * MIB)  /* an answer of the profiler */
 #define LIMIT_PAGE_BYTES (4 * MIB)     /* a page of a path or a tail ends behind the event that passes this */
 #define LIMIT_TAIL_PAGE 1000
-#define LIMIT_FORWARDS 1024             /* look-ups sent on to other instances and not yet answered */
-#define LIMIT_FORWARDS_OF_ONE 64        /* of them, for the ids of one question */
-#define LIMIT_FORWARD_MS 2000           /* for the answer of another instance, beside the time that a look-up waits */
-#define LIMIT_FORWARD_BYTES (512 * MIB) /* of answers of other instances while they come in */
-#define LIMIT_FOLD_BATCH 1024           /* records read at once by a fold worker */
+#define LIMIT_FORWARDS 1024               /* look-ups sent on to other instances and not yet answered */
+#define LIMIT_FORWARDS_OF_ONE 64          /* of them, for the ids of one question */
+#define LIMIT_FORWARD_MS 2000             /* for the answer of another instance, beside the time that a look-up waits */
+#define LIMIT_FORWARDED_BYTES (512 * MIB) /* of answers of other instances while they come in */
+#define LIMIT_FOLD_BATCH 1024             /* records read at once by a fold worker */
 #define LIMIT_FOLD_BATCH_BYTES (1 * MIB)
+
+/* Backups */
+#define LIMIT_BACKUP_FILES 100000       /* of one backup */
+#define LIMIT_MANIFEST_BYTES (64 * MIB) /* what says what they are */
+#define LIMIT_BACKUPS 10000             /* looked at in one folder */
+#define LIMIT_BACKUP_NAME 100           /* bytes of a name */
 
 /* Several profilers */
 #define LIMIT_URL_BYTES 512 /* of the address at which one is reached */
 
 /* Cache */
-#define LIMIT_CACHE_COPY_BYTES (512 * KIB)  /* of an answer that is copied to Redis */
-#define LIMIT_CACHE_QUEUE_BYTES (32 * MIB)  /* of commands that wait to be sent to Redis */
-#define LIMIT_CACHE_QUEUE 65536             /* commands that wait for their reply; copies fill half of both */
-#define LIMIT_CACHE_DELETE_KEYS 256         /* of one command */
-#define LIMIT_CACHE_CONFIRM_MS 50           /* for the confirmation of deletes; then the leases run out instead */
-#define LIMIT_CACHE_SILENT_MS 1000          /* without a reply, and the writing connection is given up */
-#define LIMIT_CACHE_CONNECT_MS 2000         /* for a connection to Redis */
-#define LIMIT_CACHE_BACK_OFF_MS 2000        /* greatest wait between two tries to connect */
-#define LIMIT_CACHE_READ_MS 100             /* for an answer from Redis; then it is a miss */
-#define LIMIT_CACHE_READS 4096              /* look-ups that wait for Redis; further ones are misses */
-#define LIMIT_CACHE_GROUP 32                /* of them, asked with one command */
-#define LIMIT_CACHE_GROUPS 8                /* commands under way */
+#define LIMIT_CACHE_COPY_BYTES (512 * KIB) /* of an answer that is copied to Redis */
+#define LIMIT_CACHE_QUEUE_BYTES (32 * MIB) /* of commands that wait to be sent to Redis */
+#define LIMIT_CACHE_QUEUE 65536            /* commands that wait for their reply; copies fill half of both */
+#define LIMIT_CACHE_DELETE_KEYS 256        /* of one command */
+#define LIMIT_CACHE_CONFIRM_MS 50          /* for the confirmation of deletes; then the leases run out instead */
+#define LIMIT_CACHE_SILENT_MS 1000         /* without a reply, and the writing connection is given up */
+#define LIMIT_CACHE_CONNECT_MS 2000        /* for a connection to Redis */
+#define LIMIT_CACHE_BACK_OFF_MS 2000       /* greatest wait between two tries to connect */
+#define LIMIT_CACHE_READ_MS 100            /* for an answer from Redis; then it is a miss */
+#define LIMIT_CACHE_READS 4096             /* look-ups that wait for Redis; further ones are misses */
+#define LIMIT_CACHE_GROUP 32               /* of them, asked with one command */
+#define LIMIT_CACHE_GROUPS 8               /* commands under way */
 #define LIMIT_CACHE_REPLY_BYTES (LIMIT_CACHE_GROUP * LIMIT_CACHE_COPY_BYTES + 64 * KIB)
 
 #endif

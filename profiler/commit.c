@@ -25,38 +25,50 @@ static bool meta_write(const struct partition *p, uint32_t commit, struct buf *b
     return buf_add(b, p->secret.b, sizeof p->secret.b);
 }
 
-static bool meta_read(struct partition *p, struct str bytes)
+bool meta_read(struct str bytes, struct meta *out)
 {
     const char *at = bytes.p, *end = bytes.p + bytes.n;
-    struct state_figures *f = &p->figures;
     uint64_t format, commit;
 
     if (!get_varint(&at, end, &format) || format != STATE_FORMAT || !get_varint(&at, end, &commit) ||
-        commit > UINT32_MAX || !get_svarint(&at, end, &f->offset) || !get_svarint(&at, end, &f->began))
+        commit > UINT32_MAX || !get_svarint(&at, end, &out->offset) || !get_svarint(&at, end, &out->began))
         return false;
     for (int i = 0; i < OUTCOMES; i++)
-        if (!get_varint(&at, end, &f->outcomes[i]))
+        if (!get_varint(&at, end, &out->outcomes[i]))
             return false;
-    if (!get_svarint(&at, end, &p->last_offset) || end - at != UID_BYTES + (ptrdiff_t)sizeof p->secret.b)
+    if (!get_svarint(&at, end, &out->last_offset) || end - at != UID_BYTES + (ptrdiff_t)sizeof out->secret.b)
         return false;
-    memcpy(p->last_uid.b, at, UID_BYTES);
-    memcpy(p->secret.b, at + UID_BYTES, sizeof p->secret.b);
-    p->commit = (uint32_t)commit;
-    f->disk_offset = f->offset;
+    memcpy(out->last_uid.b, at, UID_BYTES);
+    memcpy(out->secret.b, at + UID_BYTES, sizeof out->secret.b);
+    out->commit = (uint32_t)commit;
     return true;
+}
+
+void meta_apply(struct partition *p, const struct meta *m)
+{
+    p->commit = m->commit;
+    p->figures.offset = p->figures.disk_offset = m->offset;
+    p->figures.began = m->began;
+    memcpy(p->figures.outcomes, m->outcomes, sizeof m->outcomes);
+    p->last_offset = m->last_offset;
+    p->last_uid = m->last_uid;
+    p->secret = m->secret;
 }
 
 int meta_load(struct partition *p, struct err *e)
 {
     struct key key = key_meta();
     struct store_value v = {0};
+    struct meta meta;
     int rc = store_get(p->state->store, p->number, key_str(&key), NULL, &v, e);
 
     if (rc == STORE_NOT_FOUND)
         return 0;
     if (rc < 0)
         return rc;
-    if (!meta_read(p, v.bytes))
+    if (meta_read(v.bytes, &meta))
+        meta_apply(p, &meta);
+    else
         rc = damaged(e, "the offset of a partition");
     store_value_free(&v);
     return rc;

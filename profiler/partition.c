@@ -442,6 +442,7 @@ int partition_init(struct partition *p, struct state *s, uint32_t number, struct
     p->last_offset = -1;
     randombytes_buf(p->secret.b, sizeof p->secret.b); /* unless one is on disk */
     pthread_mutex_init(&p->lock, NULL);
+    pthread_rwlock_init(&p->place, NULL);
     for (size_t i = 0; i < DECODE_AHEAD; i++)
         arena_init(&p->ahead[i].arena, ARENA_BYTES);
     arena_init(&p->order_arena, ARENA_BYTES);
@@ -452,11 +453,9 @@ int partition_init(struct partition *p, struct state *s, uint32_t number, struct
     return rc < 0 ? rc : meta_load(p, e);
 }
 
-void partition_deinit(struct partition *p)
+/* Nothing is dirty any more: it was committed or is to be forgotten. */
+static void drop_all(struct partition *p)
 {
-    if (!p->state)
-        return;
-    /* Nothing is dirty any more: it was committed or is to be forgotten. */
     p->interval_number++;
     for (int round = 0; round < 2; round++) /* profiles after their streams */
         for (struct kept *k = p->ring.next, *next; k != &p->ring; k = next) {
@@ -465,6 +464,34 @@ void partition_deinit(struct partition *p)
                 drop(p, k);
         }
     assert(p->kept_count == 0);
+}
+
+void partition_restart(struct partition *p, const struct meta *meta, struct interval *fresh)
+{
+    struct interval *old = p->interval;
+
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < p->dirty_orders.n; i++) {
+        struct kept_order *o = p->dirty_orders.v[i];
+
+        if (o->is_head)
+            table_remove(&p->changed_orders, &o->by_id);
+    }
+    drop_all(p);
+    p->dirty_streams.n = p->dirty_profiles.n = p->dirty_orders.n = 0;
+    p->most_same = 0;
+    p->memory_base = p->memory;
+    p->interval = fresh;
+    meta_apply(p, meta);
+    pthread_mutex_unlock(&p->lock);
+    interval_unref(old);
+}
+
+void partition_deinit(struct partition *p)
+{
+    if (!p->state)
+        return;
+    drop_all(p);
     table_deinit(&p->streams);
     table_deinit(&p->profiles);
     table_deinit(&p->orders);
@@ -480,6 +507,8 @@ void partition_deinit(struct partition *p)
     arena_deinit(&p->order_arena);
     arena_deinit(&p->arena_other);
     buf_deinit(&p->scratch);
+    emissions_clear(&p->emissions);
+    pthread_rwlock_destroy(&p->place);
     pthread_mutex_destroy(&p->lock);
     sodium_memzero(&p->secret, sizeof p->secret);
 }

@@ -14,8 +14,6 @@
 
 const char *const outcome_names[OUTCOMES] = {"folded", "duplicate", "bad", "excluded", "expired", "erased", "moved"};
 
-static const char KEY_MADE_WITH[] = "made-with";
-
 /* Years whose hours are compared where two zones have one name. */
 #define ZONE_FROM INT64_C(946684800000)
 #define ZONE_TO INT64_C(2051222400000)
@@ -98,25 +96,37 @@ static struct str cut_value(struct str *line)
     return value;
 }
 
+bool made_with_equal(struct str made, struct str now, struct str *name, struct str *was, struct str *is)
+{
+    while (made.n || now.n) {
+        struct str before = next_line(&made);
+
+        *name = next_line(&now);
+        if (str_eq(before, *name))
+            continue;
+        *was = cut_value(&before);
+        *is = cut_value(name);
+        if (str_is(*name, "timezone") || str_is(*name, "the payment hosts"))
+            *was = *is = STR_NONE;
+        return false;
+    }
+    return true;
+}
+
 /* Names the first setting that differs. */
 static int compare_settings(const struct state_options *o, struct str made, struct str now, struct err *e)
 {
-    while (made.n || now.n) {
-        struct str was = next_line(&made), is = next_line(&now);
+    struct str name, was, is;
 
-        if (str_eq(was, is))
-            continue;
-        struct str name = is, a = cut_value(&was), b = cut_value(&name);
-        bool plain = !str_is(name, "timezone") && !str_is(name, "the payment hosts");
-
-        err_set(e,
-                "the state in %s was made with another value of %.*s%s%.*s%s%.*s%s: set it back, or remove the folder "
-                "to have the state rebuilt from the log",
-                o->path, STR_ARG(name), plain ? " (" : "", plain ? (int)a.n : 0, a.p, plain ? ", now " : "",
-                plain ? (int)b.n : 0, b.p, plain ? ")" : "");
-        return -EINVAL;
-    }
-    return 0;
+    if (made_with_equal(made, now, &name, &was, &is))
+        return 0;
+    bool plain = str_has(is);
+    err_set(e,
+            "the state in %s was made with another value of %.*s%s%.*s%s%.*s%s: set it back, or remove the folder "
+            "to have the state rebuilt from the log",
+            o->path, STR_ARG(name), plain ? " (" : "", STR_ARG(was), plain ? ", now " : "", STR_ARG(is),
+            plain ? ")" : "");
+    return -EINVAL;
 }
 
 /* --- opening -------------------------------------------------------------------------------------------------- */
@@ -128,7 +138,7 @@ static int create(struct state *s, struct str settings, struct err *e)
 
     if (!b)
         return -ENOMEM;
-    store_batch_put(b, str_of(KEY_MADE_WITH), settings);
+    store_batch_put(b, str_of(STATE_MADE_WITH), settings);
     rc = store_write(s->store, b, e);
     store_batch_free(b);
     return rc;
@@ -142,7 +152,7 @@ static int check_or_create(struct state *s, const struct state_options *o, struc
 
     buf_init(&b, 4096);
     write_settings(o, &b);
-    rc = b.failed ? -ENOMEM : store_get(s->store, STORE_SHARED, str_of(KEY_MADE_WITH), NULL, &v, e);
+    rc = b.failed ? -ENOMEM : store_get(s->store, STORE_SHARED, str_of(STATE_MADE_WITH), NULL, &v, e);
     if (rc == 0)
         rc = compare_settings(o, v.bytes, buf_str(&b), e);
     else if (rc == STORE_NOT_FOUND)
@@ -191,6 +201,7 @@ int state_open(const struct state_options *o, struct state **out, struct err *e)
     s->view_bytes = o->view_bytes;
     s->partition_count = o->partitions;
     s->read_only = o->read_only;
+    s->keyed = o->keyed;
     randombytes_buf(&s->seed, sizeof s->seed);
     s->partitions = calloc(o->partitions, sizeof *s->partitions);
     rc = s->partitions ? open_all(s, o, e) : -ENOMEM;

@@ -106,7 +106,7 @@ int state_profile(struct state *s, uint32_t partition, struct str id, struct are
                   struct err *e)
 {
     struct partition *p = &s->partitions[partition];
-    struct key_hash hash = partition_hash(p, id);
+    struct key_hash hash;
     enum where where;
     struct buf b;
     int rc;
@@ -118,12 +118,15 @@ int state_profile(struct state *s, uint32_t partition, struct str id, struct are
     if (!out->id.p)
         return -ENOMEM;
     buf_init(&b, FACTS_BYTES);
+    pthread_rwlock_rdlock(&p->place);
+    hash = partition_hash(p, id);
     rc = pack_from_memory(p, hash, &b, out, &where);
+    if (rc == 0 && where == ON_DISK)
+        rc = facts_from_disk(p, hash, out, e);
+    pthread_rwlock_unlock(&p->place);
     if (rc == 0 && where == IN_MEMORY)
         rc = unpack(buf_str(&b), out, e);
-    else if (rc == 0 && where == ON_DISK)
-        rc = facts_from_disk(p, hash, out, e);
-    else if (rc == 0)
+    else if (rc == 0 && where == TO_BE_FOLDED)
         rc = facts_by_folding(p, id, hash, &b, out, e);
     buf_deinit(&b);
     return rc;

@@ -152,7 +152,7 @@ static void arena_free(struct arena *a)
 int state_order(struct state *s, uint32_t partition, struct str order_id, struct state_order *out, struct err *e)
 {
     struct partition *p = &s->partitions[partition];
-    struct search search = {.p = p, .order = partition_hash(p, order_id), .err = e};
+    struct search search = {.p = p, .err = e};
     struct arena *a = malloc(sizeof *a);
     int rc;
 
@@ -160,12 +160,15 @@ int state_order(struct state *s, uint32_t partition, struct str order_id, struct
     if (!a)
         return -ENOMEM;
     arena_init(a, SIZE_MAX);
+    pthread_rwlock_rdlock(&p->place);
+    search.order = partition_hash(p, order_id);
     rc = fill(&search, a, out);
+    store_snapshot_free(s->store, search.snap);
+    pthread_rwlock_unlock(&p->place);
     if (rc != 0)
         arena_free(a);
     free(search.changed);
     order_doc_unref(search.doc);
-    store_snapshot_free(s->store, search.snap);
     return rc;
 }
 

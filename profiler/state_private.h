@@ -2,7 +2,7 @@
  *
  * Threads. A partition has one worker, the only one who changes it, and any number of look-ups. A field marked [lock]
  * is changed by the worker under the partition's lock, so the worker reads it without and the look-ups with the lock.
- * [worker] is the worker's alone. The lock is never held while reading or writing the store; there is no second lock.
+ * [worker] is the worker's alone. The lock is never held while reading or writing the store.
  *
  * Intervals. What was folded since the last commit is an *interval*: the packed events in blocks of memory that a view
  * keeps alive by a reference. A commit writes it and then, under the lock, only counts the interval's number up: lists
@@ -164,7 +164,8 @@ struct decoded {
     struct arena arena; /* what the event points into, beside the record */
     struct event ev;
     bool is_event;
-    bool no_memory; /* nobody knows yet what it is */
+    bool no_memory;  /* nobody knows yet what it is */
+    const char *why; /* it is no event */
     struct key_hash stream;
 };
 
@@ -173,10 +174,19 @@ struct pointers {
     size_t n, cap;
 };
 
+/* What is to be put on the log; the values are malloc'ed. */
+struct emissions {
+    struct state_emission *v;
+    size_t n, cap;
+};
+
 struct partition {
     struct state *state;
     uint32_t number;
     struct key_secret secret; /* of the hashes in its keys; goes to disk with the offset, by the first commit */
+    /* Look-ups hold it shared while they read the store; exclusive while the partition on disk becomes another. Taken
+     * before the lock. */
+    pthread_rwlock_t place;
     pthread_mutex_t lock;
     struct table streams, profiles, orders; /* [lock] */
     struct table changed_orders;            /* [lock] heads, by order id; those of another interval do not count */
@@ -197,6 +207,7 @@ struct partition {
     struct store_batch *batch;          /* [worker] of the last commit, when it was a large one; or NULL */
     _Atomic size_t batch_held;          /* bytes that it keeps */
     struct decoded ahead[DECODE_AHEAD]; /* [worker] the records being folded */
+    struct emissions emissions;         /* [worker] */
     struct arena order_arena;           /* [worker] one record's orders */
     struct arena arena_other;           /* [worker] an event looked at in passing */
     struct buf scratch;                 /* [worker] */
@@ -210,6 +221,7 @@ struct state {
     _Atomic uint64_t views_held; /* bytes of all counted views */
     uint32_t partition_count;
     bool read_only;
+    bool keyed;
     struct partition *partitions;
 };
 
@@ -235,6 +247,10 @@ void profile_touch(struct partition *p, struct profile *r);
 void partition_recount(struct partition *p, struct kept *k);
 /* Drops clean objects until memory fits the budget. Worker, without the lock. */
 void partition_evict(struct partition *p);
+/* Forgets everything: the partition on disk is another, which stands where `meta` says. `fresh` is taken. Worker, with
+ * `place` held exclusively. */
+struct meta;
+void partition_restart(struct partition *p, const struct meta *meta, struct interval *fresh);
 /* Room for `more` pointers: 0 or -ENOMEM. Then pointers_add cannot fail. */
 int pointers_reserve(struct pointers *v, size_t more);
 void pointers_add(struct pointers *v, void *item);
@@ -317,6 +333,12 @@ int chunks_visit(struct state *s, uint32_t partition, const struct store_snapsho
 /* -EIO with words. */
 int damaged(struct err *e, const char *what);
 
+/* --- fold_emit.c: what folding asks to be put on the log ------------------------------------------------------ */
+
+/* That a record is no event, and why. 0 or -ENOMEM. */
+int emit_bad(struct partition *p, const struct log_record *r, const char *why);
+void emissions_clear(struct emissions *l);
+
 /* --- fold_order.c: orders ------------------------------------------------------------------------------------- */
 
 struct order_doc *order_doc_new(struct str bytes);
@@ -369,8 +391,27 @@ void order_change_drop(struct order_change *c);
 
 /* --- commit.c ------------------------------------------------------------------------------------------------- */
 
-/* Reads the partition's offset and counters. */
+/* What stands on disk of a partition as a whole. */
+struct meta {
+    uint32_t commit;
+    int64_t offset, began;
+    uint64_t outcomes[OUTCOMES];
+    int64_t last_offset;
+    struct uid last_uid;
+    struct key_secret secret;
+};
+bool meta_read(struct str bytes, struct meta *out);
+/* With the lock, or before others know the partition. */
+void meta_apply(struct partition *p, const struct meta *m);
+/* Reads and applies the partition's. */
 int meta_load(struct partition *p, struct err *e);
+
+/* --- state.c: what a state was made with ---------------------------------------------------------------------- */
+
+#define STATE_MADE_WITH "made-with"
+/* Whether two of these texts are one. False: name and values of the first setting that differs, spans into the texts;
+ * the values are absent where they say nothing to people. */
+bool made_with_equal(struct str made, struct str now, struct str *name, struct str *was, struct str *is);
 
 /* --- view.c --------------------------------------------------------------------------------------------------- */
 

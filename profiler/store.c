@@ -4,8 +4,8 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <rocksdb/c.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,26 +13,24 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/limits.h"
 #include "profiler/store_batch.h"
+#include "profiler/store_names.h"
 #include "proto/keys.h"
 
-enum {
-    INFO_LOG_SILENT = 4,
-    BLOOM_BITS = 10,
-    BLOCK_BYTES = 16384,
-    FORMAT_VERSION = 5,
-    NAME_BYTES = 16,
-    PATH_BYTES = 4096
-};
+enum { INFO_LOG_SILENT = 4, BLOOM_BITS = 10, BLOCK_BYTES = 16384, FORMAT_VERSION = 5 };
 /* Sorted files of a family above which a commit waits for compaction, up to a second. */
 enum { FILES_MAX = 40, COMPACTION_WAITS = 100, COMPACTION_WAIT_NS = 10000000 };
+/* Of one file of those that fill a partition. */
+#define FILL_FILE_BYTES (128 * MIB)
 
 struct store {
     rocksdb_t *db;
     rocksdb_options_t *options;
     rocksdb_cache_t *cache;
     rocksdb_column_family_handle_t **families; /* partitions, then the shared one */
-    uint32_t partitions, found;
+    uint32_t partitions;
+    _Atomic uint32_t generation; /* the latest that a family was made with */
     rocksdb_ingestexternalfileoptions_t *ingest;
     rocksdb_envoptions_t *env;
     char *path;
@@ -59,11 +57,6 @@ static int failed(char *text, struct err *e)
         e->retriable = full;
     rocksdb_free(text);
     return full ? -ENOSPC : -EIO;
-}
-
-static void file_name(const struct store *s, uint32_t family, char *to)
-{
-    snprintf(to, PATH_BYTES, "%s/commit-%u.new", s->path, (unsigned)family);
 }
 
 /* --- opening -------------------------------------------------------------------------------------------------- */
@@ -93,46 +86,11 @@ static rocksdb_options_t *make_options(const struct store_options *o, rocksdb_ca
     return r;
 }
 
-/* Whether another process has the folder open: a read-only open does not ask. */
-static bool is_locked(const char *path)
-{
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    char name[4096];
-    int fd;
-    bool held;
-
-    snprintf(name, sizeof name, "%s/LOCK", path);
-    fd = open(name, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    held = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-    close(fd);
-    return held;
-}
-
-static void family_name(char *to, uint32_t partition)
-{
-    snprintf(to, NAME_BYTES, "p%u", (unsigned)partition);
-}
-
-/* The number of partition families on disk, or a negative errno; 0 when there is no database. */
-static int families_on_disk(const struct store_options *o, const rocksdb_options_t *options, struct err *e)
-{
-    char name[4096], *text = NULL, **names;
-    size_t n = 0;
-
-    snprintf(name, sizeof name, "%s/CURRENT", o->path);
-    if (access(name, F_OK) != 0)
-        return 0;
-    names = rocksdb_list_column_families(options, o->path, &n, &text);
-    if (text)
-        return failed(text, e);
-    rocksdb_list_column_families_destroy(names, n);
-    return (int)n - 1;
-}
-
+/* The families on disk that are wanted, and what RocksDB makes of them. The first is the one that all share. */
 struct family_list {
-    char (*text)[NAME_BYTES];
+    size_t n;
+    char (*text)[STORE_NAME_BYTES];
+    struct store_name *parsed;
     const char **names;
     const rocksdb_options_t **options;
     rocksdb_column_family_handle_t **handles;
@@ -141,49 +99,100 @@ struct family_list {
 static void list_deinit(struct family_list *l)
 {
     free(l->text);
+    free(l->parsed);
     free(l->names);
     free(l->options);
     free(l->handles);
 }
 
-static bool list_init(struct family_list *l, uint32_t partitions, const rocksdb_options_t *options)
+static int list_add(struct family_list *l, const char *text, const struct store_options *o, struct err *e)
 {
-    l->text = calloc(partitions + 1, sizeof *l->text);
-    l->names = calloc(partitions + 1, sizeof *l->names);
-    l->options = calloc(partitions + 1, sizeof *l->options);
-    l->handles = calloc(partitions + 1, sizeof *l->handles);
-    if (!l->text || !l->names || !l->options || !l->handles) {
-        list_deinit(l);
-        return false;
+    struct store_name *name = &l->parsed[l->n];
+
+    if (!store_name_read(text, name)) {
+        err_set(e, "the state in %s has a part of unknown name: %.40s", o->path, text);
+        return -EINVAL;
     }
-    for (uint32_t i = 0; i < partitions; i++)
-        family_name(l->text[i], i);
-    snprintf(l->text[partitions], NAME_BYTES, "default");
-    for (uint32_t i = 0; i <= partitions; i++) {
+    if (o->only && name->partition != *o->only)
+        return 0;
+    snprintf(l->text[l->n], STORE_NAME_BYTES, "%s", text);
+    l->n++;
+    return 0;
+}
+
+static int list_fill(struct family_list *l, char **names, size_t n, const struct store_options *o,
+                     const rocksdb_options_t *options, struct err *e)
+{
+    int rc = 0;
+
+    l->text = calloc(n + 1, sizeof *l->text);
+    l->parsed = calloc(n + 1, sizeof *l->parsed);
+    l->names = calloc(n + 1, sizeof *l->names);
+    l->options = calloc(n + 1, sizeof *l->options);
+    l->handles = calloc(n + 1, sizeof *l->handles);
+    if (!l->text || !l->parsed || !l->names || !l->options || !l->handles)
+        return -ENOMEM;
+    snprintf(l->text[l->n++], STORE_NAME_BYTES, "default");
+    for (size_t i = 0; i < n && rc == 0; i++)
+        if (strcmp(names[i], "default") != 0)
+            rc = list_add(l, names[i], o, e);
+    for (size_t i = 0; i < l->n; i++) {
         l->names[i] = l->text[i];
         l->options[i] = options;
     }
-    return true;
+    return rc;
 }
 
-static int open_families(struct store *s, const struct store_options *o, struct err *e)
+/* Only the shared one when there is no database. */
+static int list_read(struct family_list *l, const struct store_options *o, const rocksdb_options_t *options,
+                     struct err *e)
 {
-    struct family_list l = {0};
+    char name[STORE_PATH_BYTES], *text = NULL, **names = NULL;
+    size_t n = 0;
+    int rc;
+
+    snprintf(name, sizeof name, "%s/CURRENT", o->path);
+    if (access(name, F_OK) == 0)
+        names = rocksdb_list_column_families(options, o->path, &n, &text);
+    if (text)
+        return failed(text, e);
+    rc = list_fill(l, names, n, o, options, e);
+    if (names)
+        rocksdb_list_column_families_destroy(names, n);
+    return rc;
+}
+
+/* As many as there must be, and none beyond them. */
+static int list_check(const struct family_list *l, const struct store_options *o, struct err *e)
+{
+    uint32_t end = 0;
+
+    if (o->read_only && l->n == 1) {
+        err_set(e, "there is no state in %s", o->path);
+        return -ENOENT;
+    }
+    for (size_t i = 1; i < l->n; i++)
+        if (l->parsed[i].partition >= end)
+            end = l->parsed[i].partition + 1;
+    if (end > o->partitions || (o->read_only && !o->only && end < o->partitions)) {
+        err_set(e,
+                "the state in %s has %u partitions, not %u: use the number it was made with, or remove the folder "
+                "to have it rebuilt from the log",
+                o->path, (unsigned)end, (unsigned)o->partitions);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int open_list(struct store *s, const struct store_options *o, struct family_list *l, struct err *e)
+{
     char *text = NULL;
 
-    if (!list_init(&l, s->found, s->options))
-        return -ENOMEM;
     if (o->read_only)
-        s->db = rocksdb_open_for_read_only_column_families(s->options, o->path, (int)s->found + 1, l.names, l.options,
-                                                           l.handles, 0, &text);
+        s->db = rocksdb_open_for_read_only_column_families(s->options, o->path, (int)l->n, l->names, l->options,
+                                                           l->handles, 0, &text);
     else
-        s->db =
-            rocksdb_open_column_families(s->options, o->path, (int)s->found + 1, l.names, l.options, l.handles, &text);
-    if (!text) {
-        memcpy(s->families, l.handles, s->found * sizeof(rocksdb_column_family_handle_t *));
-        s->families[s->partitions] = l.handles[s->found];
-    }
-    list_deinit(&l);
+        s->db = rocksdb_open_column_families(s->options, o->path, (int)l->n, l->names, l->options, l->handles, &text);
     if (!text)
         return 0;
     if (strstr(text, "LOCK") || strstr(text, "lock")) {
@@ -194,58 +203,99 @@ static int open_families(struct store *s, const struct store_options *o, struct 
     return failed(text, e);
 }
 
+/* A family that was to take another's place is whole when it has an offset: all of it came in one step. */
+static int is_whole(const struct store *s, rocksdb_column_family_handle_t *family, struct err *e)
+{
+    struct key key = key_meta();
+    char *text = NULL;
+    rocksdb_pinnableslice_t *pin = rocksdb_get_pinned_cf(s->db, s->read, family, (const char *)key.b, key.n, &text);
+
+    if (text)
+        return failed(text, e);
+    if (pin)
+        rocksdb_pinnableslice_destroy(pin);
+    return pin != NULL;
+}
+
+/* Forgets a family, and unless others read here too, the files of it. */
+static void drop(const struct store *s, rocksdb_column_family_handle_t *family, bool read_only)
+{
+    char *text = NULL;
+
+    if (!read_only)
+        rocksdb_drop_column_family(s->db, family, &text);
+    rocksdb_free(text); /* then the next who opens does it */
+    rocksdb_column_family_handle_destroy(family);
+}
+
+/* Of two families of a partition the later one that is whole. What is not is that of a process that ended while it
+ * filled it. */
+static int choose_families(struct store *s, struct family_list *l, bool read_only, struct err *e)
+{
+    uint32_t generations[LIMIT_PARTITIONS] = {0};
+    int rc = 0;
+
+    s->families[s->partitions] = l->handles[0];
+    for (size_t i = 1; i < l->n; i++) {
+        struct store_name name = l->parsed[i];
+        rocksdb_column_family_handle_t **at = &s->families[name.partition], *loser = l->handles[i];
+        uint32_t *generation = &generations[name.partition];
+
+        if (name.generation > s->generation)
+            s->generation = name.generation;
+        if (*at && rc >= 0)
+            rc = is_whole(s, name.generation > *generation ? loser : *at, e);
+        if (!*at || (rc >= 0 && (rc > 0) == (name.generation > *generation))) {
+            loser = *at;
+            *at = l->handles[i];
+            *generation = name.generation;
+        }
+        if (loser)
+            drop(s, loser, read_only || rc < 0);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+static int open_families(struct store *s, const struct store_options *o, struct family_list *l, struct err *e)
+{
+    int rc = list_read(l, o, s->options, e);
+
+    if (rc == 0)
+        rc = list_check(l, o, e);
+    if (rc == 0 && o->read_only && store_is_locked(o->path)) {
+        err_set(e, "the state in %s is in use by another process", o->path);
+        rc = -EBUSY;
+    }
+    if (rc == 0)
+        rc = open_list(s, o, l, e);
+    if (rc == 0)
+        rc = choose_families(s, l, o->read_only, e);
+    return rc;
+}
+
 int store_make_families(struct store *s, struct err *e)
 {
-    char name[NAME_BYTES], *text = NULL;
+    char name[STORE_NAME_BYTES], *text = NULL;
 
-    for (uint32_t i = s->found; i < s->partitions; i++) {
-        family_name(name, i);
+    for (uint32_t i = 0; i < s->partitions; i++) {
+        if (s->families[i])
+            continue;
+        store_name_write((struct store_name){i, 0}, name);
         s->families[i] = rocksdb_create_column_family(s->db, s->options, name, &text);
         if (text)
             return failed(text, e);
-        s->found = i + 1;
     }
     return 0;
 }
 
-/* What a commit left that was not finished. */
-static void remove_leftovers(const struct store *s)
-{
-    char name[PATH_BYTES];
-
-    for (uint32_t i = 0; i < s->partitions; i++) {
-        file_name(s, i, name);
-        unlink(name);
-    }
-    file_name(s, STORE_SHARED, name);
-    unlink(name);
-}
-
 static int open_db(struct store *s, const struct store_options *o, struct err *e)
 {
-    int rc = families_on_disk(o, s->options, e);
+    struct family_list l = {0};
+    int rc = open_families(s, o, &l, e);
 
-    if (rc < 0)
-        return rc;
-    s->found = (uint32_t)rc;
-    if (o->read_only && s->found == 0) {
-        err_set(e, "there is no state in %s", o->path);
-        return -ENOENT;
-    }
-    if (o->read_only && is_locked(o->path)) {
-        err_set(e, "the state in %s is in use by another process", o->path);
-        return -EBUSY;
-    }
-    if (s->found > s->partitions || (o->read_only && s->found < s->partitions)) {
-        err_set(e,
-                "the state in %s has %u partitions, not %u: use the number it was made with, or remove the folder "
-                "to have it rebuilt from the log",
-                o->path, (unsigned)s->found, (unsigned)s->partitions);
-        return -EINVAL;
-    }
-    rc = open_families(s, o, e);
+    list_deinit(&l);
     if (rc == 0 && !o->read_only)
-        remove_leftovers(s);
+        store_remove_new_files(o->path);
     return rc;
 }
 
@@ -459,7 +509,7 @@ static void wait_for_compaction(struct store *s, uint32_t family)
 int store_write(struct store *s, struct store_batch *b, struct err *e)
 {
     uint32_t family = store_batch_family(b);
-    char name[PATH_BYTES], *text;
+    char name[STORE_PATH_BYTES], *text;
     const char *names[] = {name};
     const struct batch_record *v;
     size_t n;
@@ -467,7 +517,7 @@ int store_write(struct store *s, struct store_batch *b, struct err *e)
 
     if (rc < 0)
         return rc;
-    file_name(s, family, name);
+    store_new_file(s->path, family, 0, name);
     text = write_file(s, v, n, name);
     if (!text)
         rocksdb_ingest_external_file_cf(s->db, family_of(s, family), names, 1, s->ingest, &text);
@@ -477,4 +527,150 @@ int store_write(struct store *s, struct store_batch *b, struct err *e)
     }
     wait_for_compaction(s, family);
     return 0;
+}
+
+/* --- copies --------------------------------------------------------------------------------------------------- */
+
+int store_copy(struct store *s, const char *folder, struct err *e)
+{
+    char *text = NULL;
+    rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(s->db, &text);
+
+    if (!text)
+        rocksdb_checkpoint_create(c, folder, 0, &text);
+    if (c)
+        rocksdb_checkpoint_object_destroy(c);
+    return text ? failed(text, e) : 0;
+}
+
+void store_files(struct store *s, store_file_visitor *each, void *arg)
+{
+    const rocksdb_livefiles_t *files = rocksdb_livefiles(s->db);
+
+    for (int i = 0; i < rocksdb_livefiles_count(files); i++) {
+        const char *file = rocksdb_livefiles_name(files, i);
+        struct store_name name;
+
+        if (!store_name_read(rocksdb_livefiles_column_family_name(files, i), &name))
+            name.partition = STORE_SHARED;
+        each(arg, file + (*file == '/'), name.partition);
+    }
+    rocksdb_livefiles_destroy(files);
+}
+
+/* --- filling a partition anew --------------------------------------------------------------------------------- */
+
+struct store_filler {
+    struct store *s;
+    uint32_t partition;
+    rocksdb_column_family_handle_t *family; /* that is to take the place; NULL: it has */
+    rocksdb_sstfilewriter_t *w;             /* of the last file; NULL: none is open */
+    char (*files)[STORE_PATH_BYTES];
+    size_t n, cap;
+};
+
+int store_filler_new(struct store *s, uint32_t partition, struct store_filler **out, struct err *e)
+{
+    struct store_name name = {partition, atomic_fetch_add(&s->generation, 1) + 1};
+    struct store_filler *f = calloc(1, sizeof *f);
+    char text[STORE_NAME_BYTES], *why = NULL;
+
+    assert(partition < s->partitions);
+    if (!f)
+        return -ENOMEM;
+    *f = (struct store_filler){.s = s, .partition = partition};
+    store_name_write(name, text);
+    f->family = rocksdb_create_column_family(s->db, s->options, text, &why);
+    if (why) {
+        free(f);
+        return failed(why, e);
+    }
+    *out = f;
+    return 0;
+}
+
+static char *end_file(struct store_filler *f)
+{
+    char *text = NULL;
+
+    if (f->w)
+        rocksdb_sstfilewriter_finish(f->w, &text);
+    if (f->w)
+        rocksdb_sstfilewriter_destroy(f->w);
+    f->w = NULL;
+    return text;
+}
+
+static int begin_file(struct store_filler *f, struct err *e)
+{
+    char *text = NULL;
+
+    if (f->n == f->cap) {
+        size_t cap = f->cap ? 2 * f->cap : 4;
+        void *more = realloc(f->files, cap * sizeof *f->files);
+
+        if (!more)
+            return -ENOMEM;
+        f->files = more;
+        f->cap = cap;
+    }
+    store_new_file(f->s->path, f->partition, f->n + 1, f->files[f->n]);
+    f->w = rocksdb_sstfilewriter_create(f->s->env, f->s->options);
+    rocksdb_sstfilewriter_open(f->w, f->files[f->n++], &text);
+    return text ? failed(text, e) : 0;
+}
+
+int store_filler_put(struct store_filler *f, struct str key, struct str value, struct err *e)
+{
+    uint64_t bytes = 0;
+    char *text = NULL;
+    int rc = 0;
+
+    if (f->w)
+        rocksdb_sstfilewriter_file_size(f->w, &bytes);
+    if (bytes >= FILL_FILE_BYTES)
+        text = end_file(f);
+    if (!text && !f->w)
+        rc = begin_file(f, e);
+    if (!text && rc == 0)
+        rocksdb_sstfilewriter_put(f->w, key.p, key.n, value.p, value.n, &text);
+    return text ? failed(text, e) : rc;
+}
+
+int store_filler_end(struct store_filler *f, struct err *e)
+{
+    const char **names = calloc(f->n + 1, sizeof *names);
+    char *text = names ? end_file(f) : NULL;
+
+    if (!names)
+        return -ENOMEM;
+    for (size_t i = 0; i < f->n; i++)
+        names[i] = f->files[i];
+    if (!text)
+        rocksdb_ingest_external_file_cf(f->s->db, f->family, names, f->n, f->s->ingest, &text);
+    free(names);
+    return text ? failed(text, e) : 0;
+}
+
+void store_filler_swap(struct store_filler *f)
+{
+    rocksdb_column_family_handle_t **at = &f->s->families[f->partition];
+
+    drop(f->s, *at, false);
+    *at = f->family;
+    f->family = NULL;
+}
+
+void store_filler_free(struct store_filler *f)
+{
+    if (!f)
+        return;
+    if (f->w)
+        rocksdb_sstfilewriter_destroy(f->w);
+    for (size_t i = 0; i < f->n; i++)
+        unlink(f->files[i]);
+    free(f->files);
+    if (f->family)
+        drop(f->s, f->family, false);
+    free(f);
 }

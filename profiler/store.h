@@ -21,6 +21,7 @@ struct store_options {
     uint32_t partitions;
     uint64_t block_cache_bytes;
     bool read_only;
+    const uint32_t *only; /* read_only: of the partitions' families just this one's; NULL: all */
 };
 
 /* The family that all partitions share. */
@@ -76,5 +77,26 @@ void store_batch_clear(struct store_batch *b);
 /* All of it or nothing becomes readable at once, and is on disk when this returns. 0 or negative errno: then nothing
  * was written and it may be tried again. */
 int store_write(struct store *s, struct store_batch *b, struct err *e);
+
+/* A consistent copy of everything, in a folder that is made: by hard links on the same file system. Any thread, while
+ * others read and write. */
+int store_copy(struct store *s, const char *folder, struct err *e);
+/* The names in the folder of all sorted files, each with its family. */
+typedef void store_file_visitor(void *arg, const char *name, uint32_t family);
+void store_files(struct store *s, store_file_visitor *each, void *arg);
+
+/* Another content for a partition's family, which takes the place of the old one in one step: after a crash there is
+ * the one or the other. Until the swap the old one is read and written as before. The thread of the partition's writer.
+ */
+struct store_filler;
+int store_filler_new(struct store *s, uint32_t partition, struct store_filler **out, struct err *e);
+/* In the order of keys, no key twice; key_meta() among them. */
+int store_filler_put(struct store_filler *f, struct str key, struct str value, struct err *e);
+/* From here on a crash comes back to the content that was put. */
+int store_filler_end(struct store_filler *f, struct err *e);
+/* After a store_filler_end that worked; nobody may read or write the partition meanwhile. */
+void store_filler_swap(struct store_filler *f);
+/* What was not swapped is forgotten. NULL is allowed. */
+void store_filler_free(struct store_filler *f);
 
 #endif

@@ -480,6 +480,7 @@ int state_view(struct state *s, uint32_t partition, struct str id, unsigned what
     if (!r)
         return -ENOMEM;
     r->counted = s->view_bytes && !(what & VIEW_UNCOUNTED);
+    pthread_rwlock_rdlock(&s->partitions[partition].place);
     rc = begin(r, s, partition, id, e);
     if (rc == 0)
         rc = fill_view(r, id, what, out);
@@ -487,6 +488,7 @@ int state_view(struct state *s, uint32_t partition, struct str id, unsigned what
         let_go(r);
     else
         reading_free(r);
+    pthread_rwlock_unlock(&s->partitions[partition].place);
     return rc;
 }
 
