@@ -18,7 +18,7 @@
 
 struct parts {
     const struct conf *conf;
-    struct event_log *log;
+    struct event_log *log, *spool; /* spool NULL: the log needs none */
     struct stats *collector_stats, *profiler_stats;
     struct profiler *profiler;
     struct collector *collector;
@@ -28,6 +28,8 @@ static int start_parts(struct parts *p, struct err *e)
 {
     int r = process_open_log(p->conf, &p->log, e);
 
+    if (r == 0)
+        r = process_open_spool(p->conf, &p->spool, e);
     p->collector_stats = stats_new();
     p->profiler_stats = stats_new();
     if (r == 0 && (!p->collector_stats || !p->profiler_stats))
@@ -35,7 +37,7 @@ static int start_parts(struct parts *p, struct err *e)
     if (r == 0)
         r = profiler_start(p->conf, p->log, p->profiler_stats, &p->profiler, e);
     if (r == 0)
-        r = collector_start(p->conf, p->log, p->collector_stats, &p->collector, e);
+        r = collector_start(p->conf, p->log, p->spool, p->collector_stats, &p->collector, e);
     return r;
 }
 
@@ -45,6 +47,7 @@ static int stop_parts(struct parts *p)
     collector_stop(p->collector, STOP_COLLECTOR_MS);
     int r = profiler_stop(p->profiler, STOP_PROFILER_MS);
     event_log_close(p->log);
+    event_log_close(p->spool);
     stats_free(p->collector_stats);
     stats_free(p->profiler_stats);
     return r;

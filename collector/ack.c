@@ -187,6 +187,7 @@ bool ack_open(struct acks *s, struct ack *a, uint32_t records)
     atomic_init(&a->refs, 2);
     atomic_init(&a->waiting, records + 1);
     atomic_init(&a->settled, false);
+    atomic_init(&a->spooled, false);
     atomic_init(&a->failed, LOG_OK);
     for (uint32_t i = 0; i < a->partitions; i++)
         atomic_init(&a->last[i], -1);
@@ -211,8 +212,9 @@ static void arrive(struct ack *a, uint32_t n)
     if (before != n)
         return;
     if (win(a)) {
-        int status = atomic_load(&a->failed);
-        settle(a, status == LOG_OK ? ACK_DURABLE : ACK_REFUSED, (enum log_status)status);
+        enum log_status status = (enum log_status)atomic_load(&a->failed);
+        enum ack_outcome kept = atomic_load(&a->spooled) ? ACK_SPOOLED : ACK_DURABLE;
+        settle(a, status == LOG_OK ? kept : ACK_REFUSED, status);
     }
     unref(a);
 }
@@ -236,20 +238,23 @@ void ack_close(struct ack *a)
     arrive(a, 1);
 }
 
-static void note_failure(struct ack *a, enum log_status status)
+/* Whether the record has a place on the log. */
+static bool note_status(struct ack *a, enum log_status status)
 {
     int none = LOG_OK;
 
-    atomic_compare_exchange_strong(&a->failed, &none, (int)status);
+    if (status == LOG_SPOOLED)
+        atomic_store(&a->spooled, true);
+    else if (status != LOG_OK)
+        atomic_compare_exchange_strong(&a->failed, &none, (int)status);
+    return status == LOG_OK;
 }
 
 void ack_event_done(void *arg, enum log_status status, uint32_t partition, int64_t offset)
 {
     struct ack *a = arg;
 
-    if (status != LOG_OK) {
-        note_failure(a, status);
-    } else {
+    if (note_status(a, status)) {
         assert(partition < a->partitions && offset >= 0);
         int64_t last = atomic_load_explicit(&a->last[partition], memory_order_relaxed);
         while (last < offset && !atomic_compare_exchange_weak(&a->last[partition], &last, offset))
@@ -263,7 +268,6 @@ void ack_bad_done(void *arg, enum log_status status, uint32_t partition, int64_t
     struct ack *a = arg;
 
     (void)partition, (void)offset;
-    if (status != LOG_OK)
-        note_failure(a, status);
+    note_status(a, status);
     arrive(a, 1);
 }

@@ -13,6 +13,7 @@
 
 enum ack_outcome {
     ACK_DURABLE,
+    ACK_SPOOLED,  /* durable, but part of it on this machine's disk only so far */
     ACK_ENQUEUED, /* taken by the log, and nobody wanted to wait */
     ACK_REFUSED,  /* the log did not take it or failed */
     ACK_LATE      /* the time was up */
@@ -29,7 +30,8 @@ struct ack {
     atomic_uint refs;    /* the settlement's and the records' */
     atomic_uint waiting; /* records not reported, and 1 for the opener */
     atomic_bool settled;
-    atomic_int failed;     /* the first status that was not LOG_OK */
+    atomic_bool spooled;   /* a record of it was */
+    atomic_int failed;     /* the first status that was neither LOG_OK nor LOG_SPOOLED */
     uint32_t partitions;   /* of `last` */
     _Atomic int64_t *last; /* greatest offset of an event per partition, -1: none; the owner's memory */
 };
@@ -60,7 +62,7 @@ void ack_enqueued(struct ack *a);
 /* The opener is done; the ack may be gone. */
 void ack_close(struct ack *a);
 
-/* log_done of a record on the topic of events, and of one on that of bad events; `arg` is the ack. */
+/* log_done of the sink for a record on the topic of events, and of one on that of bad events; `arg` is the ack. */
 void ack_event_done(void *arg, enum log_status status, uint32_t partition, int64_t offset);
 void ack_bad_done(void *arg, enum log_status status, uint32_t partition, int64_t offset);
 

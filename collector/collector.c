@@ -1,5 +1,6 @@
-/* The collector: owns and orders the parts. Requests are handled on the pool threads of its HTTP server; the event log
- * answers them from its own. A second server of one thread stands where only operators reach it, if so configured. */
+/* The collector: owns and orders the parts. Requests are handled on the pool threads of its HTTP server; the logs under
+ * the sink answer them from their own. A second server of one thread stands where only operators reach it, if so
+ * configured. */
 #include "collector/collector.h"
 
 #include <assert.h>
@@ -7,6 +8,7 @@
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "collector/answer.h"
@@ -14,6 +16,7 @@
 #include "collector/metrics.h"
 #include "collector/origin.h"
 #include "collector/routes.h"
+#include "collector/sink.h"
 #include "common/clock.h"
 #include "common/http.h"
 #include "common/limits.h"
@@ -21,9 +24,10 @@
 
 struct collector {
     const struct conf *conf;
-    struct event_log *log;
+    struct event_log *log, *spool; /* spool NULL: none */
     struct stats *stats;
     struct metrics *metrics;
+    struct sink *sink;
     struct intake *intake;
     struct http_server *server;
     struct http_server *metrics_server; /* NULL: none */
@@ -41,15 +45,45 @@ static void answer_text(struct http_request *r, const struct answer_fields *f, c
     buf_deinit(&body);
 }
 
+static void write_ready(struct buf *out, const struct sink_figures *f, bool spool)
+{
+    buf_add_text(out, "{\"ready\":true");
+    if (spool)
+        buf_addf(out,
+                 ",\"log\":\"%s\",\"spool\":{\"bytes\":%" PRIu64 ",\"records\":%" PRIu64 ",\"oldest_ms\":%" PRId64 "}",
+                 f->open ? "spool" : "direct", f->bytes, f->records, f->oldest_ms);
+    buf_add_char(out, '}');
+}
+
+static void answer_not_ready(struct collector *c, struct http_request *r, const struct answer_fields *f,
+                             enum log_status status, const struct sink_figures *figures)
+{
+    char text[256];
+
+    if (!c->spool || status == LOG_STOPPED)
+        snprintf(text, sizeof text, "%s", log_status_text(status));
+    else
+        snprintf(text, sizeof text, "neither event log nor spool takes events: %s; the spool: %s",
+                 log_status_text(figures->last_why), log_status_text(status));
+    answer_error(r, f, 503, "unavailable", text, 1);
+}
+
 /* Ready means: an event that came now would be made durable. */
 static void answer_ready(struct collector *c, struct http_request *r, const struct answer_fields *f)
 {
-    enum log_status status = atomic_load(&c->stopping) ? LOG_STOPPED : event_log_ready(c->log);
+    struct sink_figures figures;
+    struct buf body;
 
-    if (status == LOG_OK)
-        answer_text(r, f, "{\"ready\":true}");
-    else
-        answer_error(r, f, 503, "unavailable", log_status_text(status), 1);
+    sink_figures(c->sink, &figures);
+    enum log_status status = atomic_load(&c->stopping) ? LOG_STOPPED : figures.ready;
+    if (status != LOG_OK) {
+        answer_not_ready(c, r, f, status, &figures);
+        return;
+    }
+    buf_init(&body, KIB);
+    write_ready(&body, &figures, c->spool != NULL);
+    answer_send(r, f, 200, NULL, &body);
+    buf_deinit(&body);
 }
 
 static void answer_metrics(struct collector *c, struct http_request *r, const struct answer_fields *f)
@@ -197,8 +231,15 @@ static int start_servers(struct collector *c, struct err *e)
     return r;
 }
 
-/* In the order of the data's path: no new requests, answers for those that are here, then the servers' threads. Also of
- * what is half built. */
+static int64_t time_left(int64_t until)
+{
+    int64_t left = until - clock_monotonic();
+
+    return left > 0 ? left : 0;
+}
+
+/* In the order of the data's path: no new requests, answers for those that are here, the servers' threads, and then
+ * what nobody waits for any more. Also of what is half built. */
 static void stop_parts(struct collector *c, int64_t ms)
 {
     int64_t until = clock_monotonic() + ms;
@@ -208,37 +249,54 @@ static void stop_parts(struct collector *c, int64_t ms)
         http_server_quiesce(c->server);
     if (c->intake)
         intake_stop(c->intake, ms);
-    int64_t left = until - clock_monotonic();
-    http_server_stop(c->server, left > 0 ? left : 0);
+    http_server_stop(c->server, time_left(until));
     http_server_stop(c->metrics_server, 0);
+    if (c->sink)
+        sink_stop(c->sink, time_left(until));
 }
 
 static void free_parts(struct collector *c)
 {
     intake_free(c->intake);
+    sink_free(c->sink);
     metrics_free(c->metrics);
     free(c);
 }
 
-int collector_start(const struct conf *conf, struct event_log *log, struct stats *stats, struct collector **out,
-                    struct err *e)
+static int start_parts(struct collector *c, struct err *e)
+{
+    const struct sink_options o = {.log = c->log,
+                                   .spool = c->spool,
+                                   .spool_bytes = c->conf->collector.spool_bytes,
+                                   .patience_ms = LIMIT_PATIENCE_MS,
+                                   .stats = c->stats};
+    int r = sink_start(&o, &c->sink, e);
+
+    if (r != 0)
+        return r;
+    c->metrics = metrics_new(c->stats, c->log);
+    if (c->metrics)
+        c->intake = intake_new(c->conf, c->sink, event_log_partitions(c->log, LOG_EVENTS), c->metrics);
+    if (c->intake)
+        return start_servers(c, e);
+    err_set(e, "collector: out of memory or threads");
+    return -ENOMEM;
+}
+
+int collector_start(const struct conf *conf, struct event_log *log, struct event_log *spool, struct stats *stats,
+                    struct collector **out, struct err *e)
 {
     struct collector *c;
-    int r = -ENOMEM;
 
     if (sodium_init() < 0 || !(c = calloc(1, sizeof *c))) {
         err_set(e, "collector: out of memory or randomness");
-        return r;
+        return -ENOMEM;
     }
     c->conf = conf;
     c->log = log;
+    c->spool = spool;
     c->stats = stats;
-    c->metrics = metrics_new(stats, log);
-    c->intake = c->metrics ? intake_new(conf, log, c->metrics) : NULL;
-    if (!c->intake)
-        err_set(e, "collector: out of memory or threads");
-    else
-        r = start_servers(c, e);
+    int r = start_parts(c, e);
     if (r != 0) {
         stop_parts(c, 0);
         free_parts(c);

@@ -1,4 +1,5 @@
-/* The collector: takes events over HTTP, checks them, and answers when they are durable on the event log. */
+/* The collector: takes events over HTTP, checks them, and answers when they are durable on the event log or, while that
+ * is away, in the spool. */
 #ifndef WAYMARK_COLLECTOR_H
 #define WAYMARK_COLLECTOR_H
 
@@ -11,11 +12,12 @@
 
 struct collector;
 
-/* `conf`, `log` and `stats` must outlive it. */
-int collector_start(const struct conf *conf, struct event_log *log, struct stats *stats, struct collector **out,
-                    struct err *e);
+/* All must outlive it. `spool` as of the sink: NULL where the event log is the embedded one. */
+int collector_start(const struct conf *conf, struct event_log *log, struct event_log *spool, struct stats *stats,
+                    struct collector **out, struct err *e);
 uint16_t collector_port(const struct collector *c);
-/* Refuses new requests, waits up to `ms` until those in flight are answered, stops. NULL is allowed. */
+/* Refuses new requests, waits up to `ms` until those in flight are answered, stops. What the event log has not acked by
+ * then is in the spool. NULL is allowed. */
 void collector_stop(struct collector *c, int64_t ms);
 
 #endif

@@ -36,7 +36,7 @@ struct visit {
     struct request body;
 };
 
-struct intake *intake_new(const struct conf *conf, struct event_log *log, struct metrics *metrics)
+struct intake *intake_new(const struct conf *conf, struct sink *sink, uint32_t partitions, struct metrics *metrics)
 {
     struct intake *in = calloc(1, sizeof *in);
     uint64_t rate = conf->collector.rate_limit;
@@ -46,7 +46,7 @@ struct intake *intake_new(const struct conf *conf, struct event_log *log, struct
     in->conf = conf;
     in->metrics = metrics;
     in->workers = workers_new();
-    in->submitter = submitter_new(&conf->collector, log, metrics);
+    in->submitter = submitter_new(&conf->collector, sink, partitions, metrics);
     in->ratelimit = rate ? ratelimit_new(rate, conf->collector.key_count) : NULL;
     if (in->workers && in->submitter && (in->ratelimit || !rate))
         return in;

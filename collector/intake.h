@@ -5,14 +5,14 @@
 #include "collector/answer.h"
 #include "collector/metrics.h"
 #include "collector/routes.h"
+#include "collector/sink.h"
 #include "common/conf.h"
-#include "common/event_log.h"
 #include "common/http.h"
 
 struct intake;
 
-/* All must outlive it. NULL when memory or threads are out. */
-struct intake *intake_new(const struct conf *conf, struct event_log *log, struct metrics *metrics);
+/* All must outlive it. `partitions` of the events' topic. NULL when memory or threads are out. */
+struct intake *intake_new(const struct conf *conf, struct sink *sink, uint32_t partitions, struct metrics *metrics);
 /* Answers within `ms` everything that was taken; what comes later is refused. */
 void intake_stop(struct intake *in, int64_t ms);
 /* After intake_stop and after the pool threads have ended. NULL is allowed. */

@@ -1,5 +1,5 @@
-/* waymark-collector: the collector alone on the embedded log. It only wires: parse, build, wait for a signal, tear down
- * in reverse. The main thread runs this; all others are of the parts. */
+/* waymark-collector: the collector alone, on Kafka or on the embedded log. It only wires: parse, build, wait for a
+ * signal, tear down in reverse. The main thread runs this; all others are of the parts. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 #define STOP_MS 5000
 
 struct parts {
-    struct event_log *log;
+    struct event_log *log, *spool; /* spool NULL: the log needs none */
     struct stats *stats;
     struct collector *collector;
 };
@@ -21,15 +21,18 @@ static int start(const struct conf *conf, struct parts *p, struct err *e)
 {
     int r = process_open_log(conf, &p->log, e);
 
+    if (r == 0)
+        r = process_open_spool(conf, &p->spool, e);
     if (r == 0 && !(p->stats = stats_new()))
         r = -ENOMEM;
-    return r == 0 ? collector_start(conf, p->log, p->stats, &p->collector, e) : r;
+    return r == 0 ? collector_start(conf, p->log, p->spool, p->stats, &p->collector, e) : r;
 }
 
 static void stop(struct parts *p)
 {
     collector_stop(p->collector, STOP_MS);
     event_log_close(p->log);
+    event_log_close(p->spool);
     stats_free(p->stats);
 }
 

@@ -1,6 +1,6 @@
-/* One request on its way through the log. submit runs on a pool thread; the answer is sent from the log's callback
- * thread, or by the timer when that is late. Bad events go first: if the second append is refused, the client sends all
- * again, and a bad event that stands in its log twice harms nobody. */
+/* One request on its way through the sink. submit runs on a pool thread; the answer is sent from the thread of the log
+ * that calls back, or by the timer when that is late. Bad events go first: if the second append is refused, the client
+ * sends all again, and a bad event that stands in its log twice harms nobody. */
 #include "collector/submit.h"
 
 #include <stdatomic.h>
@@ -12,7 +12,7 @@
 #include "common/log.h"
 
 struct submitter {
-    struct event_log *log;
+    struct sink *sink;
     struct metrics *metrics;
     struct acks *acks;
     uint32_t partitions;
@@ -75,6 +75,11 @@ void submit_refuse(struct submitter *s, struct http_request *r, const struct ans
     answer_error(r, f, 413, "body_too_large", "the events of the request are more than fit on the log at once", 0);
 }
 
+static const char *ack_text(enum ack_outcome outcome)
+{
+    return outcome == ACK_DURABLE ? "durable" : outcome == ACK_SPOOLED ? "spooled" : "enqueued";
+}
+
 static void answer_accepted(struct submission *b, enum ack_outcome outcome, struct buf *position)
 {
     int64_t *last = outcome == ACK_DURABLE ? calloc(b->ack.partitions, sizeof *last) : NULL;
@@ -85,7 +90,7 @@ static void answer_accepted(struct submission *b, enum ack_outcome outcome, stru
         answer_write_position(position, last, b->ack.partitions);
         free(last);
     }
-    answer_add(&b->fields, "X-Waymark-Ack", outcome == ACK_DURABLE ? "durable" : "enqueued");
+    answer_add(&b->fields, "X-Waymark-Ack", ack_text(outcome));
     if (position->n > 0 && buf_add_char(position, '\0'))
         answer_add(&b->fields, "X-Waymark-Position", position->p);
     if (b->answer.body.n > 0)
@@ -122,16 +127,17 @@ static void release(struct ack *a)
     free((char *)a - offsetof(struct submission, ack));
 }
 
-struct submitter *submitter_new(const struct conf_collector *conf, struct event_log *log, struct metrics *metrics)
+struct submitter *submitter_new(const struct conf_collector *conf, struct sink *sink, uint32_t partitions,
+                                struct metrics *metrics)
 {
     const struct acks_options o = {LIMIT_ANSWER_MS, settle, release};
     struct submitter *s = calloc(1, sizeof *s);
 
     if (!s)
         return NULL;
-    s->log = log;
+    s->sink = sink;
     s->metrics = metrics;
-    s->partitions = event_log_partitions(log, LOG_EVENTS);
+    s->partitions = partitions;
     s->durable = conf->ack_durable;
     s->acks = acks_new(&o);
     if (s->acks)
@@ -180,9 +186,9 @@ static bool append(struct submitter *s, struct submission *b, struct draft *d, e
     if (wanted == 0)
         return true;
     size_t n = draft_records(d, topic, &b->ack, &records, &args);
-    enum log_status status = n == wanted ? event_log_append(s->log, topic, LOG_BY_COLLECTOR, records, n,
-                                                            topic == LOG_BAD ? ack_bad_done : ack_event_done, args)
-                                         : LOG_QUEUE_FULL;
+    enum log_status status = LOG_QUEUE_FULL;
+    if (n == wanted)
+        status = sink_append(s->sink, topic, records, n, topic == LOG_BAD ? ack_bad_done : ack_event_done, args);
     if (status != LOG_OK)
         ack_refuse(&b->ack, status, wanted + others);
     return status == LOG_OK;

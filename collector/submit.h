@@ -6,8 +6,8 @@
 #include "collector/answer.h"
 #include "collector/draft.h"
 #include "collector/metrics.h"
+#include "collector/sink.h"
 #include "common/conf.h"
-#include "common/event_log.h"
 #include "common/http.h"
 
 struct submitter;
@@ -18,8 +18,10 @@ struct submit_answer {
     struct buf body; /* JSON, taken; empty: the pixel */
 };
 
-/* All must outlive it, but not what the log calls back after submitter_stop. NULL when memory or threads are out. */
-struct submitter *submitter_new(const struct conf_collector *conf, struct event_log *log, struct metrics *metrics);
+/* All must outlive it, but not what the sink calls back after submitter_stop. `partitions` of the events' topic. NULL
+ * when memory or threads are out. */
+struct submitter *submitter_new(const struct conf_collector *conf, struct sink *sink, uint32_t partitions,
+                                struct metrics *metrics);
 /* Answers everything: what is not durable within `ms` gets a 503, and so does what is submitted afterwards. */
 void submitter_stop(struct submitter *s, int64_t ms);
 /* After submitter_stop. NULL is allowed. */

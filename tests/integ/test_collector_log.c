@@ -1,5 +1,5 @@
 /* The collector against an event log that misbehaves: full, failing, late, or calling back after all is over. The log
- * is a fake in this file, linked instead of the embedded one. */
+ * is one of this file's own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@
 
 #include "collector/collector.h"
 #include "common/clock.h"
-#include "common/event_log.h"
+#include "common/event_log_inside.h"
 
 #define HELD_MAX 1024
 
@@ -27,7 +27,8 @@ struct held {
     void *arg;
 };
 
-struct event_log {
+struct fake_log {
+    struct event_log base;
     enum log_status append[LOG_TOPICS]; /* what an append is told */
     enum log_status fate;               /* what a record is told */
     bool hold;                          /* tells later, by tell_held */
@@ -37,19 +38,14 @@ struct event_log {
     uint64_t appended;
 };
 
-static struct event_log fake;
+static struct fake_log fake;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-const char *log_status_text(enum log_status s)
+static enum log_status fake_append(struct event_log *seam, enum log_topic topic, enum log_by by,
+                                   const struct log_record *records, size_t n, log_done *done, void *const *args)
 {
-    static const char *const text[] = {"ok", "queue full", "disk full", "failed", "too large", "stopped"};
+    struct fake_log *log = (struct fake_log *)seam;
 
-    return text[s];
-}
-
-enum log_status event_log_append(struct event_log *log, enum log_topic topic, enum log_by by,
-                                 const struct log_record *records, size_t n, log_done *done, void *const *args)
-{
     (void)by, (void)records;
     if (log->append[topic] != LOG_OK)
         return log->append[topic];
@@ -65,21 +61,24 @@ enum log_status event_log_append(struct event_log *log, enum log_topic topic, en
     return LOG_OK;
 }
 
-uint32_t event_log_partitions(const struct event_log *log, enum log_topic topic)
+static uint32_t fake_partitions(const struct event_log *log, enum log_topic topic)
 {
     (void)log, (void)topic;
     return 1;
 }
 
-uint64_t event_log_appends(struct event_log *log, enum log_by by)
+static uint64_t fake_appends(struct event_log *log, enum log_by by)
 {
-    return by == LOG_BY_COLLECTOR ? log->appended : 0;
+    return by == LOG_BY_COLLECTOR ? ((struct fake_log *)log)->appended : 0;
 }
 
-enum log_status event_log_ready(struct event_log *log)
+static enum log_status fake_ready(struct event_log *log)
 {
-    return log->append[LOG_EVENTS];
+    return ((struct fake_log *)log)->append[LOG_EVENTS];
 }
+
+static const struct event_log_ops fake_ops = {
+    .append = fake_append, .partitions = fake_partitions, .appends = fake_appends, .ready = fake_ready};
 
 static size_t held_count(void)
 {
@@ -117,14 +116,14 @@ static int begin(void **state)
     struct buf errors;
     struct err e = {0};
 
-    fake = (struct event_log){0};
+    fake = (struct fake_log){.base = {&fake_ops}};
     buf_init(&errors, 1 << 16);
     f->conf = conf_parse("waymark.yaml", STR_LIT(config), &errors);
     if (!f->conf)
         fail_msg("%.*s", (int)errors.n, errors.p);
     buf_deinit(&errors);
     f->stats = stats_new();
-    if (collector_start(f->conf, &fake, f->stats, &f->collector, &e) != 0)
+    if (collector_start(f->conf, &fake.base, NULL, f->stats, &f->collector, &e) != 0)
         fail_msg("%s", e.text);
     *state = f;
     return 0;
@@ -372,7 +371,7 @@ static void a_second_start_on_one_port_fails_with_words(void **state)
 
     snprintf(listen, sizeof listen, "127.0.0.1:%u", collector_port(f->collector));
     conf->listen = listen;
-    assert_true(collector_start(f->conf, &fake, stats, &second, &e) < 0);
+    assert_true(collector_start(f->conf, &fake.base, NULL, stats, &second, &e) < 0);
     assert_null(second);
     assert_has(e.text, "collector.listen");
     conf->listen = before;

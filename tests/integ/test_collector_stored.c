@@ -72,7 +72,7 @@ static int begin(void **state)
     arena_init(&f->arena, 64 * MIB);
     const struct event_log_options o = {.path = f->folder, .partitions = 1};
     if (event_log_open_local(&o, &f->log, &e) != 0 ||
-        collector_start(f->conf, f->log, f->stats, &f->collector, &e) != 0)
+        collector_start(f->conf, f->log, NULL, f->stats, &f->collector, &e) != 0)
         fail_msg("%s", e.text);
     *state = f;
     return 0;
