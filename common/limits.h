@@ -112,6 +112,8 @@
 #define LIMIT_URL_BYTES 512 /* of the address at which one is reached */
 
 /* Cache */
+#define LIMIT_CACHE_ID (LIMIT_ID_BYTES + 16) /* bytes of a profile's id; what is longer is not in the cache */
+#define LIMIT_CACHE_PREFIX 256              /* bytes before every key */
 #define LIMIT_CACHE_COPY_BYTES (512 * KIB) /* of an answer that is copied to Redis */
 #define LIMIT_CACHE_QUEUE_BYTES (32 * MIB) /* of commands that wait to be sent to Redis */
 #define LIMIT_CACHE_QUEUE 65536            /* commands that wait for their reply; copies fill half of both */
