@@ -12,7 +12,7 @@ import pytest
 from support.instance import wait_until
 from support.proxy import Proxy
 
-SCRIPT = os.path.join(os.path.dirname(__file__), '..', '..', 'script', 'kafka')
+SCRIPT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..', 'script', 'kafka'))
 # Tests start many and keep them for seconds: a small heap and the quick compiler only.
 JAVA = '-Xms256m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1'
 _prefixes = itertools.count()
@@ -83,7 +83,7 @@ class Kafka:
     def kill(self):
         pid = self.pid()
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not _lives(pid), 20, 'the death of the broker')
+        wait_until(lambda: not lives(pid), 20, 'the death of the broker')
         os.unlink(os.path.join(self.dir, 'pid'))
 
     def pause(self):
@@ -99,7 +99,7 @@ class Kafka:
     def well(self):
         """Starts it if a test left it ended."""
         pid = self.pid()
-        if not pid or not _lives(pid):
+        if not pid or not lives(pid):
             return self.start()
         self.resume()
         return self
@@ -183,7 +183,7 @@ class Kafka:
         return m.partition(), m.offset()
 
 
-def _lives(pid):
+def lives(pid):
     try:
         with open(f'/proc/{pid}/stat') as f:
             return f.read().rpartition(')')[2].split()[0] != 'Z'
