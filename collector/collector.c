@@ -18,6 +18,7 @@
 #include "collector/routes.h"
 #include "collector/sink.h"
 #include "common/clock.h"
+#include "common/disk.h"
 #include "common/http.h"
 #include "common/limits.h"
 #include "common/log.h"
@@ -27,6 +28,7 @@ struct collector {
     struct event_log *log, *spool; /* spool NULL: none */
     struct stats *stats;
     struct metrics *metrics;
+    struct disk_gauges disk;
     struct sink *sink;
     struct intake *intake;
     struct http_server *server;
@@ -272,6 +274,8 @@ static int start_parts(struct collector *c, struct err *e)
                                    .stats = c->stats};
     int r = sink_start(&o, &c->sink, e);
 
+    c->disk = (struct disk_gauges){.folder = c->conf->data, .reserve = c->conf->log.reserve_bytes};
+    disk_gauges_add(c->stats, &c->disk);
     if (r != 0)
         return r;
     c->metrics = metrics_new(c->stats, c->log);

@@ -121,6 +121,8 @@ static void write_gauges(struct buf *out, void *arg)
 
     sink_figures(arg, &f);
     write_gauge(out, "waymark_spool_bytes", "Bytes of records that wait in the spool.", (double)f.bytes);
+    write_gauge(out, "waymark_spool_limit_bytes", "Bytes that may wait in the spool; beyond them events are refused.",
+                (double)((struct sink *)arg)->o.spool_bytes);
     write_gauge(out, "waymark_spool_records", "Records that wait in the spool.", (double)f.records);
     write_gauge(out, "waymark_spool_oldest_seconds", "Age of the oldest record in the spool; 0 when it is empty.",
                 (double)f.oldest_ms / 1000);
