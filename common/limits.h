@@ -101,6 +101,7 @@
 #define LIMIT_FORWARDED_BYTES (512 * MIB) /* of answers of other instances while they come in */
 #define LIMIT_FOLD_BATCH 1024             /* records read at once by a fold worker */
 #define LIMIT_FOLD_BATCH_BYTES (1 * MIB)
+#define LIMIT_BATCH_COPY_BYTES (4 * MIB) /* of answers that one batch copies into the cache */
 
 /* Backups */
 #define LIMIT_BACKUP_FILES 100000       /* of one backup */

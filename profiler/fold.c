@@ -302,23 +302,42 @@ static void pass_over(struct partition *p, const struct log_record *r, enum outc
     pthread_mutex_unlock(&p->lock);
 }
 
-static bool decode(const struct log_record *r, struct decoded *d)
+/* Where look-ups and the cache will search for what the event says. */
+static const char *check_key(const struct partition *p, const struct log_record *r, struct str key)
+{
+    if (!p->state->keyed)
+        return NULL;
+    if (!str_eq(r->key, key))
+        return "its key is not the user id of its event, nor the anonymous id of one without a user";
+    if (event_log_partition(key, p->state->partition_count) != p->number)
+        return "its key belongs into another partition";
+    return NULL;
+}
+
+/* NULL when the record is an event; else what is wrong. */
+static const char *decode(const struct partition *p, const struct log_record *r, struct decoded *d)
 {
     const struct event *ev = &d->ev;
 
     arena_reset(&d->arena);
     d->no_memory = false;
-    if (r->kind != LOG_KIND_EVENT || r->value.n > UINT32_MAX)
-        return false;
-    int rc = event_unpack(r->value, &d->arena, &d->ev);
+    if (r->kind != LOG_KIND_EVENT)
+        return "its kind is not known";
+    int rc = r->value.n > UINT32_MAX ? CODEC_INVALID : event_unpack(r->value, &d->arena, &d->ev);
     d->no_memory = rc == -ENOMEM;
-    return rc == CODEC_OK && str_has(event_log_key(ev)) && ev->anonymous_id.n <= KEY_ID_MAX_BYTES &&
-           ev->user_id.n <= KEY_ID_MAX_BYTES;
+    if (rc == CODEC_VERSION_UNKNOWN)
+        return "it is of a later format";
+    if (rc != CODEC_OK)
+        return "it cannot be read as an event";
+    if (!str_has(event_log_key(ev)) || ev->anonymous_id.n > KEY_ID_MAX_BYTES || ev->user_id.n > KEY_ID_MAX_BYTES)
+        return "it has no usable id";
+    return check_key(p, r, event_log_key(ev));
 }
 
 static void look_ahead(struct partition *p, const struct log_record *r, struct decoded *d)
 {
-    d->is_event = decode(r, d);
+    d->why = decode(p, r, d);
+    d->is_event = !d->why;
     if (!d->is_event)
         return;
     d->stream = key_hash_stream(&p->secret, d->ev.anonymous_id, d->ev.user_id);
@@ -351,6 +370,16 @@ static int fold_event(struct folding *f, struct key_hash stream)
     return rc;
 }
 
+/* What other profilers and commands write counts for itself, anything else is said to be bad. */
+static int fold_other(struct partition *p, const struct log_record *r, const char *why)
+{
+    int rc = r->kind == LOG_KIND_CLAIM ? 0 : emit_bad(p, r, why);
+
+    if (rc == 0)
+        pass_over(p, r, r->kind == LOG_KIND_CLAIM ? OUTCOME_MOVED : OUTCOME_BAD);
+    return rc;
+}
+
 static int fold_record(struct partition *p, const struct log_record *r, const struct decoded *d, struct err *e)
 {
     struct folding f;
@@ -360,10 +389,8 @@ static int fold_record(struct partition *p, const struct log_record *r, const st
         err_set(e, "memory is out");
         return -ENOMEM;
     }
-    if (!d->is_event) {
-        pass_over(p, r, OUTCOME_BAD);
-        return 0;
-    }
+    if (!d->is_event)
+        return fold_other(p, r, d->why);
     memset(&f, 0, offsetof(struct folding, changes));
     f.p = p;
     f.record = r;

@@ -28,6 +28,9 @@ struct state_options {
     uint64_t cache_bytes;           /* of one partition: memory of clean profiles and streams kept */
     uint64_t view_bytes;            /* memory that views hold together, but for a single one; 0: no bound */
     bool read_only;                 /* for verify: the folder of a stopped instance */
+    /* A record whose key is not that of its event, or of another partition, is no event: nobody would find what it
+     * says. */
+    bool keyed;
 };
 
 /* What became of a record of the log: exactly one each. */
@@ -139,6 +142,9 @@ int state_copy(struct state *s, const char *folder, struct err *e);
  * nothing after a crash. Nobody may look at the partition or fold it meanwhile. -EINVAL when the copy was made with
  * other rules or another number of partitions. */
 int state_take_partition(struct state *s, uint32_t partition, const char *folder, struct err *e);
+/* The names of all sorted files in the state's folder, each with the partition that it is of, UINT32_MAX for what all
+ * share. */
+void state_files(struct state *s, void (*each)(void *arg, const char *name, uint32_t partition), void *arg);
 
 /* --- verify --------------------------------------------------------------------------------------------------- */
 
