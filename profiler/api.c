@@ -27,6 +27,7 @@ static const struct route routes[] = {
      .segments = {"v1", "profiles", "*"},
      .scope = SCOPE_LOOKUP,
      .personal_id = true,
+     .cached = true,
      .prepare = prepare_profile,
      .run = run_profile},
     {.label = "/v1/profiles:lookup",
@@ -53,6 +54,7 @@ static const struct route routes[] = {
      .allow = GETS,
      .segments = {"v1", "orders", "*", "scene"},
      .scope = SCOPE_LOOKUP,
+     .prepare = prepare_scene,
      .run = run_scene},
     {.label = "/v1/tail",
      .allow = GETS,
@@ -167,35 +169,26 @@ static bool met(const struct lookup_job *job)
 {
     const struct ask *ask = (const struct ask *)job;
 
-    if (ask->route->met)
-        return ask->route->met(ask);
-    for (size_t i = 0; i < ask->after_count; i++)
-        if (followers_shown(ask->api->o.followers, ask->after[i].partition) <= ask->after[i].offset)
-            return false;
-    return true;
+    return ask->route->met ? ask->route->met(ask) : ask_met(ask);
 }
 
-/* Whether everything shown before the start is shown again, where the request looks; answers when it is not. */
-static bool caught_up(struct ask *ask)
+/* A personal route looks into one partition; who looks into several asks for each. False when it is answered, or on its
+ * way. */
+static bool is_here(struct ask *ask)
 {
-    struct followers *f = ask->api->o.followers;
-    uint32_t first = 0, end = ask->api->o.conf->partitions;
-    struct err why;
-
-    if (ask->route->personal_id) {
-        first = ask->partition;
-        end = first + 1;
-    }
-    for (uint32_t p = first; p < end; p++) {
-        if (followers_ready(f, p))
-            continue;
-        if (followers_fault(f, p, &why))
-            ask_error(ask, 503, "not_yet", "%s", why.text);
-        else
-            ask_error(ask, 503, "not_yet", "partition %u is still folding what was there before the start", p);
+    if (!ask->route->personal_id)
+        return true;
+    switch (api_owns(ask->api, ask->partition)) {
+    case OWNERSHIP_SERVES:
+        return true;
+    case OWNERSHIP_NOT_YET:
+        ask_not_yet(ask, ask->partition);
         return false;
+    case OWNERSHIP_ELSEWHERE:
+        break;
     }
-    return true;
+    ask_elsewhere(ask);
+    return false;
 }
 
 static void run_job(struct lookup_job *job, bool in_time)
@@ -203,7 +196,7 @@ static void run_job(struct lookup_job *job, bool in_time)
     struct ask *ask = ask_of(job);
 
     ask->in_time = in_time;
-    if (ask->route->scope && !caught_up(ask))
+    if (ask->route->scope && !is_here(ask))
         return;
     if (!in_time && !ask->route->met)
         ask_error(ask, 503, "not_yet", "what was asked for is not folded yet");
@@ -213,6 +206,11 @@ static void run_job(struct lookup_job *job, bool in_time)
 
 static void submit(struct ask *ask)
 {
+    /* Another instance's needs no look-up thread. */
+    if (ask->route->personal_id && api_owns(ask->api, ask->partition) == OWNERSHIP_ELSEWHERE) {
+        ask_elsewhere(ask);
+        return;
+    }
     ask->job.run = run_job;
     ask->job.urgent = ask->route->urgent;
     if (ask->after_count || (ask->route->met && ask->wait_ms > 0)) {
@@ -249,6 +247,8 @@ static void ask_start(struct api *a, struct http_request *r, const struct route 
     ask->api = a;
     ask->request = r;
     ask->route = route;
+    ask->arrived = clock_monotonic();
+    ask->forwarded = str_has(http_header(r, "X-Waymark-Forwarded"));
     ask->id = id;
     ask->as_of = ask->from = ask->to = TIME_NONE;
     if (!check_token(ask) || !check_id(ask))
@@ -304,18 +304,41 @@ static bool prepare_live(struct ask *ask)
     return false;
 }
 
+/* Whether an instance that has no partition can be of use: it knows of somebody who has one. */
+static bool knows_others(const struct api *a)
+{
+    char url[PEER_URL];
+
+    for (uint32_t p = 0; a->o.ownership && p < a->o.conf->partitions; p++)
+        if (ownership_url(a->o.ownership, p, url, sizeof url))
+            return true;
+    return false;
+}
+
+/* Every partition of ours can be shown, or there is none and others have them. */
 static bool prepare_ready(struct ask *ask)
 {
-    struct followers *f = ask->api->o.followers;
+    struct api *a = ask->api;
+    uint32_t ours = 0;
     struct err why;
 
-    for (uint32_t p = 0; p < ask->api->o.conf->partitions; p++) {
-        if (followers_fault(f, p, &why)) {
+    for (uint32_t p = 0; p < a->o.conf->partitions; p++) {
+        enum ownership_answer owns = api_owns(a, p);
+        if (owns == OWNERSHIP_ELSEWHERE)
+            continue;
+        ours++;
+        if (followers_fault(a->o.followers, p, &why)) {
             ask_error(ask, 503, "unavailable", "%s", why.text);
             return false;
         }
+        if (owns == OWNERSHIP_NOT_YET) {
+            ask_not_yet(ask, p);
+            return false;
+        }
     }
-    if (caught_up(ask))
+    if (ours == 0 && !knows_others(a))
+        ask_error(ask, 503, "not_yet", "no partition was given to this instance, and nobody else is known to have one");
+    else
         http_answer_send(ask->request, &(struct http_answer){.status = 200, .body = STR_LIT("{\"ready\":true}")});
     return false;
 }
@@ -370,6 +393,7 @@ int api_start(const struct api_options *o, struct api **out, struct err *e)
         return -EIO;
     }
     a->o = *o;
+    peers_init(a);
     a->metrics_here = !conf->metrics_listen && is_loopback(conf->listen);
     struct http_options http = {.listen = conf->listen,
                                 .threads = conf->http_threads,

@@ -1,5 +1,9 @@
 /* The profiler's HTTP surface. Pool threads of the server check route, token and parameters and never wait; look-up
- * threads do the work and answer. */
+ * threads do the work and answer.
+ *
+ * Where several profilers share the log, each answers every look-up: of its own partitions from the state, of others
+ * from the cache or by asking the profiler that has them. Nobody waits for that on a thread: the request goes on in the
+ * callbacks of the cache and the forwarder. */
 #ifndef WAYMARK_API_H
 #define WAYMARK_API_H
 
@@ -9,9 +13,12 @@
 #include "common/err.h"
 #include "common/event_log.h"
 #include "common/stats.h"
+#include "profiler/cache.h"
 #include "profiler/follower.h"
+#include "profiler/forward.h"
 #include "profiler/lookup.h"
 #include "profiler/meter.h"
+#include "profiler/ownership.h"
 #include "profiler/rules.h"
 #include "profiler/state.h"
 
@@ -26,6 +33,10 @@ struct api_options {
     struct lookups *lookups;
     struct meter *meter;
     struct stats *stats;
+    struct ownership *ownership; /* NULL: all partitions are here, and shown when the followers are ready */
+    struct cache *cache;         /* NULL: none */
+    struct forward *forward;     /* NULL: look-ups of others' partitions are refused */
+    const char *instance;        /* in answers to other instances; NULL: "waymark" */
 };
 
 /* Everything in the options must outlive it. */
@@ -33,7 +44,8 @@ int api_start(const struct api_options *o, struct api **out, struct err *e);
 uint16_t api_port(const struct api *a);
 /* New requests are refused from now on. */
 void api_quiesce(struct api *a);
-/* After the look-up threads have ended. Waits up to `ms` for answers on their way, then frees. NULL is allowed. */
+/* After the look-up threads have ended, and cache and forwarder were stopped. Waits up to `ms` for answers on their
+ * way, then frees. NULL is allowed. */
 void api_stop(struct api *a, int64_t ms);
 
 #endif

@@ -8,11 +8,28 @@
 #include "common/log.h"
 #include "profiler/api_ask.h"
 
-static void send_error(struct http_request *r, unsigned status, const char *code, const char *allow,
-                       const char *message)
+#define MOST_FIELDS 4
+
+/* Another instance takes an answer for one only when it says who gave it: its address may be somebody else's by now. */
+static size_t add_forwarded(const struct ask *ask, struct http_field *fields)
 {
-    struct http_field fields[3];
+    const char *instance = ask->api->o.instance;
     size_t n = 0;
+
+    if (!ask->forwarded)
+        return 0;
+    fields[n++] = (struct http_field){"X-Waymark-Instance", instance && instance[0] ? instance : "waymark"};
+    if (ask->rank[0])
+        fields[n++] = (struct http_field){"X-Waymark-Rank", ask->rank};
+    return n;
+}
+
+/* `ask` may be NULL. */
+static void send_error(struct http_request *r, const struct ask *ask, unsigned status, const char *code,
+                       const char *allow, const char *message)
+{
+    struct http_field fields[MOST_FIELDS];
+    size_t n = ask ? add_forwarded(ask, fields) : 0;
     struct buf body;
 
     buf_init(&body, 4096);
@@ -32,7 +49,7 @@ static void send_error(struct http_request *r, unsigned status, const char *code
 
 void request_error(struct http_request *r, unsigned status, const char *code, const char *allow, const char *message)
 {
-    send_error(r, status, code, allow, message);
+    send_error(r, NULL, status, code, allow, message);
 }
 
 void ask_error(struct ask *ask, unsigned status, const char *code, const char *format, ...)
@@ -43,7 +60,8 @@ void ask_error(struct ask *ask, unsigned status, const char *code, const char *f
     va_start(ap, format);
     vsnprintf(message, sizeof message, format, ap);
     va_end(ap);
-    send_error(ask->request, status, code, NULL, message);
+    ask->rank[0] = '\0';
+    send_error(ask->request, ask, status, code, NULL, message);
 }
 
 void ask_broken(struct ask *ask, int r, const struct err *e)
@@ -65,5 +83,25 @@ void ask_answer(struct ask *ask, struct buf *body)
                   LIMIT_ANSWER_BYTES / MIB);
         return;
     }
-    http_answer_send(ask->request, &(struct http_answer){.status = 200, .body_buf = body});
+    struct http_field fields[MOST_FIELDS];
+    size_t n = add_forwarded(ask, fields);
+    http_answer_send(ask->request,
+                     &(struct http_answer){.status = 200, .fields = fields, .field_count = n, .body_buf = body});
+}
+
+void ask_pass_on(struct ask *ask, struct peer_call *c)
+{
+    struct http_field fields[MOST_FIELDS];
+    size_t n = 0;
+
+    if (c->call.status == 503)
+        fields[n++] = (struct http_field){"Retry-After", "1"};
+    if (c->call.status == 401)
+        fields[n++] = (struct http_field){"WWW-Authenticate", "Bearer"};
+    http_answer_send(ask->request,
+                     &(struct http_answer){.status = c->call.status,
+                                           .content_type = c->call.content_type[0] ? c->call.content_type : NULL,
+                                           .fields = fields,
+                                           .field_count = n,
+                                           .body_buf = &c->call.body});
 }

@@ -4,6 +4,7 @@
 
 #include "common/arena.h"
 #include "common/http.h"
+#include "common/limits.h"
 #include "profiler/api.h"
 #include "profiler/cursor.h"
 #include "profiler/lookup.h"
@@ -17,6 +18,7 @@ struct route {
     const char *segments[5]; /* NULL ends; "*" is an id */
     unsigned scope;          /* that the token must have; 0: no token asked for */
     bool personal_id;        /* the id is user:… or anon:… */
+    bool cached;             /* the answer as of now is what the cache holds */
     bool urgent;
     /* On a pool thread: reads its own parameters. False when it has answered. NULL: it has none. */
     bool (*prepare)(struct ask *ask);
@@ -32,7 +34,19 @@ struct place_on_log {
     int64_t offset;
 };
 
+/* A question to another instance; see api_peer.c. */
+struct peer_call {
+    struct forward_call call;
+    struct ask *ask;
+    char base[128]; /* for the operators' log */
+    struct buf url;
+    void (*done)(struct peer_call *c);
+};
+
 #define ASK_MAGIC 0x61736b21u
+
+/* Bytes of a rank as text, with the NUL. */
+#define RANK_TEXT 96
 
 /* One request; lies in the request's arena. */
 struct ask {
@@ -41,6 +55,8 @@ struct ask {
     struct api *api;
     struct http_request *request;
     const struct route *route;
+    int64_t arrived;    /* monotonic ms */
+    bool forwarded;     /* by another instance: never sent on again */
     struct str id;      /* "user:42", or an order's id */
     uint32_t partition; /* of a personal id */
     bool in_time;       /* what was waited for is there */
@@ -56,12 +72,24 @@ struct ask {
     /* tail */
     enum log_topic topic;
     int64_t *next; /* offset to read next, for each partition of the topic */
+    /* scene */
+    const bool *asked; /* of a forwarded one: for each partition, whether it is to be looked in; NULL: in all of ours */
+    char rank[RANK_TEXT]; /* of the order in the answer */
+    /* many profiles */
+    struct many *many;
+    /* on its way over the cache or another instance */
+    struct cache_question question;
+    struct peer_call peer;
 };
+
+/* What became of a question to another instance. */
+enum peer_result { PEER_ANSWERED, PEER_REFUSED, PEER_FAILED, PEER_FULL, PEER_UNKNOWN, PEER_RESULTS };
 
 struct api {
     struct api_options o;
     struct http_server *server, *metrics_server;
     bool metrics_here; /* /metrics stands on the own port */
+    struct stats_counter *peers[PEER_RESULTS];
 };
 
 /* --- answering (api_answer.c) --------------------------------------------------------------------------------- */
@@ -73,7 +101,39 @@ void ask_error(struct ask *ask, unsigned status, const char *code, const char *f
     __attribute__((format(printf, 4, 5)));
 /* A failure of the store: 503, and a line in the log. -EBUSY, when memory is short, is only the 503. */
 void ask_broken(struct ask *ask, int r, const struct err *e);
+/* The answer of another instance as it is; its body is taken. */
+void ask_pass_on(struct ask *ask, struct peer_call *c);
 void request_error(struct http_request *r, unsigned status, const char *code, const char *allow, const char *message);
+
+/* --- whose partition it is (api_owner.c) ---------------------------------------------------------------------- */
+
+/* Reads the clock: on the thread that reads the state, right before it does. */
+enum ownership_answer api_owns(const struct api *a, uint32_t partition);
+/* Whether the partition may be shown here and now; answers when not. */
+bool ask_may_show(struct ask *ask, uint32_t partition);
+/* The answers when it may not: ours, but not now; not ours. */
+void ask_not_yet(struct ask *ask, uint32_t partition);
+void ask_not_owner(struct ask *ask, uint32_t partition);
+/* Whether what the request waits for is shown, as far as it is shown here. */
+bool ask_met(const struct ask *ask);
+/* Answers a request whose profile another instance has: from the cache, or by asking that one. Any thread; does not
+ * wait. */
+void ask_elsewhere(struct ask *ask);
+/* Not from the cache, which holds the answers of now. */
+bool ask_cacheable(const struct ask *ask);
+
+/* --- other instances (api_peer.c) ----------------------------------------------------------------------------- */
+
+void peers_init(struct api *a);
+/* Asks the instance at `base` for `path` (raw, begins with '/') with the parameters of the request, the rest of its
+ * time to wait, and `partitions` if it is not NULL. False when it cannot be asked now: then `done` is not called. Else
+ * it is called once, on the forwarder's thread; an answer that is not of an instance of ours has status 0, with words
+ * in the body, like none at all. The body is the caller's then. Any thread. */
+bool peer_ask(struct ask *ask, struct peer_call *c, const char *base, struct str path, const char *partitions,
+              void (*done)(struct peer_call *c));
+/* The base URL of the instance that has a partition; false when none is known. */
+bool peer_of(struct ask *ask, uint32_t partition, char *out, size_t size);
+#define PEER_URL (LIMIT_URL_BYTES + 1)
 
 /* --- parameters (api_parameters.c): false when they have answered --------------------------------------------- */
 
@@ -125,11 +185,17 @@ int entry_decode(const struct path_entry *entry, struct arena *a, struct event *
 
 bool prepare_profile(struct ask *ask);
 void run_profile(struct ask *ask);
+/* Appends the profile's object. 0, STATE_NOT_FOUND (nothing is written), negative errno. */
+int add_profile(const struct ask *ask, uint32_t partition, struct str id, struct buf *b, int64_t *version,
+                struct err *e);
 void run_profiles(struct ask *ask);
 bool prepare_path(struct ask *ask);
 void run_path(struct ask *ask);
 void run_orders(struct ask *ask);
+bool prepare_scene(struct ask *ask);
 void run_scene(struct ask *ask);
+/* The scene of an order that was found in a partition of ours. 0, STATE_NOT_FOUND or a negative errno. */
+int scene_write(struct ask *ask, const struct state_order *found, uint32_t partition, struct buf *out, struct err *e);
 bool prepare_tail(struct ask *ask);
 void run_tail(struct ask *ask);
 bool met_tail(const struct ask *ask);

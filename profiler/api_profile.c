@@ -1,5 +1,4 @@
-/* Profiles: one, and many at once. Look-up threads. */
-#include "common/json.h"
+/* One profile. Look-up threads. */
 #include "common/limits.h"
 #include "profiler/api_ask.h"
 #include "profiler/profile_json.h"
@@ -24,8 +23,8 @@ static int profile_as_of(const struct ask *ask, uint32_t partition, struct str i
     return r;
 }
 
-/* Appends the profile's object. 0, STATE_NOT_FOUND (nothing is written), negative errno. */
-static int add_profile(const struct ask *ask, uint32_t partition, struct str id, struct buf *b, struct err *e)
+int add_profile(const struct ask *ask, uint32_t partition, struct str id, struct buf *b, int64_t *version,
+                struct err *e)
 {
     struct state_profile p;
     struct arena arena;
@@ -38,19 +37,35 @@ static int add_profile(const struct ask *ask, uint32_t partition, struct str id,
         r = profile_as_of(ask, partition, id, &arena, &p, e);
     if (r == 0) {
         profile_write(ask->api->o.rules, b, &p);
+        *version = p.version;
         facts_deinit(&p.facts);
     }
     arena_deinit(&arena);
     return r;
 }
 
+/* Another instance asked because the cache did not have it: the next one finds it there. The ticket is older than what
+ * was read, so that a copy which has changed since is dropped (rule `fill`). */
+static void fill_cache(const struct ask *ask, uint64_t ticket, const struct buf *body, int64_t version)
+{
+    const struct cache_copy copy = {.id = ask->id, .answer = buf_str(body), .version = version};
+
+    cache_fill(ask->api->o.cache, ask->partition, ticket, &copy);
+}
+
 void run_profile(struct ask *ask)
 {
+    struct cache *cache = ask->forwarded && ask_cacheable(ask) ? ask->api->o.cache : NULL;
+    bool fill = cache && cache_wants(cache, ask->partition);
+    uint64_t ticket = fill ? cache_ticket(cache, ask->partition) : 0;
+    int64_t version = 0;
     struct err e = {0};
     struct buf body;
 
     buf_init(&body, LIMIT_ANSWER_BYTES);
-    int r = add_profile(ask, ask->partition, ask->id, &body, &e);
+    int r = add_profile(ask, ask->partition, ask->id, &body, &version, &e);
+    if (r == 0 && fill && !body.failed)
+        fill_cache(ask, ticket, &body, version);
     if (r == 0)
         ask_answer(ask, &body);
     else if (r == STATE_NOT_FOUND)
@@ -58,91 +73,4 @@ void run_profile(struct ask *ask)
     else
         ask_broken(ask, r, &e);
     buf_deinit(&body);
-}
-
-/* --- many ----------------------------------------------------------------------------------------------------- */
-
-/* The array `ids` of the body; NULL when an error was answered. */
-static const struct json *read_ids(struct ask *ask, struct json_parser *parser)
-{
-    const struct json *root, *ids = NULL;
-    struct err e = {0};
-    size_t n;
-    char *body = http_body(ask->request, &n);
-    int r = json_parse(parser, body, n, &root, &e);
-
-    if (r < 0) {
-        ask_error(ask, 503, "unavailable", "out of memory");
-        return NULL;
-    }
-    if (r != JSON_OK) {
-        ask_error(ask, 400, "json_invalid", "%s", e.text);
-        return NULL;
-    }
-    ids = json_get(root, "ids");
-    if (!ids || ids->type != JSON_ARRAY || ids->count > LIMIT_LOOKUP_IDS) {
-        ask_error(ask, 400, "parameter_invalid", "the body is {\"ids\":[…]} with at most %d ids", LIMIT_LOOKUP_IDS);
-        return NULL;
-    }
-    size_t i = 0;
-    for (const struct json *id = ids->child; id; id = id->next, i++) {
-        if (id->type == JSON_STRING && id_valid(id->text))
-            continue;
-        ask_error(ask, 400, "id_invalid", "ids[%zu] is no user:… or anon:…", i);
-        return NULL;
-    }
-    return ids;
-}
-
-/* Both lists keep the order of the question. */
-static int add_profiles(struct ask *ask, const struct json *ids, struct buf *found, struct buf *missing, struct err *e)
-{
-    for (const struct json *id = ids->child; id; id = id->next) {
-        size_t before = found->n;
-        if (before)
-            buf_add_char(found, ',');
-        int r = add_profile(ask, id_partition(id->text, ask->api->o.conf->partitions), id->text, found, e);
-        if (r < 0)
-            return r;
-        if (r == 0)
-            continue;
-        found->n = before;
-        if (missing->n)
-            buf_add_char(missing, ',');
-        json_write_str(missing, id->text);
-    }
-    return 0;
-}
-
-void run_profiles(struct ask *ask)
-{
-    struct json_parser *parser = json_parser_new();
-    const struct json *ids = NULL;
-    struct buf found, missing, body;
-    struct err e = {0};
-
-    buf_init(&found, LIMIT_ANSWER_BYTES);
-    buf_init(&missing, LIMIT_ANSWER_BYTES);
-    buf_init(&body, 2 * LIMIT_ANSWER_BYTES + KIB);
-    if (!parser)
-        ask_error(ask, 503, "unavailable", "out of memory");
-    else
-        ids = read_ids(ask, parser);
-    if (ids) {
-        int r = add_profiles(ask, ids, &found, &missing, &e);
-        buf_add_text(&body, "{\"profiles\":[");
-        buf_add_str(&body, buf_str(&found));
-        buf_add_text(&body, "],\"not_found\":[");
-        buf_add_str(&body, buf_str(&missing));
-        buf_add_text(&body, "]}");
-        body.failed = body.failed || found.failed || missing.failed;
-        if (r < 0)
-            ask_broken(ask, r, &e);
-        else
-            ask_answer(ask, &body);
-    }
-    buf_deinit(&found);
-    buf_deinit(&missing);
-    buf_deinit(&body);
-    json_parser_free(parser);
 }

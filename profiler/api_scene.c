@@ -1,5 +1,5 @@
-/* The scene of an order: who, what, where, and how they came to it, as of the moment at which it was placed. Look-up
- * threads. */
+/* Writing the scene of an order: who, what, where, and how they came to it, as of the moment at which it was placed.
+ * Look-up threads. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -26,36 +26,7 @@ struct scene {
     struct arena arena;
 };
 
-/* --- finding -------------------------------------------------------------------------------------------------- */
-
-/* Asks every partition and takes the order whose best statement is believed most. 0, STATE_NOT_FOUND, negative errno.
- */
-static int find_order(const struct ask *ask, struct state_order *out, uint32_t *partition, struct err *e)
-{
-    struct state_order one;
-    bool found = false;
-
-    for (uint32_t p = 0; p < ask->api->o.conf->partitions; p++) {
-        int r = state_order(ask->api->o.state, p, ask->id, &one, e);
-        if (r == STATE_NOT_FOUND)
-            continue;
-        if (r != 0) {
-            if (found)
-                state_order_free(out);
-            return r;
-        }
-        if (found && event_rank_cmp(&one.rank, &out->rank) <= 0) {
-            state_order_free(&one);
-            continue;
-        }
-        if (found)
-            state_order_free(out);
-        *out = one;
-        *partition = p;
-        found = true;
-    }
-    return found ? 0 : STATE_NOT_FOUND;
-}
+/* --- reading -------------------------------------------------------------------------------------------------- */
 
 /* Decodes into the scene's arena, which is emptied first. */
 static int decode(struct scene *s, size_t i, struct event *out)
@@ -281,12 +252,11 @@ static int write_scene(struct scene *s, struct buf *b)
     return r;
 }
 
-/* --- the route ------------------------------------------------------------------------------------------------ */
+/* --- the whole ------------------------------------------------------------------------------------------------ */
 
-/* Notes, session and facts of an open view, then the answer. 0 when it was answered. */
-static int answer_view(struct scene *s)
+/* Notes, session and facts of an open view, then the scene. */
+static int write_view(struct scene *s, struct buf *b)
 {
-    struct buf body;
     uint32_t sessions;
     int r;
 
@@ -300,18 +270,14 @@ static int answer_view(struct scene *s)
     if (r == 0)
         r = view_facts(s->ask->api, &s->view, &s->facts);
     if (r == 0) {
-        buf_init(&body, LIMIT_ANSWER_BYTES);
-        r = write_scene(s, &body);
-        if (r == 0)
-            ask_answer(s->ask, &body);
-        buf_deinit(&body);
+        r = write_scene(s, b);
         facts_deinit(&s->facts);
     }
     free(s->notes);
     return r;
 }
 
-static int answer_order(struct ask *ask, const struct state_order *found, uint32_t partition, struct err *e)
+int scene_write(struct ask *ask, const struct state_order *found, uint32_t partition, struct buf *out, struct err *e)
 {
     const struct order *o = &found->order;
     struct scene s = {.ask = ask, .order = o, .profile = found->profile};
@@ -322,25 +288,8 @@ static int answer_order(struct ask *ask, const struct state_order *found, uint32
     if (r != 0)
         return r;
     arena_init(&s.arena, LIMIT_LOOKUP_ARENA);
-    r = answer_view(&s);
+    r = write_view(&s, out);
     arena_deinit(&s.arena);
     view_close(&s.view);
     return r;
-}
-
-void run_scene(struct ask *ask)
-{
-    struct state_order found;
-    struct err e = {0};
-    uint32_t partition = 0;
-    int r = find_order(ask, &found, &partition, &e);
-
-    if (r == 0) {
-        r = answer_order(ask, &found, partition, &e);
-        state_order_free(&found);
-    }
-    if (r == STATE_NOT_FOUND)
-        ask_error(ask, 404, "order_not_found", "nothing is known of this order");
-    else if (r < 0)
-        ask_broken(ask, r, &e);
 }

@@ -24,10 +24,16 @@ static int64_t end_of(const struct ask *ask, uint32_t partition)
     return followers_shown(ask->api->o.followers, partition);
 }
 
+/* Events are shown where they are folded; what others fold they tell. */
+static bool is_told(const struct ask *ask, uint32_t partition)
+{
+    return ask->topic == LOG_BAD || api_owns(ask->api, partition) != OWNERSHIP_ELSEWHERE;
+}
+
 bool met_tail(const struct ask *ask)
 {
     for (uint32_t p = 0; p < partitions_of(ask); p++)
-        if (end_of(ask, p) > ask->next[p])
+        if (end_of(ask, p) > ask->next[p] && is_told(ask, p))
             return true;
     return false;
 }
@@ -134,6 +140,7 @@ static void write_record(const struct ask *ask, struct buf *b, const struct log_
 struct page {
     struct ask *ask;
     struct log_reader *reader;
+    const bool *told; /* for each partition, whether the page speaks of it */
     struct buf *b;
     struct arena arena;
     size_t given;
@@ -182,6 +189,8 @@ static int read_page(struct page *p, struct err *e)
     int r = 0;
 
     for (uint32_t i = 0; r == 0 && i < n && p->given < p->ask->limit; i++) {
+        if (!p->told[i])
+            continue;
         size_t share = (p->ask->limit - p->given) / (n - i);
         r = read_partition(p, i, share ? share : 1, e);
     }
@@ -203,13 +212,54 @@ static void write_position(const struct ask *ask, struct buf *b)
     buf_add_char(b, '"');
 }
 
+/* Of events: those partitions that the answer speaks of, which where several instances share the log are not all. */
+static void write_partitions(const struct page *p)
+{
+    bool first = true;
+
+    if (p->ask->topic == LOG_BAD)
+        return;
+    json_write_key(p->b, "partitions");
+    buf_add_char(p->b, '[');
+    for (uint32_t i = 0; i < partitions_of(p->ask); i++) {
+        if (!p->told[i])
+            continue;
+        buf_addf(p->b, "%s%" PRIu32, first ? "" : ",", i);
+        first = false;
+    }
+    buf_add_char(p->b, ']');
+}
+
+/* False when it has answered: all that is followed here must be caught up, as for every look-up. */
+static bool find_told(struct ask *ask, const bool **out)
+{
+    bool *told = arena_zalloc(http_arena(ask->request), ask->api->o.conf->partitions * sizeof *told);
+
+    if (!told) {
+        ask_error(ask, 503, "unavailable", "out of memory");
+        return false;
+    }
+    for (uint32_t p = 0; p < ask->api->o.conf->partitions; p++) {
+        enum ownership_answer owns = api_owns(ask->api, p);
+        if (owns == OWNERSHIP_NOT_YET) {
+            ask_not_yet(ask, p);
+            return false;
+        }
+        told[p] = owns == OWNERSHIP_SERVES || ask->topic == LOG_BAD;
+    }
+    *out = told;
+    return true;
+}
+
 void run_tail(struct ask *ask)
 {
     struct err e = {0};
     struct buf body;
     struct page p = {.ask = ask, .b = &body};
-    int r = log_reader_open(ask->api->o.log, ask->topic, NULL, &p.reader, &e);
 
+    if (!find_told(ask, &p.told))
+        return;
+    int r = log_reader_open(ask->api->o.log, ask->topic, NULL, &p.reader, &e);
     if (r != 0) {
         ask_broken(ask, r, &e);
         return;
@@ -219,6 +269,7 @@ void run_tail(struct ask *ask)
     buf_add_text(&body, "{\"events\":[");
     r = read_page(&p, &e);
     buf_add_char(&body, ']');
+    write_partitions(&p);
     write_position(ask, &body);
     buf_add_char(&body, '}');
     if (r == 0)

@@ -57,7 +57,7 @@ static size_t take_body(char *p, size_t size, size_t n, void *arg)
     struct transfer *t = arg;
 
     n *= size;
-    if (t->forward->bytes + n > LIMIT_FORWARD_BYTES)
+    if (t->forward->bytes + n > LIMIT_FORWARDED_BYTES)
         t->why = "the answers of other instances need more memory than they may have";
     else if (!buf_add(&t->call->body, p, n))
         t->why = "the answer is too large";
