@@ -16,7 +16,7 @@
 
 #define READER "forwarder"
 #define FIRST_PAUSE_MS 100
-#define REST_MS 10000
+#define REST_PATIENCES 8      /* of a rest, at least */
 #define WAITED_MS TIME_MINUTE /* for acks, before a line says so */
 
 /* One topic of the spool. */
@@ -331,14 +331,14 @@ static bool forward_window(struct forwarder *f, struct lane *l, size_t n)
 }
 
 /* Whether the lane stands before what was put back, and it is not yet time to try that again. */
-static bool is_resting(struct lane *l)
+static bool is_resting(const struct forwarder *f, struct lane *l)
 {
     int64_t now = clock_monotonic();
 
     if (l->back_offset == 0 || l->next < l->back_offset)
         return false;
     if (l->rest_until == 0)
-        l->rest_until = now + REST_MS + (int64_t)(l->back_bytes / MIB) * TIME_SECOND;
+        l->rest_until = now + REST_PATIENCES * f->sink->o.patience_ms + (int64_t)(l->back_bytes / MIB) * TIME_SECOND;
     if (now < l->rest_until)
         return true;
     l->rest_until = l->back_offset = l->back_time = 0;
@@ -387,7 +387,7 @@ static int64_t run_lanes(struct forwarder *f)
         struct lane *l = &f->lanes[t];
         int n = 0;
 
-        if (is_resting(l))
+        if (is_resting(f, l))
             rests = true;
         else if ((n = run_lane(f, l)) != 0)
             wait = 0;
