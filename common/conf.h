@@ -66,9 +66,11 @@ struct conf_collector {
 struct conf_profiler {
     const char *listen;
     const char *metrics_listen;
-    const char *advertise; /* URL at which other profilers reach this one; NULL: made of `listen` */
-    const char *backups;   /* folder of backups, absolute */
-    bool cache_off;        /* only the owner of a profile answers, though Redis is configured */
+    const char *advertise;      /* URL at which other profilers reach this one; NULL: made of `listen` */
+    const char *backups;        /* folder of backups, absolute */
+    int64_t backup_interval_ms; /* 0: only when asked */
+    unsigned backup_keep;       /* of those made by the clock */
+    bool cache_off;             /* only the owner of a profile answers, though Redis is configured */
     int64_t session_gap_ms;
     bool count_from_paid;
     int64_t touch_window_ms;

@@ -480,6 +480,7 @@ void partition_restart(struct partition *p, const struct meta *meta, struct inte
     drop_all(p);
     p->dirty_streams.n = p->dirty_profiles.n = p->dirty_orders.n = 0;
     p->most_same = 0;
+    emissions_clear(&p->emissions);
     p->memory_base = p->memory;
     p->interval = fresh;
     meta_apply(p, meta);

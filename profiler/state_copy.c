@@ -14,6 +14,12 @@ int state_copy(struct state *s, const char *folder, struct err *e)
     return store_copy(s->store, folder, e);
 }
 
+void state_files(struct state *s, void (*each)(void *arg, const char *name, uint32_t partition), void *arg)
+{
+    _Static_assert(STORE_SHARED == UINT32_MAX, "as state.h says");
+    store_files(s->store, each, arg);
+}
+
 /* --- taking a partition --------------------------------------------------------------------------------------- */
 
 /* A copy that was made with other settings holds other figures. */
