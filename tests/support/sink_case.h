@@ -18,7 +18,8 @@
 #include "tests/support/fake_log.h"
 #include "tests/support/shim_log.h"
 
-#define PATIENCE_MS 60
+#define LONG_MS 10000 /* a patience that nothing here uses up */
+#define SHORT_MS 60   /* one that is to be used up */
 #define WAIT_MS 20000 /* for what must happen */
 
 /* What a record was told. */
@@ -89,13 +90,21 @@ static inline void case_stop(struct sink_case *c, int64_t ms)
     stats_free(c->stats);
 }
 
+/* With another patience, and all as it was left. */
+static inline void case_restart(struct sink_case *c, int64_t patience_ms)
+{
+    case_stop(c, 0);
+    c->patience_ms = patience_ms;
+    case_start(c);
+}
+
 static inline int case_setup(void **state)
 {
     struct sink_case *c = calloc(1, sizeof *c);
 
     strcpy(c->folder, "/tmp/waymark-sink-XXXXXX");
     assert_non_null(mkdtemp(c->folder));
-    c->patience_ms = PATIENCE_MS;
+    c->patience_ms = LONG_MS;
     c->limit_bytes = UINT64_C(1) << 30;
     c->log = fake_new();
     case_start(c);
