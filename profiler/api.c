@@ -63,6 +63,11 @@ static const struct route routes[] = {
      .prepare = prepare_tail,
      .run = run_tail,
      .met = met_tail},
+    {.label = "/v1/backups",
+     .allow = GETS ", POST",
+     .segments = {"v1", "backups"},
+     .scope = SCOPE_ADMIN,
+     .prepare = prepare_backups},
     {.label = "/livez", .allow = GETS, .segments = {"livez"}, .prepare = prepare_live},
     {.label = "/readyz", .allow = GETS, .segments = {"readyz"}, .prepare = prepare_ready},
     {.label = "/metrics", .allow = GETS, .segments = {"metrics"}, .urgent = true, .run = run_metrics},
@@ -98,9 +103,9 @@ static const struct route *find_route(struct http_request *r, struct str *id)
 
 static bool method_allowed(const struct route *route, struct str method)
 {
-    if (route->allow[0] == 'P')
-        return str_is(method, "POST");
-    return str_is(method, "GET") || str_is(method, "HEAD");
+    if (str_is(method, "POST"))
+        return strstr(route->allow, "POST") != NULL;
+    return route->allow[0] == 'G' && (str_is(method, "GET") || str_is(method, "HEAD"));
 }
 
 /* --- tokens --------------------------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include "common/err.h"
 #include "common/event_log.h"
 #include "common/stats.h"
+#include "profiler/backup.h"
 #include "profiler/cache.h"
 #include "profiler/follower.h"
 #include "profiler/forward.h"
@@ -36,6 +37,7 @@ struct api_options {
     struct ownership *ownership; /* NULL: all partitions are here, and shown when the followers are ready */
     struct cache *cache;         /* NULL: none */
     struct forward *forward;     /* NULL: look-ups of others' partitions are refused */
+    struct backups *backups;     /* NULL: none are made */
     const char *instance;        /* in answers to other instances; NULL: "waymark" */
 };
 

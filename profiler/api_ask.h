@@ -199,5 +199,6 @@ int scene_write(struct ask *ask, const struct state_order *found, uint32_t parti
 bool prepare_tail(struct ask *ask);
 void run_tail(struct ask *ask);
 bool met_tail(const struct ask *ask);
+bool prepare_backups(struct ask *ask);
 
 #endif
