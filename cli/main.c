@@ -19,6 +19,8 @@ static const struct cli_command commands[] = {
     {"tail", "", "follow events as they are folded, or refused with --bad", NULL, cli_tail},
     {"simulate", "", "send the traffic of a seeded shop", NULL, cli_simulate},
     {"verify", "", "check the whole state of a stopped instance against its own events", NULL, cli_verify},
+    {"topics", "create|list", "make and check the topics on Kafka, or list where their partitions begin and end",
+     "Topics that are there are checked against what is needed.", cli_topics},
 };
 
 static void print_help(FILE *out)

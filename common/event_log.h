@@ -91,6 +91,9 @@ int event_log_open_kafka(const struct event_log_kafka_options *o, struct event_l
  * errno: then `e` names the first that is wrong. */
 int event_log_kafka_create(const struct event_log_kafka_options *o, int replicas, int64_t ms,
                            void (*say)(void *arg, const char *line), void *arg, struct err *e);
+/* Tells `say` of each topic and partition where it begins and ends, or that it is missing. Otherwise the same. */
+int event_log_kafka_list(const struct event_log_kafka_options *o, int64_t ms, void (*say)(void *arg, const char *line),
+                         void *arg, struct err *e);
 
 /* Waits for what was appended to become durable, then closes. All readers are closed before. NULL is allowed. */
 void event_log_close(struct event_log *log);

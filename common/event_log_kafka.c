@@ -1,0 +1,215 @@
+/* The log on Kafka: its life, and which part answers what. Any thread calls in. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/kafka_inside.h"
+#include "common/log.h"
+
+#define CLOSE_MS 3000 /* for what was appended; the clients' ends come on top, a second at most */
+
+void kafka_cond_init(pthread_cond_t *c)
+{
+    pthread_condattr_t a;
+
+    pthread_condattr_init(&a);
+    pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+    pthread_cond_init(c, &a);
+    pthread_condattr_destroy(&a);
+}
+
+struct timespec kafka_deadline(int64_t ms)
+{
+    int64_t at = clock_monotonic() + ms;
+
+    return (struct timespec){.tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000};
+}
+
+uint32_t kafka_partitions(const struct kafka_log *log, enum log_topic topic)
+{
+    assert(topic < LOG_TOPICS);
+    return topic == LOG_BAD ? 1 : log->o.partitions;
+}
+
+struct kafka_range *kafka_range(struct kafka_log *log, enum log_topic topic, uint32_t partition)
+{
+    assert(partition < kafka_partitions(log, topic));
+    return &log->range[topic][partition];
+}
+
+/* The seam */
+
+static enum log_status append(struct event_log *seam, enum log_topic topic, enum log_by by,
+                              const struct log_record *records, size_t n, log_done *done, void *const *args)
+{
+    return kafka_producer_append(kafka_log(seam)->producer, topic, by, records, n, done, args);
+}
+
+static uint32_t partitions(const struct event_log *seam, enum log_topic topic)
+{
+    return kafka_partitions((const struct kafka_log *)seam, topic);
+}
+
+static int64_t begin(struct event_log *seam, enum log_topic topic, uint32_t partition)
+{
+    return atomic_load(&kafka_range(kafka_log(seam), topic, partition)->begin);
+}
+
+static int64_t end(struct event_log *seam, enum log_topic topic, uint32_t partition)
+{
+    return atomic_load(&kafka_range(kafka_log(seam), topic, partition)->end);
+}
+
+static int ask_ends(struct event_log *seam, enum log_topic topic, const uint32_t *list, size_t n, int64_t ms,
+                    int64_t *ends, struct err *e)
+{
+    return kafka_watch_ends(kafka_log(seam)->watch, topic, list, n, ms, ends, e);
+}
+
+static uint64_t appends(struct event_log *seam, enum log_by by)
+{
+    return kafka_producer_appends(kafka_log(seam)->producer, by);
+}
+
+/* The claims are the profilers' business: who only collects can do without. */
+static enum log_status ready(struct event_log *seam)
+{
+    struct kafka_log *log = kafka_log(seam);
+    enum log_status s = kafka_producer_state(log->producer);
+    bool known;
+
+    for (enum log_topic t = LOG_EVENTS; t <= LOG_BAD && s == LOG_OK; t++) {
+        s = kafka_watch_topic(log->watch, t, &known);
+        if (!known)
+            s = LOG_UNREACHABLE;
+    }
+    return s;
+}
+
+static void free_log(struct kafka_log *log)
+{
+    kafka_watch_free(log->watch);
+    kafka_group_free(log->group);
+    kafka_fetch_free(log->fetch);
+    kafka_producer_free(log->producer);
+    for (size_t i = 0; i < log->o.property_count && log->o.properties; i++) {
+        free((char *)log->o.properties[i].name);
+        free((char *)log->o.properties[i].value);
+    }
+    for (int t = 0; t < LOG_TOPICS; t++) {
+        free(log->topic[t]);
+        free(log->range[t]);
+    }
+    free((void *)log->o.properties);
+    free((char *)log->o.prefix);
+    free((char *)log->o.instance);
+    pthread_mutex_destroy(&log->fetch_lock);
+    log->magic = 0;
+    free(log);
+}
+
+static void close_log(struct event_log *seam)
+{
+    struct kafka_log *log = kafka_log(seam);
+
+    assert(atomic_load(&log->readers) == 0); /* what they hold is the clients' */
+    kafka_watch_finish(log->watch);
+    kafka_producer_stop(log->producer, CLOSE_MS);
+    kafka_group_leave(seam, false, 500);
+    kafka_watch_stop(log->watch);
+    if (kafka_group_over(log->group))
+        free_log(log);
+    else
+        log_warn("kafka: a part of the log hangs, and is left to itself");
+}
+
+static const struct event_log_ops ops = {.close = close_log,
+                                         .append = append,
+                                         .partitions = partitions,
+                                         .begin = begin,
+                                         .end = end,
+                                         .ask_ends = ask_ends,
+                                         .appends = appends,
+                                         .ready = ready,
+                                         .reader_open = kafka_reader_open,
+                                         .join = kafka_group_join,
+                                         .leave = kafka_group_leave};
+
+static char *copy(const char *s)
+{
+    char *c = s ? strdup(s) : NULL;
+
+    if (s && !c)
+        abort();
+    return c;
+}
+
+static void copy_options(struct kafka_log *log, const struct event_log_kafka_options *o)
+{
+    struct kafka_property *properties = calloc(o->property_count + 1, sizeof(*properties));
+
+    if (!properties)
+        abort();
+    for (size_t i = 0; i < o->property_count; i++)
+        properties[i] =
+            (struct kafka_property){.name = copy(o->properties[i].name), .value = copy(o->properties[i].value)};
+    log->o = *o;
+    log->o.properties = properties;
+    log->o.prefix = copy(o->prefix);
+    log->o.instance = copy(o->instance);
+}
+
+static struct kafka_log *new_log(const struct event_log_kafka_options *o)
+{
+    static const char *const names[LOG_TOPICS] = {"events", "bad", "claims"};
+    struct kafka_log *log = calloc(1, sizeof(*log));
+
+    if (!log)
+        abort();
+    log->base.ops = &ops;
+    log->magic = KAFKA_LOG_MAGIC;
+    pthread_mutex_init(&log->fetch_lock, NULL);
+    copy_options(log, o);
+    for (enum log_topic t = 0; t < LOG_TOPICS; t++) {
+        log->range[t] = calloc(kafka_partitions(log, t), sizeof(*log->range[t]));
+        if (!log->range[t] || asprintf(&log->topic[t], "%s%s", log->o.prefix, names[t]) < 0)
+            abort();
+    }
+    return log;
+}
+
+static int check_options(const struct event_log_kafka_options *o, struct err *e)
+{
+    if (o->partitions < 1 || o->partitions > LIMIT_PARTITIONS || !o->prefix || strlen(o->prefix) > 200) {
+        err_set(e, "the log wants a prefix for its topics and 1 to %d partitions", LIMIT_PARTITIONS);
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < o->property_count; i++)
+        if (event_log_kafka_check(&o->properties[i], e) != 0)
+            return -EINVAL;
+    if (kafka_property_is_set(o, "bootstrap.servers") || kafka_property_is_set(o, "metadata.broker.list"))
+        return 0;
+    err_set(e, "where the brokers are is not said: set bootstrap.servers under kafka");
+    return -EINVAL;
+}
+
+int event_log_open_kafka(const struct event_log_kafka_options *o, struct event_log **out, struct err *e)
+{
+    int r = check_options(o, e);
+
+    if (r < 0)
+        return r;
+    struct kafka_log *log = new_log(o);
+    r = kafka_producer_new(log, &log->producer, e);
+    if (r == 0)
+        r = kafka_watch_start(log, &log->watch, e);
+    if (r != 0) {
+        free_log(log);
+        return r;
+    }
+    kafka_producer_run(log->producer);
+    *out = &log->base;
+    return 0;
+}
