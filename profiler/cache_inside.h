@@ -135,7 +135,7 @@ void *cache_reader_run(void *cache);
 /* Tries until there is a connection; false when the cache stops. */
 bool cache_link_open(struct cache *c, struct cache_link *link, struct redis_conn **out, struct redis_hello *hello);
 /* The connection was lost; `why` goes to the log. */
-void cache_link_lost(struct cache_link *link, const char *why);
+void cache_link_lost(const struct cache *c, struct cache_link *link, const char *why);
 /* A thread in poll is woken by its eventfd. */
 void cache_wake(int wake_fd);
 /* Polls for the connection, the eventfd and the stop, and takes what woke it; `ms` negative: no limit. */

@@ -55,8 +55,10 @@ bool cache_link_open(struct cache *c, struct cache_link *link, struct redis_conn
     return false;
 }
 
-void cache_link_lost(struct cache_link *link, const char *why)
+void cache_link_lost(const struct cache *c, struct cache_link *link, const char *why)
 {
+    if (atomic_load(&c->stopping))
+        return;
     if (clock_monotonic() - link->since >= STEADY_MS)
         link->back_off = 0;
     tell(link, why);

@@ -263,8 +263,9 @@ bool cache_wants(struct cache *c, uint32_t partition)
     struct tenure *t = tenure_of(c, partition);
 
     pthread_mutex_lock(&c->lock);
-    bool wants = c->writer.up && believed(t, clock_boot()) && c->writer.pending.n < LIMIT_CACHE_QUEUE_BYTES / 2 &&
-                 c->writer.queued - c->writer.answered < LIMIT_CACHE_QUEUE / 2;
+    const struct cache_writer *w = &c->writer;
+    bool wants = w->up && believed(t, clock_boot()) && w->queued - w->answered < LIMIT_CACHE_QUEUE / 2 &&
+                 w->pending.n + w->sending < LIMIT_CACHE_QUEUE_BYTES / 2 - LIMIT_CACHE_COPY_BYTES;
     pthread_mutex_unlock(&c->lock);
     return wants;
 }

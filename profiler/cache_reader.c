@@ -248,7 +248,7 @@ static void serve(struct asking *a, const struct redis_hello *hello)
     while (!atomic_load(&a->c->stopping) && step(a, &e) == 0)
         ;
     answer_all(a);
-    cache_link_lost(&r->link, e.text);
+    cache_link_lost(a->c, &r->link, e.text);
 }
 
 void *cache_reader_run(void *cache)

@@ -249,7 +249,7 @@ void *cache_writer_run(void *cache)
         begin(c, &hello, &s);
         serve(c, &s);
         redis_conn_close(s.conn);
-        cache_link_lost(&w->link, w->why);
+        cache_link_lost(c, &w->link, w->why);
     }
     buf_deinit(&s.out);
     return NULL;
