@@ -16,10 +16,12 @@
 #include "common/event_log_local.h"
 #include "common/log.h"
 #include "common/log_record.h"
+#include "common/log_wal.h"
 
 #define TICK_MS 5000
 #define TICK_LIMITED_MS 500 /* of a log that is to be empty again soon */
 #define STEP_BYTES (64 * KIB)
+#define KEPT_WAL_BYTES (16 * MIB) /* of write-ahead files that an empty log may keep */
 enum { COARSE = 256, STEPS = 16 };
 
 /* Of one partition: what may go and what shall. */
@@ -168,6 +170,21 @@ static void put_begin(struct local_log *log, struct log_batch *b, uint32_t famil
     log_batch_drop(b, log->store, family, begin);
 }
 
+static bool is_empty(struct local_log *log)
+{
+    for (uint32_t f = 0; f < log->families; f++)
+        if (atomic_load(&log->family[f].begin) < atomic_load(&log->family[f].end))
+            return false;
+    return true;
+}
+
+/* A log that is emptied by its readers may stand idle for months after that. */
+static void give_back(struct local_log *log)
+{
+    if (log->o.limit_bytes > 0 && is_empty(log) && log_wal_bytes(log->path) >= KEPT_WAL_BYTES)
+        log_store_flush(log->store);
+}
+
 /* Moves the begins as far as names still let them, and drops. */
 static int apply(struct local_log *log, struct cut *cuts, struct err *e)
 {
@@ -195,6 +212,8 @@ static int apply(struct local_log *log, struct cut *cuts, struct err *e)
         if (cuts[f].at > cuts[f].begin)
             log_store_drop_files(log->store, f, atomic_load(&log->family[f].begin));
     log_batch_free(b);
+    if (any && r == 0)
+        give_back(log);
     return r;
 }
 

@@ -380,6 +380,21 @@ void log_store_drop_files(struct log_store *s, uint32_t row, int64_t below)
     rocksdb_free(text);
 }
 
+/* Failing only leaves the write-ahead files for later. */
+void log_store_flush(struct log_store *s)
+{
+    rocksdb_flushoptions_t *o = rocksdb_flushoptions_create();
+
+    rocksdb_flushoptions_set_wait(o, 1);
+    for (uint32_t f = 0; f <= families(s); f++) {
+        char *text = NULL;
+
+        rocksdb_flush_cf(s->db, o, f < families(s) ? s->family[f] : s->facts, &text);
+        rocksdb_free(text);
+    }
+    rocksdb_flushoptions_destroy(o);
+}
+
 int log_store_fact(struct log_store *s, struct str name, struct buf *out, struct err *e)
 {
     char *text = NULL;

@@ -41,6 +41,9 @@ int log_store_commit(struct log_store *s, struct log_batch *b, struct err *e);
 /* Gives back the space of whole files that hold only records below an offset. */
 void log_store_drop_files(struct log_store *s, uint32_t row, int64_t below);
 
+/* Moves what is in memory into files, so that the write-ahead files can go. */
+void log_store_flush(struct log_store *s);
+
 /* A fact by its name into `out` (emptied first). Returns 0 or -ENOENT or another negative errno. */
 int log_store_fact(struct log_store *s, struct str name, struct buf *out, struct err *e);
 

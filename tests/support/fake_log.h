@@ -44,6 +44,8 @@ struct fake_log {
     /* When set, gives the fate of each append; under the lock. */
     struct fake_fate (*choose)(void *arg, enum log_by by);
     void *choose_arg;
+    void (*keep)(void *arg, uint64_t id); /* told of each record that is kept, before its appender; may be NULL */
+    void *keep_arg;
     size_t largest;        /* value that fits; 0: any */
     bool largest_reported; /* it is said by the report, not at once */
     struct fake_owed *owed;
@@ -73,6 +75,8 @@ static inline void fake_keep(struct fake_log *l, const struct fake_owed *o)
     if (*seen < 255)
         ++*seen;
     l->kept[o->by]++;
+    if (l->keep)
+        l->keep(l->keep_arg, fake_id(&o->record));
     l->last = o->record;
     size_t n = o->record.key.n < sizeof l->last_key - 1 ? o->record.key.n : sizeof l->last_key - 1;
     memcpy(l->last_key, o->record.key.p, n);
