@@ -70,7 +70,7 @@ int event_log_kafka_check(const struct kafka_property *p, struct err *e)
     if (r == RD_KAFKA_CONF_UNKNOWN)
         err_set(e, "%s is no property of librdkafka: see the list in its CONFIGURATION.md", p->name);
     else
-        err_set(e, "%s", text);
+        err_set(e, "%s: %s", p->name, text);
     return -EINVAL;
 }
 

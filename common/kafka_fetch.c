@@ -101,9 +101,11 @@ void kafka_place_fill(struct kafka_place *p)
     p->pending_n = n > 0 ? (size_t)n : 0;
 }
 
-bool kafka_place_has(const struct kafka_place *p)
+bool kafka_place_has(struct kafka_place *p)
 {
-    return p->pending_at < p->pending_n || (p->queue && rd_kafka_queue_length(p->queue) > 0);
+    if (p->pending_at == p->pending_n && p->queue && rd_kafka_queue_length(p->queue) > 0)
+        kafka_place_fill(p); /* what is there may be librdkafka's own */
+    return p->pending_at < p->pending_n;
 }
 
 void kafka_fetch_taken(struct kafka_fetch *f, uint32_t partition)

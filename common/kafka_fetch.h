@@ -43,7 +43,7 @@ int kafka_place_start(struct kafka_fetch *f, uint32_t partition, struct err *e);
 void kafka_place_stop(struct kafka_fetch *f, uint32_t partition);
 /* Takes over what the client has fetched, as much as there is room for. The same. */
 void kafka_place_fill(struct kafka_place *p);
-/* Whether there is something to take; the same. */
-bool kafka_place_has(const struct kafka_place *p);
+/* Whether there is something to take, which is then taken over; the same. */
+bool kafka_place_has(struct kafka_place *p);
 
 #endif
