@@ -121,6 +121,8 @@ int cli_scene(const struct cli_command *c, int argc, char **argv);
 int cli_tail(const struct cli_command *c, int argc, char **argv);
 int cli_simulate(const struct cli_command *c, int argc, char **argv);
 int cli_verify(const struct cli_command *c, int argc, char **argv);
+int cli_backup(const struct cli_command *c, int argc, char **argv);
+int cli_restore(const struct cli_command *c, int argc, char **argv);
 int cli_topics(const struct cli_command *c, int argc, char **argv);
 
 /* Writes a first configuration with fresh keys into a folder (made when missing). EXIT_OK or EXIT_FAILED, also when one

@@ -19,6 +19,14 @@ static const struct cli_command commands[] = {
     {"tail", "", "follow events as they are folded, or refused with --bad", NULL, cli_tail},
     {"simulate", "", "send the traffic of a seeded shop", NULL, cli_simulate},
     {"verify", "", "check the whole state of a stopped instance against its own events", NULL, cli_verify},
+    {"backup", "[NAME]", "copy the state of the running profiler, list copies or check one",
+     "Copies lie in the folder profiler.backups, each whole or not at all, with a hash of every file. Names are "
+     "letters,\n"
+     "digits, - _ and . ; without one it is the time.",
+     cli_backup},
+    {"restore", "DIR", "bring a backup back into the state of a stopped instance",
+     "Every file is checked first. A state that is there is moved aside. The next start folds what came after.",
+     cli_restore},
     {"topics", "create|list", "make and check the topics on Kafka, or list where their partitions begin and end",
      "Topics that are there are checked against what is needed.", cli_topics},
 };
