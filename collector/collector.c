@@ -64,6 +64,8 @@ static void answer_not_ready(struct collector *c, struct http_request *r, const 
 
     if (!c->spool || status == LOG_STOPPED)
         snprintf(text, sizeof text, "%s", log_status_text(status));
+    else if (!figures->open)
+        snprintf(text, sizeof text, "neither event log nor spool takes events: %s", log_status_text(status));
     else
         snprintf(text, sizeof text, "neither event log nor spool takes events: %s; the spool: %s",
                  log_status_text(figures->last_why), log_status_text(status));

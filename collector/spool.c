@@ -272,7 +272,7 @@ static size_t count_forwarded(struct forwarder *f, struct lane *l, const struct 
         l->back_offset = w->back_offset;
     if (forwarded < w->n)
         log_limited(&f->too_large_limit, LOG_ERROR,
-                    "collector: the event log refuses %zu events as too large; they stay in the spool and are tried "
+                    "collector: the event log refuses %zu records as too large; they stay in the spool and are tried "
                     "again: raise max.message.bytes of its topics, and message.max.bytes of ours",
                     w->n - forwarded);
     return forwarded;

@@ -1,6 +1,6 @@
 /* An event log of the tests' own, which acks, delays, fails and refuses as it is told. A thread of its own reports, as
- * that of a real one does; closing reports all that is owed. What it keeps is counted by the number in the first eight
- * bytes of a value. */
+ * that of a real one does; closing reports all that is owed. Unless
+ * `uncounted`, what it keeps is counted by the number in the first eight bytes of a value. */
 #ifndef WAYMARK_FAKE_LOG_H
 #define WAYMARK_FAKE_LOG_H
 
@@ -46,6 +46,7 @@ struct fake_log {
     void *choose_arg;
     void (*keep)(void *arg, uint64_t id); /* told of each record that is kept, before its appender; may be NULL */
     void *keep_arg;
+    bool uncounted;
     size_t largest;        /* value that fits; 0: any */
     bool largest_reported; /* it is said by the report, not at once */
     struct fake_owed *owed;
@@ -70,10 +71,8 @@ static inline uint64_t fake_id(const struct log_record *r)
 
 static inline void fake_keep(struct fake_log *l, const struct fake_owed *o)
 {
-    unsigned char *seen = &l->seen[o->topic][fake_id(&o->record)];
-
-    if (*seen < 255)
-        ++*seen;
+    if (!l->uncounted && l->seen[o->topic][fake_id(&o->record)] < 255)
+        l->seen[o->topic][fake_id(&o->record)]++;
     l->kept[o->by]++;
     if (l->keep)
         l->keep(l->keep_arg, fake_id(&o->record));
