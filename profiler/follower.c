@@ -1,69 +1,23 @@
-/* The threads that fold. Each takes its partitions in turn: read a batch, fold it, commit when due. The rest of the
- * program sees a partition through three atomics and, when it is in trouble, a text under a lock. */
+/* The threads that fold. Each takes its partitions in turn: find its place, read a batch, fold it, commit when due. The
+ * rest of the program sees a partition through a few atomics and, under a lock, figures and the words of a trouble.
+ *
+ * The order that makes it right: the cache forgets what a batch may change, the batch is folded (and so shown), what it
+ * emits is acked, and only then state and offset are committed. */
 #include "profiler/follower.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/limits.h"
-#include "common/log.h"
-#include "proto/codec.h"
+#include "profiler/follower_private.h"
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MOST_MS 5000
 #define WAIT_MOST_MS 1000
-
-/* Something that fails again and again. The words are under the lock of the followers. */
-struct trouble {
-    int64_t retry_at; /* monotonic; 0: none */
-    int64_t backoff_ms;
-    _Atomic bool there;
-    char text[256];
-};
-
-/* One partition. The follower's own part first; what others read is atomic. */
-struct part {
-    uint32_t number;
-    bool stopped;           /* its place is not on the log: never followed */
-    bool full;              /* memory is at its bound: no folding before a commit */
-    bool at_end;            /* the last read found nothing */
-    int64_t dirty_since;    /* monotonic; TIME_NONE: everything is on disk */
-    struct trouble folding; /* reading and folding fail */
-    struct trouble commits; /* committing fails; folding goes on while there is room */
-    int64_t target;         /* the log's end at the start */
-    _Atomic int64_t shown;
-    _Atomic bool ready;
-};
-
-struct follower {
-    struct followers *all;
-    struct log_reader *reader;
-    struct part **parts;
-    uint32_t *waiting; /* room for the numbers of the parts, for log_reader_wait */
-    size_t part_count;
-    struct log_record *records;
-    pthread_t thread;
-    bool started;
-};
-
-struct followers {
-    struct followers_options o;
-    struct part *parts;
-    struct follower *followers;
-    unsigned follower_count;
-    pthread_mutex_t lock; /* words of troubles, and `running` */
-    pthread_cond_t ended;
-    unsigned running;
-    _Atomic bool finishing; /* fold to the end, commit, go */
-    _Atomic bool give_up;   /* go */
-    struct log_limit limit;
-};
 
 /* --- trouble -------------------------------------------------------------------------------------------------- */
 
@@ -79,18 +33,19 @@ bool followers_fault(struct followers *all, uint32_t partition, struct err *why)
 {
     assert(partition < all->o.partitions);
     struct part *p = &all->parts[partition];
-    struct trouble *t = atomic_load(&p->folding.there) ? &p->folding : &p->commits;
+    struct trouble *t = atomic_load(&p->folding.there) ? &p->folding
+                        : atomic_load(&p->emits.there) ? &p->emits
+                                                       : &p->commits;
 
     if (!atomic_load(&t->there))
         return false;
     pthread_mutex_lock(&all->lock);
-    err_set(why, "partition %u: %.200s", partition, t->text);
+    err_set(why, "partition %u: %.220s", partition, t->text);
     pthread_mutex_unlock(&all->lock);
     return true;
 }
 
-/* The store failed: nothing is lost, since the log still has it. Try again, later and later. */
-static void failed(struct followers *all, struct part *p, struct trouble *t, const char *what, const struct err *e)
+void part_failed(struct followers *all, struct part *p, struct trouble *t, const char *what, const struct err *e)
 {
     char text[256];
 
@@ -103,7 +58,7 @@ static void failed(struct followers *all, struct part *p, struct trouble *t, con
     t->retry_at = clock_monotonic() + t->backoff_ms;
 }
 
-static void worked(const struct part *p, struct trouble *t, const char *what)
+void part_worked(const struct part *p, struct trouble *t, const char *what)
 {
     if (!t->retry_at)
         return;
@@ -112,20 +67,40 @@ static void worked(const struct part *p, struct trouble *t, const char *what)
     log_info("profiler: partition %u: %s again", p->number, what);
 }
 
-static void stop_for_good(struct followers *all, struct part *p, const char *text)
+void part_stop(struct followers *all, struct part *p, const char *text)
 {
-    p->stopped = true;
+    p->place = PLACE_STOPPED;
+    atomic_store(&p->shown, -1);
+    atomic_store(&p->ready, false);
     set_trouble(all, &p->folding, text);
     log_error("profiler: partition %u stops: %s", p->number, text);
 }
 
 /* --- following ------------------------------------------------------------------------------------------------ */
 
-static void publish(struct followers *all, struct part *p)
+/* What is asked to be put on the log and is not there yet. */
+static size_t emissions(struct followers *all, const struct part *p, const struct state_emission **out)
+{
+    return state_emissions(all->o.state, p->number, out);
+}
+
+static bool emitting(struct followers *all, const struct part *p)
+{
+    const struct state_emission *v;
+
+    return emissions(all, p, &v) > 0;
+}
+
+void part_publish(struct followers *all, struct part *p)
 {
     struct state_figures f;
 
+    if (emitting(all, p) || p->place != PLACE_FOLLOWED)
+        return;
     state_figures(all->o.state, p->number, &f);
+    pthread_mutex_lock(&all->lock);
+    p->figures = f;
+    pthread_mutex_unlock(&all->lock);
     int64_t before = atomic_exchange(&p->shown, f.offset);
     assert(f.offset >= before);
     if (!atomic_load(&p->ready) && f.offset >= p->target)
@@ -134,8 +109,8 @@ static void publish(struct followers *all, struct part *p)
         all->o.shown(all->o.arg);
 }
 
-/* Lets retention pass what is on disk. Not told is harmless: the log then only keeps more. */
-static void release(struct follower *me, struct part *p)
+/* Not told is harmless: the log then only keeps more. */
+void part_release(struct follower *me, struct part *p)
 {
     struct state_figures f;
     struct err e = {0};
@@ -151,33 +126,61 @@ static void commit(struct follower *me, struct part *p)
     struct err e = {0};
 
     if (state_commit(me->all->o.state, p->number, &e) != 0) {
-        failed(me->all, p, &p->commits, "cannot commit", &e);
+        part_failed(me->all, p, &p->commits, "cannot commit", &e);
         return;
     }
     p->dirty_since = TIME_NONE;
     p->full = false;
-    worked(p, &p->commits, "commits");
-    release(me, p);
+    part_worked(p, &p->commits, "commits");
+    part_publish(me->all, p); /* its figures */
+    if (p->place == PLACE_FOLLOWED)
+        part_release(me, p);
 }
 
-/* When the next commit is due, on the monotonic clock; TIME_NONE when nothing waits for one. */
+/* When the next commit is due, on the monotonic clock; TIME_NONE when nothing waits for one. One that has left is
+ * committed at once: who has it now may want this state's copy. */
 static int64_t commit_at(const struct follower *me, const struct part *p)
 {
     if (p->dirty_since == TIME_NONE)
         return TIME_NONE;
-    bool now = p->full || (p->at_end && atomic_load(&me->all->finishing));
+    bool gone = p->place == PLACE_AWAY || p->place == PLACE_STOPPED;
+    bool now = p->full || gone || (p->at_end && atomic_load(&me->all->finishing));
     int64_t at = now ? p->dirty_since : p->dirty_since + me->all->o.commit_ms;
     return at < p->commits.retry_at ? p->commits.retry_at : at;
 }
 
+/* What caused an emission goes to disk only when it is on the log. */
 static bool commit_if_due(struct follower *me, struct part *p)
 {
     int64_t at = commit_at(me, p);
 
-    if (at == TIME_NONE || at > clock_monotonic())
+    if (at == TIME_NONE || at > clock_monotonic() || emitting(me->all, p))
         return false;
     commit(me, p);
     return true;
+}
+
+static void emit(struct followers *all, struct part *p)
+{
+    const struct state_emission *v;
+    enum log_status why = LOG_OK;
+    struct err e = {0};
+    size_t n = emissions(all, p, &v);
+
+    if (n == 0 || clock_monotonic() < p->emits.retry_at)
+        return;
+    switch (emitter_drive(p->emitter, v, n, &why)) {
+    case EMITTED_WAITING:
+        return;
+    case EMITTED_FAILED:
+        err_set(&e, "%s", log_status_text(why));
+        part_failed(all, p, &p->emits, "cannot put on the log that a record is bad", &e);
+        return;
+    case EMITTED_ALL:
+        state_emitted(all->o.state, p->number);
+        part_worked(p, &p->emits, "emits");
+        part_publish(all, p);
+    }
 }
 
 /* After a failure the state may have taken a part of what was read: read on from where it stands. */
@@ -186,50 +189,125 @@ static void go_back(struct follower *me, struct part *p)
     struct state_figures f;
 
     state_figures(me->all->o.state, p->number, &f);
+    p->next = f.offset;
     if (log_reader_seek(me->reader, p->number, f.offset) != 0)
-        stop_for_good(me->all, p, "its place is no longer on the log");
+        p->place = PLACE_AWAY; /* looking for it anew says what is wrong */
 }
 
 static void fold(struct follower *me, struct part *p, size_t n)
 {
     struct followers *all = me->all;
     struct err e = {0};
+    int64_t from = p->next;
     int r = state_fold(all->o.state, p->number, me->records, n, &e);
 
     if (p->dirty_since == TIME_NONE && state_dirty(all->o.state, p->number))
         p->dirty_since = clock_monotonic();
-    publish(all, p);
     p->full = r == STATE_COMMIT_DUE && p->dirty_since != TIME_NONE;
+    p->held = 0;
+    if (r >= 0) {
+        p->next = me->records[n - 1].offset + 1;
+        atomic_store(&p->time, me->records[n - 1].time);
+    }
+    if (all->o.cache && r >= 0)
+        batch_end(me, p, from);
+    else if (all->o.cache)
+        cache_end(all->o.cache, p->number, NULL, 0);
+    emit(all, p);
+    part_publish(all, p);
     if (r < 0) {
-        failed(all, p, &p->folding, "cannot fold", &e);
+        part_failed(all, p, &p->folding, "cannot fold", &e);
         go_back(me, p);
         return;
     }
-    worked(p, &p->folding, "folds");
+    part_worked(p, &p->folding, "folds");
+}
+
+/* Whether the cache lets the batch be shown now. If not it is read again when it does: what is in memory is the
+ * reader's, and the other partitions go on. */
+static bool may_show(struct follower *me, struct part *p, size_t n)
+{
+    if (!me->all->o.cache)
+        return true;
+    batch_gather(me, n);
+    if (p->held > 0)
+        return true;
+    p->held_until = batch_begin(me, p);
+    if (p->held_until <= clock_boot())
+        return true;
+    p->held = n;
+    go_back(me, p);
+    return false;
+}
+
+/* Offsets without a record are not passed over: they would get no outcome. */
+static bool whole(struct follower *me, struct part *p, size_t n)
+{
+    char text[160];
+
+    for (size_t i = 0; i < n; i++) {
+        if (me->records[i].offset == p->next + (int64_t)i)
+            continue;
+        snprintf(text, sizeof text, "the log holds no record of offset %lld: one of %lld comes in its place",
+                 (long long)p->next + (long long)i, (long long)me->records[i].offset);
+        part_stop(me->all, p, text);
+        return false;
+    }
+    return true;
+}
+
+/* Returns whether there may be more to do at once. */
+static bool read_on(struct follower *me, struct part *p)
+{
+    struct err e = {0};
+    size_t most = p->held > 0 ? p->held : LIMIT_FOLD_BATCH;
+    int n = log_reader_read(me->reader, p->number, me->records, most, LIMIT_FOLD_BATCH_BYTES, &e);
+
+    if (n < 0) {
+        part_failed(me->all, p, &p->folding, "cannot read the log", &e);
+        p->place = PLACE_AWAY; /* who knows whether it is the same log when it is back */
+        return false;
+    }
+    p->at_end = n == 0;
+    if (n > 0) {
+        if (whole(me, p, (size_t)n) && may_show(me, p, (size_t)n))
+            fold(me, p, (size_t)n);
+        return true;
+    }
+    part_worked(p, &p->folding, "reads");
+    return commit_if_due(me, p);
+}
+
+/* Whether it may read now, but for troubles. */
+static bool open_to_read(struct followers *all, const struct part *p)
+{
+    if (p->place == PLACE_CHECKING)
+        return true;
+    return p->place == PLACE_FOLLOWED && !p->full && !emitting(all, p) &&
+           (p->held == 0 || p->held_until <= clock_boot());
 }
 
 /* One turn of a partition. Returns whether there may be more to do at once. */
 static bool step(struct follower *me, struct part *p)
 {
-    struct err e = {0};
+    uint64_t stint = part_stint(me->all, p);
 
-    if (p->stopped)
-        return false;
+    if (stint != p->stint)
+        part_leave(me->all, p);
+    p->stint = stint;
+    emit(me->all, p);
     commit_if_due(me, p);
-    if (p->full || clock_monotonic() < p->folding.retry_at)
+    if (stint == 0 || p->place == PLACE_STOPPED || clock_monotonic() < p->folding.retry_at)
         return false;
-    int n = log_reader_read(me->reader, p->number, me->records, LIMIT_FOLD_BATCH, LIMIT_FOLD_BATCH_BYTES, &e);
-    if (n < 0) {
-        failed(me->all, p, &p->folding, "cannot read the log", &e);
-        return false;
-    }
-    p->at_end = n == 0;
-    if (n > 0) {
-        fold(me, p, (size_t)n);
-        return true;
-    }
-    worked(p, &p->folding, "reads");
-    return commit_if_due(me, p);
+    if (p->place != PLACE_FOLLOWED)
+        return part_place(me, p);
+    return open_to_read(me->all, p) && read_on(me, p);
+}
+
+static void earlier(int64_t *until, int64_t at)
+{
+    if (at != TIME_NONE && at < *until)
+        *until = at;
 }
 
 /* How long nothing needs to be done if nothing is appended. */
@@ -239,24 +317,34 @@ static int64_t idle_ms(const struct follower *me)
 
     for (size_t i = 0; i < me->part_count; i++) {
         const struct part *p = me->parts[i];
-        int64_t at = commit_at(me, p);
-        if (p->stopped)
-            continue;
-        if (at != TIME_NONE && at < until)
-            until = at;
-        if (p->folding.retry_at && p->folding.retry_at < until)
-            until = p->folding.retry_at;
+        if (emitting(me->all, p)) {
+            if (p->emits.retry_at)
+                earlier(&until, p->emits.retry_at);
+            continue; /* an ack wakes */
+        }
+        earlier(&until, commit_at(me, p));
+        if (p->stint != 0 && p->place != PLACE_STOPPED && p->folding.retry_at)
+            earlier(&until, p->folding.retry_at);
+        if (p->held > 0)
+            earlier(&until, now + p->held_until - clock_boot());
     }
     return until > now ? until - now : 1;
 }
 
+static bool done(const struct follower *me, const struct part *p)
+{
+    if (p->dirty_since != TIME_NONE || emitting(me->all, p))
+        return false;
+    if (p->stint == 0 || p->place == PLACE_STOPPED)
+        return true;
+    return p->place == PLACE_FOLLOWED && p->at_end && !p->folding.retry_at;
+}
+
 static bool all_done(const struct follower *me)
 {
-    for (size_t i = 0; i < me->part_count; i++) {
-        const struct part *p = me->parts[i];
-        if (!p->stopped && (!p->at_end || p->dirty_since != TIME_NONE || p->folding.retry_at))
+    for (size_t i = 0; i < me->part_count; i++)
+        if (!done(me, me->parts[i]))
             return false;
-    }
     return true;
 }
 
@@ -267,7 +355,7 @@ static void rest(struct follower *me)
 
     for (size_t i = 0; i < me->part_count; i++) {
         const struct part *p = me->parts[i];
-        if (!p->stopped && !p->full && !p->folding.retry_at)
+        if (open_to_read(me->all, p) && !p->folding.retry_at)
             me->waiting[n++] = p->number;
     }
     log_reader_wait(me->reader, me->waiting, n, idle_ms(me));
@@ -298,69 +386,24 @@ static void *follower_main(void *arg)
 
 /* --- starting and ending -------------------------------------------------------------------------------------- */
 
-/* Whether the record that the state folded last is still the same on this log. One that retention has taken, or that
- * cannot be read now, says nothing against it. */
-static bool same_log(struct follower *me, const struct part *p)
+static void wake_follower(void *arg)
 {
-    struct log_record record;
-    struct event event;
-    struct arena arena;
-    struct uid uid;
-    int64_t offset;
-    bool same = true;
+    struct follower *me = arg;
 
-    if (!state_last_event(me->all->o.state, p->number, &offset, &uid) ||
-        log_reader_seek(me->reader, p->number, offset) != 0 ||
-        log_reader_read(me->reader, p->number, &record, 1, LIMIT_RECORD_BYTES, NULL) != 1)
-        return true;
-    arena_init(&arena, LIMIT_LOOKUP_ARENA);
-    same = record.kind == LOG_KIND_EVENT && event_unpack(record.value, &arena, &event) == CODEC_OK &&
-           memcmp(event.uid.b, uid.b, UID_BYTES) == 0;
-    arena_deinit(&arena);
-    return same;
+    log_reader_wake(me->reader);
 }
 
-/* A state that has seen nothing starts where the log does. */
-static void begin_if_fresh(struct followers *all, struct part *p, int64_t begin, struct state_figures *f)
+static int part_init(struct followers *all, struct follower *me, uint32_t number)
 {
-    uint64_t seen = 0;
+    struct part *p = &all->parts[number];
 
-    for (int i = 0; i < OUTCOMES; i++)
-        seen += f->outcomes[i];
-    if (seen > 0 || f->offset > 0 || begin == 0)
-        return;
-    state_begin_at(all->o.state, p->number, begin);
-    state_figures(all->o.state, p->number, f);
-}
-
-/* Any other state goes on exactly where it stood, or not at all. */
-static void place(struct follower *me, struct part *p)
-{
-    struct followers *all = me->all;
-    int64_t begin = event_log_begin(all->o.log, LOG_EVENTS, p->number);
-    struct state_figures f;
-    char text[200];
-
-    p->target = event_log_end(all->o.log, LOG_EVENTS, p->number);
     p->dirty_since = TIME_NONE;
-    state_figures(all->o.state, p->number, &f);
-    begin_if_fresh(all, p, begin, &f);
-    bool same = same_log(me, p); /* moves the reader: before the seek */
-    if (log_reader_seek(me->reader, p->number, f.offset) != 0) {
-        snprintf(text, sizeof text,
-                 "the state stands at offset %lld but the log holds %lld up to %lld; it was not made from this log, or "
-                 "the log has lost records",
-                 (long long)f.offset, (long long)begin, (long long)p->target);
-        stop_for_good(all, p, text);
-    } else if (!same) {
-        snprintf(text, sizeof text,
-                 "the log was replaced: the record before offset %lld is not the one that the state folded",
-                 (long long)f.offset);
-        stop_for_good(all, p, text);
-    } else {
-        release(me, p);
-        publish(all, p);
-    }
+    atomic_init(&p->shown, -1);
+    atomic_init(&p->time, TIME_NONE);
+    state_figures(all->o.state, number, &p->figures);
+    p->emitter = emitter_new(all->o.log, wake_follower, me);
+    me->parts[me->part_count++] = p;
+    return p->emitter ? 0 : -ENOMEM;
 }
 
 /* Every thread's share of the partitions, dealt out in turn. */
@@ -374,15 +417,15 @@ static int deal_out(struct followers *all, struct err *e)
         me->parts = calloc(room, sizeof(struct part *));
         me->waiting = calloc(room, sizeof *me->waiting);
         me->records = calloc(LIMIT_FOLD_BATCH, sizeof *me->records);
-        if (!me->parts || !me->waiting || !me->records)
+        me->ids = all->o.cache ? batch_ids_new() : NULL;
+        if (!me->parts || !me->waiting || !me->records || (all->o.cache && !me->ids))
             return -ENOMEM;
         int r = log_reader_open(all->o.log, LOG_EVENTS, "profiler", &me->reader, e);
         if (r != 0)
             return r < 0 ? r : -EIO;
-        for (uint32_t n = i; n < all->o.partitions; n += all->follower_count) {
-            me->parts[me->part_count++] = &all->parts[n];
-            place(me, &all->parts[n]);
-        }
+        for (uint32_t n = i; n < all->o.partitions; n += all->follower_count)
+            if (part_init(all, me, n) != 0)
+                return -ENOMEM;
     }
     return 0;
 }
@@ -468,14 +511,14 @@ static bool wait_ended(struct followers *all, int64_t ms)
 
 int followers_finish(struct followers *all, int64_t ms)
 {
-    bool whole = true;
+    bool all_there = true;
 
     atomic_store(&all->finishing, true);
     if (!all->followers || !all->parts)
         return 0;
     wake_all(all);
     if (!wait_ended(all, ms)) {
-        whole = false;
+        all_there = false;
         atomic_store(&all->give_up, true);
         wake_all(all);
     }
@@ -485,20 +528,23 @@ int followers_finish(struct followers *all, int64_t ms)
         all->followers[i].started = false;
     }
     for (uint32_t i = 0; i < all->o.partitions; i++)
-        whole = whole && !all->parts[i].stopped;
-    return whole ? 0 : -ETIMEDOUT;
+        all_there = all_there && all->parts[i].place != PLACE_STOPPED;
+    return all_there ? 0 : -ETIMEDOUT;
 }
 
 void followers_free(struct followers *all)
 {
     if (!all)
         return;
+    for (uint32_t i = 0; all->parts && i < all->o.partitions; i++)
+        emitter_free(all->parts[i].emitter);
     for (unsigned i = 0; all->followers && i < all->follower_count; i++) {
         assert(!all->followers[i].started);
         log_reader_close(all->followers[i].reader);
         free(all->followers[i].parts);
         free(all->followers[i].waiting);
         free(all->followers[i].records);
+        batch_ids_free(all->followers[i].ids);
     }
     free(all->followers);
     free(all->parts);
@@ -517,4 +563,23 @@ bool followers_ready(const struct followers *all, uint32_t partition)
 {
     assert(partition < all->o.partitions);
     return atomic_load(&all->parts[partition].ready);
+}
+
+int64_t followers_time(const struct followers *all, uint32_t partition)
+{
+    assert(partition < all->o.partitions);
+    return atomic_load(&all->parts[partition].time);
+}
+
+void followers_figures(struct followers *all, uint32_t partition, struct state_figures *out)
+{
+    assert(partition < all->o.partitions);
+    pthread_mutex_lock(&all->lock);
+    *out = all->parts[partition].figures;
+    pthread_mutex_unlock(&all->lock);
+}
+
+void followers_wake(struct followers *all, uint32_t partition)
+{
+    log_reader_wake(all->followers[partition % all->follower_count].reader);
 }

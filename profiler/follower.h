@@ -1,5 +1,5 @@
 /* The followers: threads that each follow some partitions of the event log into the state. A partition has one
- * follower, so its state has one writer. */
+ * follower, so its state has one writer, however often the partition is given, taken and given again. */
 #ifndef WAYMARK_FOLLOWER_H
 #define WAYMARK_FOLLOWER_H
 
@@ -8,6 +8,8 @@
 
 #include "common/err.h"
 #include "common/event_log.h"
+#include "profiler/cache.h"
+#include "profiler/rules.h"
 #include "profiler/state.h"
 
 struct followers;
@@ -18,27 +20,44 @@ struct followers_options {
     uint32_t partitions;
     unsigned threads;
     int64_t commit_ms;
+    struct cache *cache;            /* NULL: none */
+    const struct fold_rules *rules; /* of the copies that the cache gets */
+    /* Whether the partition is to be followed: 0 when not, else a number that is another one each time that it is given
+     * (ownership_stint). NULL: all are, always. Quick. */
+    uint64_t (*stint)(void *arg, uint32_t partition);
+    /* Where the partition's own state does not reach the log, which begins at `log_begin`: puts that of a backup in its
+     * place. 0 when there is another state now, FOLLOWER_NO_BACKUP, or a negative errno. May take its time. NULL: there
+     * are no backups. */
+    int (*restore)(void *arg, uint32_t partition, int64_t log_begin, struct err *e);
     /* Called by a follower whenever more is shown to look-ups than before. Must be quick. May be NULL. */
     void (*shown)(void *arg);
     void *arg;
 };
+enum { FOLLOWER_NO_BACKUP = 1 };
 
-/* Finds each partition's place on the log and starts the threads. A partition whose stored offset the log does not hold
- * is not followed and says so (followers_fault); the others are. 0 or a negative errno. */
+/* Starts the threads, which find each partition's place on the log. A partition whose stored offset the log does not
+ * hold is not followed and says so (followers_fault); the others are. 0 or a negative errno. */
 int followers_start(const struct followers_options *o, struct followers **out, struct err *e);
-/* Folds what the log holds now, commits, ends the threads; gives up after `ms`. 0, or -ETIMEDOUT when something acked
- * is only on the log, or not followed. Look-ups may go on. */
+/* Folds what the log holds now of the partitions that are followed, commits, ends the threads; gives up after `ms`. 0,
+ * or -ETIMEDOUT when something acked is only on the log, or not followed. Look-ups may go on. */
 int followers_finish(struct followers *f, int64_t ms);
 /* After followers_finish (or a failed start). NULL is allowed. */
 void followers_free(struct followers *f);
 
 /* --- any thread ----------------------------------------------------------------------------------------------- */
 
-/* Next offset to read as shown. Only grows. */
+/* The partition's `stint` has changed. */
+void followers_wake(struct followers *f, uint32_t partition);
+/* Next offset to read as shown, with all that folding up to there emits on the log. Only grows while the partition is
+ * followed; -1 when it is not, or has no place on the log. */
 int64_t followers_shown(const struct followers *f, uint32_t partition);
-/* Whether everything that the log held at the start is shown. */
+/* Whether everything that the log held when the partition found its place is shown. */
 bool followers_ready(const struct followers *f, uint32_t partition);
 /* Why a partition does not go on, in words for a person; false when it does. */
 bool followers_fault(struct followers *f, uint32_t partition, struct err *why);
+/* The state's figures as of the last moment at which all that it emitted was on the log. */
+void followers_figures(struct followers *f, uint32_t partition, struct state_figures *out);
+/* When the record folded last was appended; TIME_NONE when none was since the start. */
+int64_t followers_time(const struct followers *f, uint32_t partition);
 
 #endif

@@ -1,5 +1,5 @@
 /* What the profiler tells Prometheus. Counters are raised where things happen; gauges are read when the text is made.
- */
+ * What is said of partitions is said of those that this process follows, so that sums over all processes are right. */
 #ifndef WAYMARK_METER_H
 #define WAYMARK_METER_H
 
@@ -7,7 +7,9 @@
 
 #include "common/event_log.h"
 #include "common/stats.h"
+#include "profiler/follower.h"
 #include "profiler/lookup.h"
+#include "profiler/ownership.h"
 #include "profiler/state.h"
 
 struct meter;
@@ -17,6 +19,8 @@ struct meter_options {
     struct event_log *log;
     struct state *state;
     struct lookups *lookups;
+    struct followers *followers;
+    struct ownership *ownership;
     uint32_t partitions;
 };
 

@@ -43,9 +43,10 @@ static void changed(struct ownership *o, uint32_t partition)
         o->o.changed(o->o.arg, partition);
 }
 
-static int64_t shown(const struct ownership *o, uint32_t partition)
+/* With the lock. */
+static int64_t shown(const struct ownership *o, const struct owned *p, uint32_t partition)
 {
-    return o->o.shown(o->o.arg, partition);
+    return claim_follows(&p->claim) ? o->o.shown(o->o.arg, partition) : -1;
 }
 
 /* No longer ours, or not for sure. With the lock. */
@@ -92,9 +93,13 @@ static void given_for_good(struct ownership *o, struct owned *p, uint32_t partit
 void ownership_given(void *ownership, uint32_t partition)
 {
     struct ownership *o = ownership;
-    struct owned *p = lock(o, partition);
 
     assert(!o->shared || o->url[0]);
+    if (partition >= o->o.partitions) { /* the log refuses such a topic, too, in words of its own */
+        log_error("profiler: partition %u of the log is beyond those of the configuration", partition);
+        return;
+    }
+    struct owned *p = lock(o, partition);
     hide(o, p, partition);
     if (o->shared)
         claim_given(&p->claim, clock_of(o));
@@ -108,8 +113,10 @@ void ownership_given(void *ownership, uint32_t partition)
 void ownership_taken(void *ownership, uint32_t partition)
 {
     struct ownership *o = ownership;
-    struct owned *p = lock(o, partition);
 
+    if (partition >= o->o.partitions)
+        return;
+    struct owned *p = lock(o, partition);
     claim_taken(&p->claim);
     hide(o, p, partition);
     unlock(p);
@@ -271,7 +278,7 @@ static void look_after(struct ownership *o, uint32_t partition)
 {
     struct owned *p = lock(o, partition);
     int64_t now = clock_of(o);
-    bool serves = claim_serves(&p->claim, shown(o, partition), now), began = serves && !p->serving;
+    bool serves = claim_serves(&p->claim, shown(o, p, partition), now), began = serves && !p->serving;
 
     if (p->serving && !serves)
         atomic_fetch_add(&o->terms_lost, 1);
@@ -438,7 +445,7 @@ enum ownership_answer ownership_ask(const struct ownership *o, uint32_t partitio
     struct owned *p = lock(o, partition);
     int64_t now = clock_of(o); /* rule `clock` */
     bool follows = claim_follows(&p->claim);
-    bool serves = !atomic_load(&o->stopping) && claim_serves(&p->claim, shown(o, partition), now);
+    bool serves = !atomic_load(&o->stopping) && claim_serves(&p->claim, shown(o, p, partition), now);
 
     unlock(p);
     return serves ? OWNERSHIP_SERVES : follows ? OWNERSHIP_NOT_YET : OWNERSHIP_ELSEWHERE;
@@ -447,7 +454,7 @@ enum ownership_answer ownership_ask(const struct ownership *o, uint32_t partitio
 void ownership_why(struct ownership *o, uint32_t partition, struct err *why)
 {
     struct owned *p = lock(o, partition);
-    const char *text = claim_why(&p->claim, shown(o, partition), clock_of(o));
+    const char *text = claim_why(&p->claim, shown(o, p, partition), clock_of(o));
 
     unlock(p);
     err_set(why, "partition %u %s", partition, *text ? text : atomic_load(&o->stopping) ? "is let go" : "is here");

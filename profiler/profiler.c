@@ -1,5 +1,5 @@
 /* The owner of the profiler's parts: makes them in the order of the data's path, takes them down in the same order. The
- * thread of the caller. */
+ * thread of the caller; what the parts ask of each other goes over the small functions here, on their threads. */
 #include "profiler/profiler.h"
 
 #include <errno.h>
@@ -11,21 +11,39 @@
 #include "common/clock.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/process.h"
+#include "profiler/address.h"
 #include "profiler/api.h"
+#include "profiler/backup.h"
+#include "profiler/cache.h"
+#include "profiler/checkpoint.h"
 #include "profiler/follower.h"
+#include "profiler/forward.h"
 #include "profiler/lookup.h"
 #include "profiler/meter.h"
+#include "profiler/ownership.h"
 
 #define LEAST_PARTITION_BYTES (1 * MIB)
 #define STOP_API_MS 5000
+#define STOP_CACHE_MS 1000
+#define LEAVE_MS 5000 /* for the group, when the brokers do not answer */
 
 struct profiler {
     struct profiler_settings settings;
+    const struct conf *conf;
+    struct event_log *log;
+    struct stats *stats;
+    char instance[LIMIT_LOG_NAME + 1];
     struct state *state;
     struct lookups *lookups;
+    struct cache *cache; /* NULL: none */
+    struct ownership *ownership;
     struct followers *followers;
     struct meter *meter;
+    struct forward *forward; /* NULL: nobody else has the log */
+    struct backups *backups;
     struct api *api;
+    bool joined;
 };
 
 /* --- settings ------------------------------------------------------------------------------------------------- */
@@ -63,7 +81,8 @@ int profiler_settings_init(struct profiler_settings *s, const struct conf *conf,
                                       .rules = &s->rules,
                                       .commit_bytes = share(p->commit_bytes, conf->partitions),
                                       .cache_bytes = share(p->cache_bytes, conf->partitions),
-                                      .view_bytes = LIMIT_VIEWS_BYTES};
+                                      .view_bytes = LIMIT_VIEWS_BYTES,
+                                      .keyed = true};
     return 0;
 }
 
@@ -73,12 +92,56 @@ void profiler_settings_deinit(struct profiler_settings *s)
     s->zone = NULL;
 }
 
-/* --- starting ------------------------------------------------------------------------------------------------- */
+/* --- what the parts ask of each other ------------------------------------------------------------------------- */
 
-static void shown(void *arg)
+/* Of the followers, on their threads. */
+static void more_shown(void *arg)
 {
-    lookups_wake(arg);
+    struct profiler *p = arg;
+
+    lookups_wake(p->lookups);
 }
+
+static uint64_t stint(void *arg, uint32_t partition)
+{
+    const struct profiler *p = arg;
+
+    return ownership_stint(p->ownership, partition);
+}
+
+static int restore(void *arg, uint32_t partition, int64_t log_begin, struct err *e)
+{
+    const struct profiler *p = arg;
+    struct state_figures own;
+    char path[4096];
+    int64_t offset;
+    int r = checkpoint_find(p->conf->profiler.backups, partition, log_begin, path, sizeof path, &offset, e);
+
+    if (r != 0)
+        return r < 0 ? r : FOLLOWER_NO_BACKUP;
+    state_figures(p->state, partition, &own);
+    if (offset <= own.offset)
+        return FOLLOWER_NO_BACKUP;
+    return state_take_partition(p->state, partition, path, e);
+}
+
+/* Of the ownership, on its thread and on the log's. Nothing is given before there are followers. */
+static int64_t shown(void *arg, uint32_t partition)
+{
+    const struct profiler *p = arg;
+
+    return p->followers ? followers_shown(p->followers, partition) : -1;
+}
+
+static void changed(void *arg, uint32_t partition)
+{
+    struct profiler *p = arg;
+
+    followers_wake(p->followers, partition);
+    lookups_wake(p->lookups);
+}
+
+/* --- starting ------------------------------------------------------------------------------------------------- */
 
 static int make_folder(const char *path, struct err *e)
 {
@@ -99,41 +162,131 @@ static int check_partitions(const struct conf *conf, const struct event_log *log
     return -EINVAL;
 }
 
-static int start_parts(struct profiler *p, const struct conf *conf, struct event_log *log, struct stats *stats,
-                       struct err *e)
+static int start_cache(struct profiler *p, struct err *e)
 {
-    int r = check_partitions(conf, log, e);
+    const struct conf_redis *redis = &p->conf->redis;
+
+    if (!redis->url || p->conf->profiler.cache_off)
+        return 0;
+    return cache_start(&(struct cache_options){.redis = redis, .partitions = p->conf->partitions, .stats = p->stats},
+                       &p->cache, e);
+}
+
+static int start_ownership(struct profiler *p, struct err *e)
+{
+    return ownership_start(&(struct ownership_options){.log = p->log,
+                                                       .cache = p->cache,
+                                                       .partitions = p->conf->partitions,
+                                                       .instance = p->instance,
+                                                       .shown = shown,
+                                                       .changed = changed,
+                                                       .arg = p},
+                           &p->ownership, e);
+}
+
+static int start_followers(struct profiler *p, struct err *e)
+{
+    const struct conf_profiler *conf = &p->conf->profiler;
+
+    return followers_start(&(struct followers_options){.log = p->log,
+                                                       .state = p->state,
+                                                       .partitions = p->conf->partitions,
+                                                       .threads = conf->threads,
+                                                       .commit_ms = conf->commit_ms,
+                                                       .cache = p->cache,
+                                                       .rules = &p->settings.rules,
+                                                       .stint = stint,
+                                                       .restore = conf->backups ? restore : NULL,
+                                                       .shown = more_shown,
+                                                       .arg = p},
+                           &p->followers, e);
+}
+
+static int start_meter(struct profiler *p)
+{
+    p->meter = meter_new(&(struct meter_options){.stats = p->stats,
+                                                 .log = p->log,
+                                                 .state = p->state,
+                                                 .lookups = p->lookups,
+                                                 .followers = p->followers,
+                                                 .ownership = p->ownership,
+                                                 .partitions = p->conf->partitions});
+    return p->meter ? 0 : -ENOMEM;
+}
+
+static int start_backups(struct profiler *p, struct err *e)
+{
+    return backups_start(&(struct backups_options){.conf = p->conf,
+                                                   .instance = p->instance,
+                                                   .state = p->state,
+                                                   .state_options = &p->settings.state,
+                                                   .stats = p->stats},
+                         &p->backups, e);
+}
+
+static int start_api(struct profiler *p, struct err *e)
+{
+    return api_start(&(struct api_options){.conf = p->conf,
+                                           .rules = &p->settings.rules,
+                                           .log = p->log,
+                                           .state = p->state,
+                                           .followers = p->followers,
+                                           .lookups = p->lookups,
+                                           .meter = p->meter,
+                                           .stats = p->stats,
+                                           .ownership = p->ownership,
+                                           .cache = p->cache,
+                                           .forward = p->forward,
+                                           .backups = p->backups,
+                                           .instance = p->instance},
+                     &p->api, e);
+}
+
+/* Last: what is given is followed at once, and its claim says where look-ups are answered. */
+static int join(struct profiler *p, struct err *e)
+{
+    char url[LIMIT_URL_BYTES];
+    int r = address_of(p->conf->profiler.advertise, p->conf->profiler.listen, api_port(p->api), url, sizeof url, e);
+
+    if (r < 0)
+        return r;
+    ownership_set_url(p->ownership, url);
+    r = log_group_join(p->log,
+                       &(struct log_group_options){
+                           .name = "profiler", .given = ownership_given, .taken = ownership_taken, .arg = p->ownership},
+                       e);
+    p->joined = r == 0;
+    return r;
+}
+
+static int start_parts(struct profiler *p, struct err *e)
+{
+    int r = check_partitions(p->conf, p->log, e);
 
     if (r == 0)
-        r = make_folder(conf->data, e);
+        r = make_folder(p->conf->data, e);
+    if (r == 0)
+        r = process_instance(p->conf, p->instance, sizeof p->instance, e);
     if (r == 0)
         r = state_open(&p->settings.state, &p->state, e);
     if (r == 0)
-        r = lookups_start(conf->profiler.lookup_threads, &p->lookups, e);
+        r = lookups_start(p->conf->profiler.lookup_threads, &p->lookups, e);
     if (r == 0)
-        r = followers_start(&(struct followers_options){.log = log,
-                                                        .state = p->state,
-                                                        .partitions = conf->partitions,
-                                                        .threads = conf->profiler.threads,
-                                                        .commit_ms = conf->profiler.commit_ms,
-                                                        .shown = shown,
-                                                        .arg = p->lookups},
-                            &p->followers, e);
-    if (r == 0) {
-        p->meter = meter_new(&(struct meter_options){
-            .stats = stats, .log = log, .state = p->state, .lookups = p->lookups, .partitions = conf->partitions});
-        r = p->meter ? 0 : -ENOMEM;
-    }
+        r = start_cache(p, e);
     if (r == 0)
-        r = api_start(&(struct api_options){.conf = conf,
-                                            .rules = &p->settings.rules,
-                                            .log = log,
-                                            .state = p->state,
-                                            .followers = p->followers,
-                                            .lookups = p->lookups,
-                                            .meter = p->meter,
-                                            .stats = stats},
-                      &p->api, e);
+        r = start_ownership(p, e);
+    if (r == 0)
+        r = start_followers(p, e);
+    if (r == 0)
+        r = start_meter(p);
+    if (r == 0 && event_log_shared(p->log))
+        r = forward_start(&p->forward, e);
+    if (r == 0)
+        r = start_backups(p, e);
+    if (r == 0)
+        r = start_api(p, e);
+    if (r == 0)
+        r = join(p, e);
     return r;
 }
 
@@ -144,9 +297,12 @@ int profiler_start(const struct conf *conf, struct event_log *log, struct stats 
 
     if (!p)
         return -ENOMEM;
+    p->conf = conf;
+    p->log = log;
+    p->stats = stats;
     int r = profiler_settings_init(&p->settings, conf, e);
     if (r == 0)
-        r = start_parts(p, conf, log, stats, e);
+        r = start_parts(p, e);
     if (r != 0) {
         profiler_stop(p, 0);
         return r;
@@ -163,22 +319,45 @@ uint16_t profiler_port(const struct profiler *p)
 
 /* --- stopping ------------------------------------------------------------------------------------------------- */
 
-int profiler_stop(struct profiler *p, int64_t ms)
+/* Where others may take over, partitions are let go before what was folded is committed; the group keeps them for this
+ * instance for a while, as for a restart. A log of our own is folded to its end, and look-ups are answered until then.
+ */
+static int stop_following(struct profiler *p, int64_t ms)
 {
     int r = 0;
 
-    if (!p)
-        return 0;
-    if (p->api)
-        api_quiesce(p->api);
+    if (p->joined)
+        log_group_leave(p->log, false, LEAVE_MS);
+    if (p->ownership && event_log_shared(p->log))
+        ownership_stop(p->ownership);
     if (p->followers)
         r = followers_finish(p->followers, ms);
     if (p->lookups)
         lookups_finish(p->lookups);
+    if (p->ownership)
+        ownership_stop(p->ownership);
+    return r;
+}
+
+int profiler_stop(struct profiler *p, int64_t ms)
+{
+    if (!p)
+        return 0;
+    if (p->api)
+        api_quiesce(p->api);
+    int r = stop_following(p, ms);
+    if (p->cache)
+        cache_stop(p->cache, STOP_CACHE_MS);
+    if (p->forward)
+        forward_stop(p->forward);
+    backups_stop(p->backups);
     api_stop(p->api, STOP_API_MS);
+    forward_free(p->forward);
     lookups_free(p->lookups);
     meter_free(p->meter);
     followers_free(p->followers);
+    ownership_free(p->ownership);
+    cache_free(p->cache);
     state_close(p->state);
     profiler_settings_deinit(&p->settings);
     free(p);

@@ -1,300 +1,7 @@
-/* The followers on a log and a state that are played by this file, so that both can fail: nothing is skipped, nothing
- * is folded twice, the log is let go only of what is on disk, and trouble is said and over when it is over. */
-#include <errno.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
-#include "common/clock.h"
-#include "common/limits.h"
-#include "profiler/follower.h"
-
-#define PARTITIONS 3
-#define PATIENCE_MS 30000
-
-/* --- the play ------------------------------------------------------------------------------------------------- */
-
-struct log_reader {
-    int64_t place[PARTITIONS];
-    bool woken;
-};
-
-/* One for both, under one lock. */
-static struct play {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int64_t begin[PARTITIONS], end[PARTITIONS]; /* of the log */
-    int64_t offset[PARTITIONS], disk[PARTITIONS], began[PARTITIONS];
-    int64_t released[PARTITIONS]; /* what retention may pass; -1 */
-    int uncommitted[PARTITIONS];
-    int most_uncommitted; /* the bound of memory */
-    int commits, failed_commits, failed_folds, failed_reads;
-    int fail_commits, fail_folds, fail_reads; /* how many are still to fail */
-    int half;                                 /* records that a failing fold takes before it fails */
-    bool disorder;                            /* something was folded that was not next */
-    _Atomic int shown;
-} play;
-
-static void play_begin(void)
-{
-    memset(&play, 0, sizeof play);
-    pthread_mutex_init(&play.lock, NULL);
-    pthread_cond_init(&play.changed, NULL);
-    play.most_uncommitted = 1 << 30;
-    for (int p = 0; p < PARTITIONS; p++)
-        play.released[p] = -1;
-}
-
-static void append(uint32_t partition, int64_t n)
-{
-    pthread_mutex_lock(&play.lock);
-    play.end[partition] += n;
-    pthread_cond_broadcast(&play.changed);
-    pthread_mutex_unlock(&play.lock);
-}
-
-int64_t event_log_begin(struct event_log *log, enum log_topic topic, uint32_t partition)
-{
-    (void)log, (void)topic;
-    pthread_mutex_lock(&play.lock);
-    int64_t begin = play.begin[partition];
-    pthread_mutex_unlock(&play.lock);
-    return begin;
-}
-
-int64_t event_log_end(struct event_log *log, enum log_topic topic, uint32_t partition)
-{
-    (void)log, (void)topic;
-    pthread_mutex_lock(&play.lock);
-    int64_t end = play.end[partition];
-    pthread_mutex_unlock(&play.lock);
-    return end;
-}
-
-int log_reader_open(struct event_log *log, enum log_topic topic, const char *name, struct log_reader **out,
-                    struct err *e)
-{
-    (void)log, (void)e;
-    assert_int_equal(topic, LOG_EVENTS);
-    assert_string_equal(name, "profiler");
-    *out = calloc(1, sizeof **out);
-    return *out ? 0 : -ENOMEM;
-}
-
-void log_reader_close(struct log_reader *r)
-{
-    free(r);
-}
-
-int log_reader_seek(struct log_reader *r, uint32_t partition, int64_t offset)
-{
-    pthread_mutex_lock(&play.lock);
-    bool inside = offset >= play.begin[partition] && offset <= play.end[partition];
-    pthread_mutex_unlock(&play.lock);
-    if (!inside)
-        return LOG_READ_GAP;
-    r->place[partition] = offset;
-    return 0;
-}
-
-int log_reader_read(struct log_reader *r, uint32_t partition, struct log_record *out, size_t max, size_t max_bytes,
-                    struct err *e)
-{
-    int n = 0;
-
-    assert_true(max_bytes > 0);
-    pthread_mutex_lock(&play.lock);
-    if (play.fail_reads > 0) {
-        play.fail_reads--;
-        play.failed_reads++;
-        pthread_mutex_unlock(&play.lock);
-        err_set(e, "the disk does not read");
-        return -EIO;
-    }
-    while ((size_t)n < max && n < 10 && r->place[partition] < play.end[partition])
-        out[n++] = (struct log_record){.offset = r->place[partition]++};
-    pthread_mutex_unlock(&play.lock);
-    return n;
-}
-
-void log_reader_wait(struct log_reader *r, const uint32_t *partitions, size_t n, int64_t ms)
-{
-    struct timespec until;
-
-    assert_true(ms > 0);
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    pthread_mutex_lock(&play.lock);
-    for (int status = 0; status == 0 && !r->woken;) {
-        bool more = false;
-        for (size_t i = 0; i < n; i++)
-            more |= r->place[partitions[i]] < play.end[partitions[i]];
-        if (more)
-            break;
-        status = pthread_cond_timedwait(&play.changed, &play.lock, &until);
-    }
-    r->woken = false;
-    pthread_mutex_unlock(&play.lock);
-}
-
-void log_reader_wake(struct log_reader *r)
-{
-    pthread_mutex_lock(&play.lock);
-    r->woken = true;
-    pthread_cond_broadcast(&play.changed);
-    pthread_mutex_unlock(&play.lock);
-}
-
-int log_reader_commit(struct log_reader *r, uint32_t partition, int64_t offset, struct err *e)
-{
-    (void)r, (void)e;
-    pthread_mutex_lock(&play.lock);
-    assert_true(offset <= play.disk[partition]);
-    play.released[partition] = offset;
-    pthread_mutex_unlock(&play.lock);
-    return 0;
-}
-
-void state_figures(struct state *s, uint32_t partition, struct state_figures *out)
-{
-    (void)s;
-    memset(out, 0, sizeof *out);
-    pthread_mutex_lock(&play.lock);
-    out->offset = play.offset[partition];
-    out->disk_offset = play.disk[partition];
-    out->began = play.began[partition];
-    out->outcomes[OUTCOME_FOLDED] = (uint64_t)(play.offset[partition] - play.began[partition]);
-    pthread_mutex_unlock(&play.lock);
-}
-
-int state_fold(struct state *s, uint32_t partition, const struct log_record *records, size_t n, struct err *e)
-{
-    int r = STATE_OK;
-
-    (void)s;
-    pthread_mutex_lock(&play.lock);
-    bool fails = play.fail_folds > 0;
-    if (fails && (size_t)play.half < n)
-        n = (size_t)play.half;
-    for (size_t i = 0; i < n; i++) {
-        play.disorder |= records[i].offset != play.offset[partition];
-        play.offset[partition] = records[i].offset + 1;
-        play.uncommitted[partition]++;
-    }
-    if (fails) {
-        play.fail_folds--;
-        play.failed_folds++;
-        err_set(e, "the store does not answer");
-        r = -EIO;
-    } else if (play.uncommitted[partition] > play.most_uncommitted) {
-        r = STATE_COMMIT_DUE;
-    }
-    /* A batch is ten records: that much over the bound and no more. */
-    play.disorder |= play.uncommitted[partition] > play.most_uncommitted + 10;
-    pthread_mutex_unlock(&play.lock);
-    return r;
-}
-
-int state_commit(struct state *s, uint32_t partition, struct err *e)
-{
-    int r = 0;
-
-    (void)s;
-    pthread_mutex_lock(&play.lock);
-    if (play.fail_commits > 0) {
-        play.fail_commits--;
-        play.failed_commits++;
-        err_set(e, "the disk is full");
-        r = -ENOSPC;
-    } else {
-        play.disk[partition] = play.offset[partition];
-        play.uncommitted[partition] = 0;
-        play.commits++;
-    }
-    pthread_mutex_unlock(&play.lock);
-    return r;
-}
-
-bool state_dirty(struct state *s, uint32_t partition)
-{
-    (void)s;
-    pthread_mutex_lock(&play.lock);
-    bool dirty = play.uncommitted[partition] > 0;
-    pthread_mutex_unlock(&play.lock);
-    return dirty;
-}
-
-void state_begin_at(struct state *s, uint32_t partition, int64_t offset)
-{
-    (void)s;
-    pthread_mutex_lock(&play.lock);
-    play.offset[partition] = play.began[partition] = play.disk[partition] = offset;
-    pthread_mutex_unlock(&play.lock);
-}
-
-bool state_last_event(struct state *s, uint32_t partition, int64_t *offset, struct uid *uid)
-{
-    (void)s, (void)partition, (void)offset, (void)uid;
-    return false;
-}
-
-/* --- helpers -------------------------------------------------------------------------------------------------- */
-
-static void shown(void *arg)
-{
-    (void)arg;
-    atomic_fetch_add(&play.shown, 1);
-}
-
-static struct followers *start(unsigned threads, int64_t commit_ms)
-{
-    struct followers *f;
-
-    assert_int_equal(followers_start(
-                         &(struct followers_options){
-                             .partitions = PARTITIONS, .threads = threads, .commit_ms = commit_ms, .shown = shown},
-                         &f, NULL),
-                     0);
-    return f;
-}
-
-static void pause_a_moment(void)
-{
-    nanosleep(&(struct timespec){0, 1000000}, NULL);
-}
-
-#define WAIT_FOR(condition)                                                                                            \
-    do {                                                                                                               \
-        int64_t until_ = clock_monotonic() + PATIENCE_MS;                                                              \
-        for (bool met_ = false; !met_;) {                                                                              \
-            pthread_mutex_lock(&play.lock);                                                                            \
-            met_ = (condition);                                                                                        \
-            pthread_mutex_unlock(&play.lock);                                                                          \
-            if (clock_monotonic() > until_)                                                                            \
-                fail_msg("never: %s", #condition);                                                                     \
-            if (!met_)                                                                                                 \
-                pause_a_moment();                                                                                      \
-        }                                                                                                              \
-    } while (0)
-
-static void expect_all_on_disk(void)
-{
-    assert_false(play.disorder);
-    for (int p = 0; p < PARTITIONS; p++) {
-        assert_int_equal(play.offset[p], play.end[p]);
-        assert_int_equal(play.disk[p], play.end[p]);
-        assert_int_equal(play.released[p], play.end[p]);
-    }
-}
+/* The followers on a log and a state that are played, so that both can fail: nothing is skipped, nothing is folded
+ * twice, the log is let go only of what is on disk, and trouble is said and over when it is over; however often a
+ * partition is given and taken. */
+#include "tests/support/follower_play.h"
 
 /* --- tests ---------------------------------------------------------------------------------------------------- */
 
@@ -380,20 +87,14 @@ static void test_failing_folds(void **state)
 
 static void test_failing_reads(void **state)
 {
-    struct err e;
-
     (void)state;
     play_begin();
     play.fail_reads = 3;
     append(0, 10);
     struct followers *f = start(1, 1000000);
     WAIT_FOR(play.offset[0] == 10);
-    int64_t until = clock_monotonic() + PATIENCE_MS;
     for (uint32_t p = 0; p < PARTITIONS; p++)
-        while (followers_fault(f, p, &e) && clock_monotonic() < until)
-            pause_a_moment();
-    for (uint32_t p = 0; p < PARTITIONS; p++)
-        assert_false(followers_fault(f, p, &e));
+        wait_no_fault(f, p);
     assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
     followers_free(f);
     expect_all_on_disk();
@@ -459,9 +160,9 @@ static void test_places(void **state)
     struct followers *f = start(2, 1000000);
     WAIT_FOR(play.offset[0] == 50);
     assert_int_equal(play.began[0], 40);
-    assert_true(followers_fault(f, 1, &e));
+    wait_fault(f, 1, &e);
     assert_non_null(strstr(e.text, "partition 1: the state stands at offset 30 but the log holds 40 up to 50"));
-    assert_true(followers_fault(f, 2, &e));
+    wait_fault(f, 2, &e);
     assert_non_null(strstr(e.text, "partition 2: the state stands at offset 60 but the log holds 0 up to 50"));
     assert_false(followers_ready(f, 1));
     assert_false(followers_ready(f, 2));
@@ -486,18 +187,410 @@ static void test_ready(void **state)
     play.fail_folds = 1 << 30;
     struct followers *f = start(1, 1000000);
     assert_false(followers_ready(f, 0));
-    assert_true(followers_ready(f, 1)); /* it held nothing */
+    wait_ready(f, 1); /* it held nothing */
     append(1, 5);
     assert_true(followers_ready(f, 1));
     pthread_mutex_lock(&play.lock);
     play.fail_folds = 0;
     pthread_mutex_unlock(&play.lock);
-    int64_t until = clock_monotonic() + PATIENCE_MS;
-    while (!followers_ready(f, 0) && clock_monotonic() < until)
-        pause_a_moment();
-    assert_true(followers_ready(f, 0));
+    wait_ready(f, 0);
     assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
     followers_free(f);
+}
+
+/* --- given and taken ------------------------------------------------------------------------------------------ */
+
+/* However often and however long a partition is away: it goes on exactly where it stood, and what was folded is on disk
+ * soon after it left. */
+static void test_given_and_taken(void **state)
+{
+    (void)state;
+    play_begin();
+    play.shared = true;
+    set(&play.stint[1], 0); /* never ours */
+    append(0, 25);
+    append(1, 25);
+    struct followers *f = start(2, 1000000);
+    for (uint64_t round = 1; round < 20; round++) {
+        WAIT_FOR(play.offset[0] == play.end[0]);
+        wait_shown(f, 0, play.end[0]);
+        assert_true(play.disk[0] < play.end[0]);
+        int64_t there = play.end[0];
+        set(&play.stint[0], 0);
+        followers_wake(f, 0);
+        WAIT_FOR(play.disk[0] == there); /* committed, though its time has not come */
+        wait_shown(f, 0, -1);
+        assert_false(followers_ready(f, 0));
+        append(0, (int64_t)(round % 7) + 1); /* others fold that */
+        append(2, 1);
+        wait_shown(f, 2, (int64_t)round); /* the thread has been round */
+        assert_int_equal(play.offset[0], there);
+        int seeks = play.seeks[0];
+        set(&play.stint[0], 2 * round);
+        followers_wake(f, 0);
+        wait_shown(f, 0, play.end[0]);
+        assert_true(play.seeks[0] > seeks);
+    }
+    assert_int_equal(play.offset[1], 0);
+    assert_int_equal(followers_shown(f, 1), -1);
+    assert_false(followers_fault(f, 1, NULL));
+    for (int p = 0; p < PARTITIONS; p++)
+        set(&play.stint[p], 0);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
+    followers_free(f);
+    assert_false(play.disorder);
+    assert_int_equal(play.disk[0], play.end[0]);
+    assert_int_equal(play.disk[2], play.end[2]);
+    assert_int_equal(play.released[1], -1);
+}
+
+/* Taken and given again before the thread has looked: the reader's place is not relied on. */
+static void test_given_anew(void **state)
+{
+    (void)state;
+    play_begin();
+    play.shared = true;
+    append(0, 5);
+    struct followers *f = start(1, 1000000);
+    wait_shown(f, 0, 5);
+    int seeks = play.seeks[0];
+    set(&play.stint[0], 7);
+    followers_wake(f, 0);
+    WAIT_FOR(play.seeks[0] > seeks);
+    append(0, 5);
+    wait_shown(f, 0, 10);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
+    followers_free(f);
+    expect_all_on_disk();
+}
+
+/* The brokers are away when the partition is given: it says so, and goes on when they are back. */
+static void test_unreachable(void **state)
+{
+    struct err e;
+
+    (void)state;
+    play_begin();
+    play.shared = true;
+    play.fail_seeks = 1 << 30;
+    append(0, 5);
+    struct followers *f = start(1, 1000000);
+    wait_fault(f, 0, &e);
+    assert_non_null(strstr(e.text, "the log cannot be reached"));
+    assert_int_equal(followers_shown(f, 0), -1);
+    pthread_mutex_lock(&play.lock);
+    play.fail_seeks = 0;
+    pthread_mutex_unlock(&play.lock);
+    wait_shown(f, 0, 5);
+    wait_no_fault(f, 0);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
+    followers_free(f);
+}
+
+/* --- gaps ----------------------------------------------------------------------------------------------------- */
+
+/* On a shared log a state that is not there is not made up: others may have had the partition. */
+static void test_fresh_behind_the_begin(void **state)
+{
+    struct err e;
+
+    (void)state;
+    play_begin();
+    play.shared = true;
+    play.begin[0] = 40;
+    play.end[0] = 50;
+    play.offset[1] = play.disk[1] = 30; /* a state that retention has overtaken */
+    play.begin[1] = 40;
+    play.end[1] = 50;
+    struct followers *f = start(1, 1000000);
+    wait_fault(f, 0, &e);
+    assert_non_null(strstr(e.text, "the log begins at offset 40: restore a backup"));
+    wait_fault(f, 1, &e);
+    assert_non_null(strstr(e.text, "stands at offset 30 but the log holds 40 up to 50"));
+    wait_shown(f, 2, 0);
+    assert_int_equal(play.offset[0], 0);
+    assert_int_equal(play.restores, 3); /* each was looked for once; the third is fresh, too */
+    assert_int_equal(followers_finish(f, PATIENCE_MS), -ETIMEDOUT);
+    followers_free(f);
+}
+
+static void test_backup(void **state)
+{
+    (void)state;
+    play_begin();
+    play.shared = true;
+    play.begin[0] = 40;
+    play.end[0] = 50;
+    play.offset[1] = play.disk[1] = 30;
+    play.begin[1] = 40;
+    play.end[1] = 50;
+    play.end[2] = 46; /* reaches back, but the backup is nearer */
+    play.backup = 45;
+    struct followers *f = start(1, 1000000);
+    wait_shown(f, 0, 50);
+    wait_shown(f, 1, 50);
+    wait_shown(f, 2, 46);
+    for (int p = 0; p < PARTITIONS; p++)
+        assert_int_equal(play.began[p], 45);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
+    followers_free(f);
+    expect_all_on_disk();
+}
+
+/* A state that is on the log goes on by itself. */
+static void test_backup_not_needed(void **state)
+{
+    (void)state;
+    play_begin();
+    play.shared = true;
+    for (int p = 0; p < PARTITIONS; p++)
+        play.offset[p] = play.disk[p] = play.end[p] = 3;
+    play.backup = 45;
+    append(0, 4);
+    struct followers *f = start(1, 1000000);
+    wait_shown(f, 0, 7);
+    assert_int_equal(play.restores, 0);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
+    followers_free(f);
+}
+
+/* Another topic of the same name, longer than the one before. */
+static void test_other_log(void **state)
+{
+    struct err e;
+
+    (void)state;
+    play_begin();
+    play.shared = play.has_last = true;
+    play.offset[0] = play.disk[0] = 4;
+    append(0, 20);
+    play.offset[1] = play.disk[1] = 4;
+    append(1, 20);
+    play_event("m2");
+    struct followers *f = start(1, 1000000);
+    wait_fault(f, 0, &e);
+    assert_non_null(strstr(e.text, "partition 0: the log was replaced"));
+    wait_fault(f, 1, &e);
+    assert_int_equal(play.offset[0], 4);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), -ETIMEDOUT);
+    followers_free(f);
+    assert_int_equal(play.offset[1], 4);
+
+    play_begin(); /* the same one */
+    play.shared = play.has_last = true;
+    play.offset[0] = play.disk[0] = 4;
+    append(0, 20);
+    f = start(1, 1000000);
+    wait_shown(f, 0, 20);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
+    followers_free(f);
+    expect_all_on_disk();
+}
+
+/* Retention overtakes a partition that is being followed. */
+static void test_overtaken(void **state)
+{
+    struct err e;
+
+    (void)state;
+    play_begin();
+    append(0, 5);
+    struct followers *f = start(1, 1000000);
+    wait_shown(f, 0, 5);
+    pthread_mutex_lock(&play.lock);
+    play.begin[0] = 10;
+    play.end[0] = 20;
+    pthread_cond_broadcast(&play.changed);
+    pthread_mutex_unlock(&play.lock);
+    wait_fault(f, 0, &e);
+    WAIT_FOR(play.failed_reads == 0); /* it was no such failure */
+    int64_t until = clock_monotonic() + PATIENCE_MS;
+    while (!strstr(e.text, "stands at offset 5 but the log holds 10 up to 20")) {
+        assert_true(clock_monotonic() < until);
+        wait_fault(f, 0, &e);
+    }
+    assert_int_equal(followers_shown(f, 0), -1);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), -ETIMEDOUT);
+    followers_free(f);
+    assert_int_equal(play.offset[0], 5);
+    assert_int_equal(play.disk[0], 5); /* what was folded is kept */
+}
+
+static void test_missing_record(void **state)
+{
+    struct err e;
+
+    (void)state;
+    play_begin();
+    play.skip_at = 12;
+    append(0, 30);
+    struct followers *f = start(1, 1000000);
+    wait_fault(f, 0, &e);
+    assert_non_null(strstr(e.text, "no record of offset 12: one of 13"));
+    assert_int_equal(followers_finish(f, PATIENCE_MS), -ETIMEDOUT);
+    followers_free(f);
+    assert_int_equal(play.offset[0], 10); /* the batch before */
+    assert_false(play.disorder);
+}
+
+/* --- emissions ------------------------------------------------------------------------------------------------ */
+
+static void give_acks(enum log_status status)
+{
+    struct waiting_append waiting[64];
+
+    pthread_mutex_lock(&play.lock);
+    size_t n = play.append_count;
+    memcpy(waiting, play.appends, sizeof waiting);
+    play.append_count = 0;
+    pthread_mutex_unlock(&play.lock);
+    for (size_t i = 0; i < n; i++)
+        waiting[i].done(waiting[i].arg, status, 0, status == LOG_OK ? 0 : -1);
+}
+
+/* What was emitted is acked before more is folded, before it is shown, and before it is committed. */
+static void test_emissions(void **state)
+{
+    struct state_figures figures;
+
+    (void)state;
+    play_begin();
+    play.poison = play.keep_acks = true;
+    append(0, 25);
+    append(1, 5);
+    struct followers *f = start(1, 1);
+    WAIT_FOR(play.append_count == 2); /* one of each partition */
+    append(2, 1);
+    WAIT_FOR(play.append_count == 3); /* others go on */
+    assert_int_equal(play.offset[0], 10);
+    assert_int_equal(play.disk[0], 0);
+    assert_int_equal(followers_shown(f, 0), 0);
+    followers_figures(f, 0, &figures);
+    assert_int_equal(figures.offset, 0);
+    give_acks(LOG_OK);
+    WAIT_FOR(play.append_count == 1); /* of the next batch */
+    wait_shown(f, 0, 10);
+    wait_shown(f, 1, 5);
+    give_acks(LOG_FAILED); /* its fate is not clear: again */
+    WAIT_FOR(play.append_count == 1);
+    give_acks(LOG_OK);
+    WAIT_FOR(play.append_count == 1);
+    give_acks(LOG_OK);
+    wait_shown(f, 0, 25);
+    followers_figures(f, 0, &figures);
+    assert_int_equal(figures.offset, 25);
+    wait_no_fault(f, 0);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
+    followers_free(f);
+    assert_false(play.too_early);
+    assert_int_equal(play.appended, 6);
+    expect_all_on_disk();
+}
+
+/* A log that takes nothing: said, tried again, and nothing is committed meanwhile. */
+static void test_emissions_refused(void **state)
+{
+    struct err e;
+
+    (void)state;
+    play_begin();
+    play.poison = true;
+    play.refuse_appends = 3;
+    append(0, 25);
+    struct followers *f = start(1, 1);
+    wait_fault(f, 0, &e);
+    assert_non_null(strstr(e.text, "cannot put on the log that a record is bad: the queue of the log is full"));
+    wait_shown(f, 0, 25);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
+    followers_free(f);
+    assert_false(play.too_early);
+    assert_int_equal(play.appended, 3);
+    expect_all_on_disk();
+}
+
+/* A crash between: nothing of it was committed, so the same is folded and emitted again. The acks come when the
+ * followers have gone. */
+static void test_end_with_emissions(void **state)
+{
+    (void)state;
+    play_begin();
+    play.poison = play.keep_acks = true;
+    append(0, 5);
+    struct followers *f = start(1, 1);
+    WAIT_FOR(play.append_count == 1);
+    assert_int_equal(followers_finish(f, 100), -ETIMEDOUT);
+    followers_free(f);
+    assert_int_equal(play.disk[0], 0);
+    give_acks(LOG_OK);
+}
+
+/* --- the cache ------------------------------------------------------------------------------------------------ */
+
+static void test_cache(void **state)
+{
+    (void)state;
+    play_begin();
+    append(0, 25);
+    struct followers *f = start_with(1, 1000000, (struct cache *)&play);
+    wait_shown(f, 0, 25);
+    assert_int_equal(play.begun, 3);
+    WAIT_FOR(play.ended == 3);
+    assert_int_equal(play.copied, 0);
+    pthread_mutex_lock(&play.lock);
+    play.wants = true;
+    pthread_mutex_unlock(&play.lock);
+    append(0, 2);
+    WAIT_FOR(play.copied == 1);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
+    followers_free(f);
+    expect_all_on_disk();
+}
+
+/* The cache does not let a batch be shown yet: it is folded then, and not asked about again; others go on. */
+static void test_cache_holds(void **state)
+{
+    (void)state;
+    play_begin();
+    append(0, 5);
+    play.hold_until = clock_boot() + 300;
+    struct followers *f = start_with(1, 1000000, (struct cache *)&play);
+    WAIT_FOR(play.begun == 1);
+    assert_int_equal(followers_shown(f, 0), 0);
+    append(0, 5); /* not of the batch that waits */
+    wait_shown(f, 0, 10);
+    assert_true(clock_boot() >= play.hold_until);
+    assert_false(play.folded_early);
+    assert_int_equal(play.begun, 2);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
+    followers_free(f);
+    assert_int_equal(play.ended, 2);
+    expect_all_on_disk();
+}
+
+/* Taken while a batch waits: the cache is told that nothing is under way, and it is begun anew when given again. */
+static void test_cache_holds_what_is_taken(void **state)
+{
+    (void)state;
+    play_begin();
+    play.shared = true;
+    append(0, 5);
+    play.hold_until = INT64_MAX / 2;
+    struct followers *f = start_with(1, 1000000, (struct cache *)&play);
+    WAIT_FOR(play.begun == 1);
+    set(&play.stint[0], 0);
+    followers_wake(f, 0);
+    WAIT_FOR(play.ended == 1);
+    assert_int_equal(play.offset[0], 0);
+    pthread_mutex_lock(&play.lock);
+    play.hold_until = 0;
+    play.stint[0] = 9;
+    pthread_mutex_unlock(&play.lock);
+    followers_wake(f, 0);
+    wait_shown(f, 0, 5);
+    assert_int_equal(play.begun, 2);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
+    followers_free(f);
+    assert_int_equal(play.ended, 2);
 }
 
 int main(void)
@@ -512,6 +605,21 @@ int main(void)
         cmocka_unit_test(test_end_with_full_disk),
         cmocka_unit_test(test_places),
         cmocka_unit_test(test_ready),
+        cmocka_unit_test(test_given_and_taken),
+        cmocka_unit_test(test_given_anew),
+        cmocka_unit_test(test_unreachable),
+        cmocka_unit_test(test_fresh_behind_the_begin),
+        cmocka_unit_test(test_backup),
+        cmocka_unit_test(test_backup_not_needed),
+        cmocka_unit_test(test_other_log),
+        cmocka_unit_test(test_overtaken),
+        cmocka_unit_test(test_missing_record),
+        cmocka_unit_test(test_emissions),
+        cmocka_unit_test(test_emissions_refused),
+        cmocka_unit_test(test_end_with_emissions),
+        cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_cache_holds),
+        cmocka_unit_test(test_cache_holds_what_is_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

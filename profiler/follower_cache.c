@@ -1,0 +1,158 @@
+/* What a batch may change, for the cache: the profiles of the records' keys before it is folded, and copies of those
+ * that changed once it is shown. The thread of a follower. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "profiler/follower_private.h"
+#include "profiler/profile_json.h"
+#include "proto/keys.h"
+
+#define KINDS 2 /* a key of the log may be that of a user and of a device */
+#define SLOTS 4096
+#define COPY_MS 5 /* for the copies of one batch; the others are made when somebody asks for them */
+
+static_assert(SLOTS >= 2 * LIMIT_FOLD_BATCH, "the table is never full");
+
+struct batch_ids {
+    uint16_t slots[SLOTS]; /* 1 + place in `keys` */
+    struct str keys[LIMIT_FOLD_BATCH];
+    size_t key_count;
+    struct str ids[KINDS * LIMIT_FOLD_BATCH];
+    struct cache_copy copies[KINDS * LIMIT_FOLD_BATCH];
+    size_t at[KINDS * LIMIT_FOLD_BATCH]; /* where the answer of a copy begins */
+    size_t id_count;
+    struct buf text; /* of the ids */
+    struct buf answers;
+};
+
+struct batch_ids *batch_ids_new(void)
+{
+    struct batch_ids *b = calloc(1, sizeof *b);
+
+    if (!b)
+        return NULL;
+    buf_init(&b->text, KINDS * LIMIT_FOLD_BATCH * (size_t)(KEY_ID_MAX_BYTES + 5));
+    buf_init(&b->answers, LIMIT_BATCH_COPY_BYTES);
+    return b;
+}
+
+void batch_ids_free(struct batch_ids *b)
+{
+    if (!b)
+        return;
+    buf_deinit(&b->text);
+    buf_deinit(&b->answers);
+    free(b);
+}
+
+/* --- before --------------------------------------------------------------------------------------------------- */
+
+static void add_key(struct batch_ids *b, struct str key)
+{
+    uint32_t h = 2166136261u;
+
+    for (size_t i = 0; i < key.n; i++)
+        h = (h ^ (unsigned char)key.p[i]) * 16777619u;
+    for (h ^= h >> 15;; h++) {
+        uint16_t *slot = &b->slots[h % SLOTS];
+        if (*slot && !str_eq(b->keys[*slot - 1], key))
+            continue;
+        if (!*slot) {
+            b->keys[b->key_count++] = key;
+            *slot = (uint16_t)b->key_count;
+        }
+        return;
+    }
+}
+
+static void add_id(struct batch_ids *b, struct str kind, struct str key)
+{
+    size_t before = b->text.n;
+
+    buf_add_str(&b->text, kind);
+    buf_add_str(&b->text, key);
+    b->ids[b->id_count++] = (struct str){b->text.p + before, b->text.n - before};
+}
+
+/* Both profiles of every key: which of them a record changes is known when it is folded. A key that is longer than an
+ * id can be is that of no event. */
+static void gather(struct batch_ids *b, const struct log_record *records, size_t n)
+{
+    size_t bytes = 0;
+
+    memset(b->slots, 0, sizeof b->slots);
+    b->key_count = b->id_count = 0;
+    buf_reset(&b->text);
+    for (size_t i = 0; i < n; i++)
+        if (str_has(records[i].key) && records[i].key.n <= KEY_ID_MAX_BYTES)
+            add_key(b, records[i].key);
+    for (size_t i = 0; i < b->key_count; i++)
+        bytes += KINDS * (b->keys[i].n + 5);
+    if (!buf_room(&b->text, bytes)) /* the ids point into it: it must not move */
+        abort();
+    for (size_t i = 0; i < b->key_count; i++) {
+        add_id(b, STR_LIT("user:"), b->keys[i]);
+        add_id(b, STR_LIT("anon:"), b->keys[i]);
+    }
+}
+
+void batch_gather(struct follower *me, size_t n)
+{
+    assert(n <= LIMIT_FOLD_BATCH);
+    gather(me->ids, me->records, n);
+}
+
+int64_t batch_begin(struct follower *me, const struct part *p)
+{
+    return cache_begin(me->all->o.cache, p->number, me->ids->ids, me->ids->id_count);
+}
+
+/* --- after ---------------------------------------------------------------------------------------------------- */
+
+/* Adds the copy of a profile that has changed from offset `from` on. False when there is no room for more. */
+static bool add_copy(struct follower *me, const struct part *p, struct str id, int64_t from, size_t *count)
+{
+    struct batch_ids *b = me->ids;
+    struct state_profile profile;
+    struct arena arena;
+
+    arena_init(&arena, LIMIT_LOOKUP_ARENA);
+    if (state_profile(me->all->o.state, p->number, id, &arena, &profile, NULL) == 0) {
+        if (profile.version > from) {
+            size_t at = b->answers.n;
+            profile_write(me->all->o.rules, &b->answers, &profile);
+            b->at[*count] = at;
+            b->copies[(*count)++] = (struct cache_copy){id, {NULL, b->answers.n - at}, profile.version};
+        }
+        facts_deinit(&profile.facts);
+    }
+    arena_deinit(&arena);
+    return !b->answers.failed;
+}
+
+/* While it catches up nobody is shown anything, and what is copied would change at once. */
+static bool near_end(const struct follower *me, const struct part *p)
+{
+    return event_log_end(me->all->o.log, LOG_EVENTS, p->number) - p->next <= LIMIT_FOLD_BATCH;
+}
+
+void batch_end(struct follower *me, const struct part *p, int64_t from)
+{
+    struct cache *cache = me->all->o.cache;
+    struct batch_ids *b = me->ids;
+    int64_t until = clock_monotonic() + COPY_MS;
+    size_t count = 0;
+
+    buf_reset(&b->answers);
+    if (near_end(me, p) && cache_wants(cache, p->number))
+        for (size_t i = 0; i < b->id_count && clock_monotonic() < until; i++)
+            if (!add_copy(me, p, b->ids[i], from, &count)) {
+                count--; /* its answer is cut */
+                break;
+            }
+    for (size_t i = 0; i < count; i++) /* the answers may have moved while they grew */
+        b->copies[i].answer.p = b->answers.p + b->at[i];
+    cache_end(cache, p->number, b->copies, count);
+}
