@@ -150,8 +150,9 @@ struct log_reader;
 
 enum { LOG_READ_GAP = 1 }; /* the offset is outside what the log holds */
 
-/* On Kafka a named reader is of the group of that name, which is joined before; seek asks the brokers and may then also
- * return -EAGAIN (they do not answer), and it reads only what it was told to seek. An unnamed one reads any partition.
+/* On Kafka a named reader is of the group of that name, joined by then or later; seek asks the brokers and may then
+ * also return -EAGAIN (they do not answer), and it reads only what it was told to seek. An unnamed one reads any
+ * partition.
  *
  * `name` NULL: reads without holding anything back. A name (letters, digits, dot, line) is remembered in the log and
  * holds all that there is until it commits; several readers may share it, for different partitions. A reader starts

@@ -493,9 +493,9 @@ static int check_name(struct kafka_log *log, enum log_topic topic, const char *n
 {
     struct kafka_group *g = log->group;
 
-    if (topic == LOG_EVENTS && g && strcmp(kafka_group_name(g), name) == 0)
+    if (topic == LOG_EVENTS && (!g || strcmp(kafka_group_name(g), name) == 0))
         return 0;
-    err_set(e, "a reader named %s reads the events, and its group is joined before", name);
+    err_set(e, "a reader with a name reads the events, and is called like its group, not %s", name);
     return -EINVAL;
 }
 
