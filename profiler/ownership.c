@@ -94,7 +94,6 @@ void ownership_given(void *ownership, uint32_t partition)
 {
     struct ownership *o = ownership;
 
-    assert(!o->shared || o->url[0]);
     if (partition >= o->o.partitions) { /* the log refuses such a topic, too, in words of its own */
         log_error("profiler: partition %u of the log is beyond those of the configuration", partition);
         return;
@@ -327,7 +326,7 @@ static void *asker_main(void *arg)
     struct ownership *o = arg;
 
     while (!atomic_load(&o->stopping)) {
-        if (o->shared) {
+        if (o->shared && atomic_load(&o->addressed)) {
             append_due(o);
             ask_claims(o);
             ask_targets(o);
@@ -396,7 +395,10 @@ int ownership_start(const struct ownership_options *options, struct ownership **
 
 void ownership_set_url(struct ownership *o, const char *url)
 {
+    assert(!atomic_load(&o->addressed) && strlen(url) < sizeof o->url);
     snprintf(o->url, sizeof o->url, "%s", url);
+    atomic_store(&o->addressed, true);
+    wake(o);
 }
 
 void ownership_stop(struct ownership *o)

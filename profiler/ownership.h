@@ -42,7 +42,7 @@ struct ownership_options {
 };
 
 int ownership_start(const struct ownership_options *o, struct ownership **out, struct err *e);
-/* Before the first partition is given, for who learns its port late. */
+/* Once, for who learns its port late: nothing is claimed before. */
 void ownership_set_url(struct ownership *o, const char *url);
 /* Gives up every term at once; nothing is shown from then on. */
 void ownership_stop(struct ownership *o);

@@ -20,7 +20,8 @@ struct owned {
 
 struct ownership {
     struct ownership_options o;
-    char url[LIMIT_URL_BYTES]; /* ours */
+    char url[LIMIT_URL_BYTES]; /* ours, once `addressed` */
+    _Atomic bool addressed;
     bool shared;
     struct owned *owned;
     _Atomic unsigned refs; /* the owner's, and one for each append whose fate is not known */

@@ -3,6 +3,7 @@
 #include "profiler/profiler.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +39,7 @@ struct profiler {
     struct lookups *lookups;
     struct cache *cache; /* NULL: none */
     struct ownership *ownership;
-    struct followers *followers;
+    struct followers *_Atomic followers; /* NULL at first, when partitions may be given already */
     struct meter *meter;
     struct forward *forward; /* NULL: nobody else has the log */
     struct backups *backups;
@@ -125,19 +126,22 @@ static int restore(void *arg, uint32_t partition, int64_t log_begin, struct err 
     return state_take_partition(p->state, partition, path, e);
 }
 
-/* Of the ownership, on its thread and on the log's. Nothing is given before there are followers. */
+/* Of the ownership, on its thread and on the log's. */
 static int64_t shown(void *arg, uint32_t partition)
 {
     const struct profiler *p = arg;
+    const struct followers *f = atomic_load(&p->followers);
 
-    return p->followers ? followers_shown(p->followers, partition) : -1;
+    return f ? followers_shown(f, partition) : -1;
 }
 
 static void changed(void *arg, uint32_t partition)
 {
     struct profiler *p = arg;
+    struct followers *f = atomic_load(&p->followers);
 
-    followers_wake(p->followers, partition);
+    if (f)
+        followers_wake(f, partition);
     lookups_wake(p->lookups);
 }
 
@@ -187,19 +191,22 @@ static int start_ownership(struct profiler *p, struct err *e)
 static int start_followers(struct profiler *p, struct err *e)
 {
     const struct conf_profiler *conf = &p->conf->profiler;
+    struct followers *f = NULL;
+    int r = followers_start(&(struct followers_options){.log = p->log,
+                                                        .state = p->state,
+                                                        .partitions = p->conf->partitions,
+                                                        .threads = conf->threads,
+                                                        .commit_ms = conf->commit_ms,
+                                                        .cache = p->cache,
+                                                        .rules = &p->settings.rules,
+                                                        .stint = stint,
+                                                        .restore = conf->backups ? restore : NULL,
+                                                        .shown = more_shown,
+                                                        .arg = p},
+                            &f, e);
 
-    return followers_start(&(struct followers_options){.log = p->log,
-                                                       .state = p->state,
-                                                       .partitions = p->conf->partitions,
-                                                       .threads = conf->threads,
-                                                       .commit_ms = conf->commit_ms,
-                                                       .cache = p->cache,
-                                                       .rules = &p->settings.rules,
-                                                       .stint = stint,
-                                                       .restore = conf->backups ? restore : NULL,
-                                                       .shown = more_shown,
-                                                       .arg = p},
-                           &p->followers, e);
+    atomic_store(&p->followers, f);
+    return r;
 }
 
 static int start_meter(struct profiler *p)
@@ -242,20 +249,26 @@ static int start_api(struct profiler *p, struct err *e)
                      &p->api, e);
 }
 
-/* Last: what is given is followed at once, and its claim says where look-ups are answered. */
+/* Before the followers, whose readers are of the group. */
 static int join(struct profiler *p, struct err *e)
 {
-    char url[LIMIT_URL_BYTES];
-    int r = address_of(p->conf->profiler.advertise, p->conf->profiler.listen, api_port(p->api), url, sizeof url, e);
-
-    if (r < 0)
-        return r;
-    ownership_set_url(p->ownership, url);
-    r = log_group_join(p->log,
+    int r =
+        log_group_join(p->log,
                        &(struct log_group_options){
                            .name = "profiler", .given = ownership_given, .taken = ownership_taken, .arg = p->ownership},
                        e);
     p->joined = r == 0;
+    return r;
+}
+
+/* Last: from here on partitions are claimed, and a claim says where look-ups are answered. */
+static int claim(struct profiler *p, struct err *e)
+{
+    char url[LIMIT_URL_BYTES];
+    int r = address_of(p->conf->profiler.advertise, p->conf->profiler.listen, api_port(p->api), url, sizeof url, e);
+
+    if (r == 0)
+        ownership_set_url(p->ownership, url);
     return r;
 }
 
@@ -276,6 +289,8 @@ static int start_parts(struct profiler *p, struct err *e)
     if (r == 0)
         r = start_ownership(p, e);
     if (r == 0)
+        r = join(p, e);
+    if (r == 0)
         r = start_followers(p, e);
     if (r == 0)
         r = start_meter(p);
@@ -286,7 +301,7 @@ static int start_parts(struct profiler *p, struct err *e)
     if (r == 0)
         r = start_api(p, e);
     if (r == 0)
-        r = join(p, e);
+        r = claim(p, e);
     return r;
 }
 
