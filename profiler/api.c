@@ -314,7 +314,7 @@ static bool knows_others(const struct api *a)
 {
     char url[PEER_URL];
 
-    for (uint32_t p = 0; a->o.ownership && p < a->o.conf->partitions; p++)
+    for (uint32_t p = 0; p < a->o.conf->partitions; p++)
         if (ownership_url(a->o.ownership, p, url, sizeof url))
             return true;
     return false;

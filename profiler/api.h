@@ -34,11 +34,11 @@ struct api_options {
     struct lookups *lookups;
     struct meter *meter;
     struct stats *stats;
-    struct ownership *ownership; /* NULL: all partitions are here, and shown when the followers are ready */
-    struct cache *cache;         /* NULL: none */
-    struct forward *forward;     /* NULL: look-ups of others' partitions are refused */
-    struct backups *backups;     /* NULL: none are made */
-    const char *instance;        /* in answers to other instances; NULL: "waymark" */
+    struct ownership *ownership;
+    struct cache *cache;     /* NULL: none */
+    struct forward *forward; /* NULL: look-ups of others' partitions are refused */
+    struct backups *backups; /* NULL: none are made */
+    const char *instance;    /* in answers to other instances; NULL: "waymark" */
 };
 
 /* Everything in the options must outlive it. */

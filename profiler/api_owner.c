@@ -10,9 +10,7 @@
 
 enum ownership_answer api_owns(const struct api *a, uint32_t partition)
 {
-    if (a->o.ownership)
-        return ownership_ask(a->o.ownership, partition);
-    return followers_ready(a->o.followers, partition) ? OWNERSHIP_SERVES : OWNERSHIP_NOT_YET;
+    return ownership_ask(a->o.ownership, partition);
 }
 
 void ask_not_yet(struct ask *ask, uint32_t partition)
@@ -20,12 +18,9 @@ void ask_not_yet(struct ask *ask, uint32_t partition)
     const struct api_options *o = &ask->api->o;
     struct err why = {0};
 
-    if (!followers_fault(o->followers, partition, &why) && o->ownership)
+    if (!followers_fault(o->followers, partition, &why))
         ownership_why(o->ownership, partition, &why);
-    if (why.text[0])
-        ask_error(ask, 503, "not_yet", "%s", why.text);
-    else
-        ask_error(ask, 503, "not_yet", "partition %u is still folding what was there before the start", partition);
+    ask_error(ask, 503, "not_yet", "%s", why.text);
 }
 
 void ask_not_owner(struct ask *ask, uint32_t partition)

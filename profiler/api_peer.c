@@ -34,7 +34,7 @@ bool peer_of(struct ask *ask, uint32_t partition, char *out, size_t size)
 {
     const struct api_options *o = &ask->api->o;
 
-    if (o->ownership && o->forward && ownership_url(o->ownership, partition, out, size))
+    if (o->forward && ownership_url(o->ownership, partition, out, size))
         return true;
     count(ask, PEER_UNKNOWN);
     return false;

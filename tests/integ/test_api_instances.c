@@ -1,0 +1,753 @@
+/* Look-ups over three profilers: whoever is asked, the answer is the owner's, or 503; never a guess, never a loop. */
+#include "common/http.h"
+#include "tests/support/api_case.h"
+
+/* --- helpers -------------------------------------------------------------------------------------------------- */
+
+static struct answer ask(struct cluster *c, int at, const char *path)
+{
+    return get(&c->at[at].shop, "%s", path);
+}
+
+static struct answer ask_ids(struct cluster *c, int at, const char *ids)
+{
+    char *body;
+
+    assert_true(asprintf(&body, "{\"ids\":[%s]}", ids) > 0);
+    struct answer a = request(&c->at[at].shop, "POST", "Bearer tk_all", "/v1/profiles:lookup", body);
+    free(body);
+    return a;
+}
+
+static void expect_body(struct answer *a, int status, const char *body, size_t n)
+{
+    if (a->status != status || a->body_n != n || memcmp(a->body, body, n) != 0)
+        fail_msg("got %d %s\nnot %d %.*s", a->status, a->body, status, (int)n, body);
+    answer_free(a);
+}
+
+/* All instances say the same, and it has this status. The first is the first owner. */
+static void expect_same(struct cluster *c, const char *path, int status)
+{
+    struct answer first = ask(c, 0, path);
+
+    if (first.status != status)
+        fail_msg("%s: %d %s", path, first.status, first.body);
+    for (int i = 1; i < INSTANCES; i++) {
+        struct answer a = ask(c, i, path);
+        expect_body(&a, first.status, first.body, first.body_n);
+    }
+    answer_free(&first);
+}
+
+static double forwarded(struct cluster *c, int at, const char *result)
+{
+    struct answer a = ask(c, at, "/metrics");
+    char name[64];
+
+    snprintf(name, sizeof name, "waymark_forwarded_total{result=\"%s\"}", result);
+    const char *line = strstr(a.body, name);
+    double n = line ? atof(line + strlen(name)) : 0;
+    answer_free(&a);
+    return n;
+}
+
+static double forwarded_by_all(struct cluster *c)
+{
+    double n = 0;
+
+    for (int i = 0; i < INSTANCES; i++)
+        n += forwarded(c, i, "answered") + forwarded(c, i, "refused") + forwarded(c, i, "failed");
+    return n;
+}
+
+static struct event order_of(const char *user, const char *order, enum order_status status, int64_t time, int64_t total)
+{
+    struct event e = track(user, NULL, time);
+
+    e.type = EVENT_ORDER;
+    e.trust = TRUST_SERVER;
+    e.source = STR_LIT("backend");
+    e.order = (struct order_fields){
+        .order_id = str_of(order), .status = status, .total = {true, total}, .currency = STR_LIT("GBP")};
+    return e;
+}
+
+static void put_users(struct cluster *c, unsigned each)
+{
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        for (unsigned i = 0; i < each; i++) {
+            char user[24];
+            user_of(p, i, user);
+            put_at_owner(c, page(user, "https://shop.example/a", T0));
+            put_at_owner(c, track(user, "Product Viewed", T0 + 1000));
+        }
+    }
+}
+
+/* --- the routes ----------------------------------------------------------------------------------------------- */
+
+static void test_profiles(void **state)
+{
+    struct cluster *c = *state;
+    char path[256], user[24];
+
+    put_users(c, 1);
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        user_of(p, 0, user);
+        snprintf(path, sizeof path, "/v1/profiles/user:%s", user);
+        expect_same(c, path, 200);
+        snprintf(path, sizeof path, "/v1/profiles/user:%s?as_of=2026-01-01T00:00:00.500Z", user);
+        expect_same(c, path, 200);
+        snprintf(path, sizeof path, "/v1/profiles/user:%s?as_of=2025-01-01T00:00:00Z", user);
+        expect_same(c, path, 404);
+        snprintf(path, sizeof path, "/v1/profiles/anon:%s", user);
+        expect_same(c, path, 404);
+        snprintf(path, sizeof path, "/v1/profiles/user:%s/orders", user);
+        expect_same(c, path, 200);
+        snprintf(path, sizeof path, "/v1/profiles/user:%s/path?limit=1001", user);
+        expect_same(c, path, 400);
+    }
+    assert_true(forwarded_by_all(c) > 0);
+}
+
+/* What stands in path and query arrives as it was sent. */
+static void test_odd_ids(void **state)
+{
+    static const char *const ids[] = {"a/b", "x?y=1", "h#h", "100%", "..", "a b", "\xc3\xa9", "q\"q", "a&b=c"};
+    struct cluster *c = *state;
+
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        char path[256];
+        struct buf b;
+        put_at_owner(c, page(ids[i], "https://shop.example/a", T0));
+        buf_init(&b, 200);
+        http_encode_segment(&b, str_of(ids[i]));
+        snprintf(path, sizeof path, "/v1/profiles/user:%.*s", STR_ARG(buf_str(&b)));
+        expect_same(c, path, 200);
+        snprintf(path, sizeof path, "/v1/profiles/%%75ser%%3A%.*s/path?order=desc&from=2025-12-31T23:59:59%%2B00:00",
+                 STR_ARG(buf_str(&b)));
+        expect_same(c, path, 200);
+        buf_deinit(&b);
+    }
+}
+
+static void test_paths(void **state)
+{
+    struct cluster *c = *state;
+    char user[24], path[1024], cursor[512];
+
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        user_of(p, 0, user);
+        for (int i = 0; i < 5; i++)
+            put_at_owner(c, page(user, "https://shop.example/a?b=c&d", T0 + i * 1000));
+        snprintf(path, sizeof path, "/v1/profiles/user:%s/path?limit=2&order=desc", user);
+        expect_same(c, path, 200);
+        struct answer a = ask(c, (int)(p + 1) % INSTANCES, path);
+        snprintf(cursor, sizeof cursor, "%.*s", STR_ARG(text_at(&a, "next")));
+        answer_free(&a);
+        snprintf(path, sizeof path, "/v1/profiles/user:%s/path?limit=2&cursor=%s", user, cursor);
+        expect_same(c, path, 200);
+        a = ask(c, (int)(p + 2) % INSTANCES, path);
+        assert_int_equal(json_get(a.json, "events")->count, 2);
+        answer_free(&a);
+    }
+}
+
+static void test_head(void **state)
+{
+    struct cluster *c = *state;
+    char path[256], user[24];
+
+    put_users(c, 1);
+    user_of(1, 0, user);
+    snprintf(path, sizeof path, "/v1/profiles/user:%s", user);
+    for (int i = 0; i < INSTANCES; i++) {
+        struct answer a = request(&c->at[i].shop, "HEAD", "Bearer tk_all", path, NULL);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(a.body_n, 0);
+        answer_free(&a);
+    }
+}
+
+/* --- many ----------------------------------------------------------------------------------------------------- */
+
+/* More than go out at once, mixed with unknown ones, in the order of the question. */
+static void test_many(void **state)
+{
+    struct cluster *c = *state;
+    struct buf ids, known;
+    char user[24];
+
+    put_users(c, 40);
+    buf_init(&ids, MIB);
+    buf_init(&known, MIB);
+    for (unsigned i = 0; i < 40; i++) {
+        for (uint32_t p = PARTITIONS; p-- > 0;) {
+            user_of(p, i, user);
+            buf_addf(&ids, "%s\"user:%s\",\"anon:%s\"", ids.n ? "," : "", user, user);
+            buf_addf(&known, "user:%s ", user);
+        }
+    }
+    buf_add_char(&ids, '\0');
+    struct answer first = ask_ids(c, 0, ids.p);
+    assert_int_equal(first.status, 200);
+    struct buf found;
+    buf_init(&found, MIB);
+    for (const struct json *p = json_get(first.json, "profiles")->child; p; p = p->next) {
+        buf_add_str(&found, json_get(p, "id")->text);
+        buf_add_char(&found, ' ');
+    }
+    assert_true(str_eq(buf_str(&found), buf_str(&known)));
+    assert_int_equal(json_get(first.json, "not_found")->count, 160);
+    for (int i = 1; i < INSTANCES; i++) {
+        struct answer a = ask_ids(c, i, ids.p);
+        expect_body(&a, 200, first.body, first.body_n);
+    }
+    answer_free(&first);
+    buf_deinit(&found);
+    buf_deinit(&known);
+    buf_deinit(&ids);
+    struct answer none = ask_ids(c, 1, "");
+    expect_body(&none, 200, "{\"profiles\":[],\"not_found\":[]}", strlen("{\"profiles\":[],\"not_found\":[]}"));
+}
+
+/* A list with holes would be taken for the truth. */
+static void test_many_needs_all(void **state)
+{
+    struct cluster *c = *state;
+    char ids[128], a[24], b[24];
+
+    put_users(c, 1);
+    user_of(1, 0, a);
+    user_of(2, 0, b);
+    snprintf(ids, sizeof ids, "\"user:%s\",\"user:%s\"", a, b);
+    world_not_yet(2, true);
+    for (int i = 0; i < INSTANCES; i++) {
+        struct answer r = ask_ids(c, i, ids);
+        assert_non_null(strstr(r.text, "Retry-After: 1\r\n"));
+        expect_status(&r, 503, "not_yet");
+    }
+    world_not_yet(2, false);
+    world_set(0, 2, NOBODY);
+    struct answer r = ask_ids(c, 0, ids);
+    expect_status(&r, 503, "not_yet");
+    world_set(0, 2, 2);
+    r = ask_ids(c, 0, ids);
+    expect_status(&r, 200, NULL);
+    world.port[2] = 1;
+    r = ask_ids(c, 0, ids);
+    expect_status(&r, 503, "unavailable");
+}
+
+/* --- scenes --------------------------------------------------------------------------------------------------- */
+
+static void test_scene(void **state)
+{
+    struct cluster *c = *state;
+    char user[24];
+
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        char order[16];
+        user_of(p, 0, user);
+        put_at_owner(c, page(user, "https://shop.example/a", T0));
+        snprintf(order, sizeof order, "only%u", p);
+        put_at_owner(c, order_of(user, order, STATUS_CREATED, T0 + 1000, 5000000));
+        put_at_owner(c, order_of(user, "shared", STATUS_PAID, T0 + 2000 + (p * 7 + 3) % 4, (p + 1) * 1000000));
+        char path[64];
+        snprintf(path, sizeof path, "/v1/orders/%s/scene", order);
+        expect_same(c, path, 200);
+    }
+    expect_same(c, "/v1/orders/shared/scene", 200);
+    expect_same(c, "/v1/orders/none/scene", 404);
+    for (int i = 0; i < INSTANCES; i++) {
+        /* (p * 7 + 3) % 4 is greatest, 3, where p is 0. */
+        struct answer a = ask(c, i, "/v1/orders/shared/scene");
+        expect_raw(json_get(a.json, "order"), "total", "1");
+        answer_free(&a);
+    }
+}
+
+/* Nobody may say that there is none when one could not be asked. */
+static void test_scene_needs_all(void **state)
+{
+    struct cluster *c = *state;
+    char user[24];
+
+    user_of(0, 0, user);
+    put_at_owner(c, order_of(user, "o", STATUS_PAID, T0, 1000000));
+    world_not_yet(2, true);
+    for (int i = 0; i < INSTANCES; i++) {
+        expect_get(&c->at[i].shop, "/v1/orders/o/scene", 503, "not_yet");
+        expect_get(&c->at[i].shop, "/v1/orders/none/scene", 503, "not_yet");
+    }
+    world_not_yet(2, false);
+    world_set(0, 1, NOBODY);
+    expect_get(&c->at[0].shop, "/v1/orders/none/scene", 503, "not_yet");
+    world_set(0, 1, 2); /* who does not have it, and must say so */
+    expect_get(&c->at[0].shop, "/v1/orders/none/scene", 503, "not_yet");
+    world_set(0, 1, 1);
+    expect_get(&c->at[0].shop, "/v1/orders/none/scene", 404, "order_not_found");
+    world.port[1] = 1;
+    expect_get(&c->at[0].shop, "/v1/orders/none/scene", 503, "unavailable");
+}
+
+static void test_scene_of_named_partitions(void **state)
+{
+    struct cluster *c = *state;
+    char user[24];
+
+    user_of(0, 0, user);
+    put_at_owner(c, order_of(user, "o", STATUS_PAID, T0, 1000000));
+    /* From outside the parameter means nothing. */
+    expect_get(&c->at[0].shop, "/v1/orders/o/scene?partitions=1", 200, NULL);
+    expect_get(&c->at[1].shop, "/v1/orders/o/scene?partitions=x", 200, NULL);
+    static const struct {
+        const char *partitions;
+        int status;
+    } cases[] = {{"0", 200}, {"3", 404}, {"0,3", 200}, {"1", 503}, {"0,1", 503}, {"4", 400}, {"0,", 200}, {"x", 400}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "/v1/orders/o/scene?partitions=%s", cases[i].partitions);
+        struct answer a = request(&c->at[0].shop, "GET", "Bearer tk_all\r\nX-Waymark-Forwarded: 1", path, NULL);
+        if (a.status != cases[i].status)
+            fail_msg("%s: %d %s", cases[i].partitions, a.status, a.body);
+        assert_non_null(strstr(a.text, "X-Waymark-Instance: p0\r\n"));
+        assert_true((strstr(a.text, "X-Waymark-Rank: ") != NULL) == (a.status == 200));
+        answer_free(&a);
+    }
+}
+
+/* --- who does not answer -------------------------------------------------------------------------------------- */
+
+static void test_owner_is_not_ready(void **state)
+{
+    struct cluster *c = *state;
+    char path[64], user[24];
+
+    put_users(c, 1);
+    user_of(1, 0, user);
+    snprintf(path, sizeof path, "/v1/profiles/user:%s", user);
+    world_not_yet(1, true);
+    for (int i = 0; i < INSTANCES; i++) {
+        struct answer a = ask(c, i, path);
+        assert_non_null(strstr(a.text, "Retry-After: 1\r\n"));
+        assert_non_null(strstr(a.body, "claimed a moment ago"));
+        expect_status(&a, 503, "not_yet");
+    }
+    world_set(0, 1, NOBODY);
+    struct answer a = ask(c, 0, path);
+    assert_non_null(strstr(a.text, "Retry-After: 1\r\n"));
+    expect_status(&a, 503, "not_yet");
+    assert_int_equal(forwarded(c, 0, "unknown"), 1);
+}
+
+static size_t small_body(struct http_request *r, void *arg)
+{
+    (void)r, (void)arg;
+    return 1000;
+}
+
+static void answer_404(struct http_request *r, void *arg)
+{
+    (void)arg;
+    http_answer_send(r, &(struct http_answer){.status = 404, .body = STR_LIT("{\"code\":\"profile_not_found\"}")});
+}
+
+/* Nobody there; and somebody else, whose 404 is not ours. */
+static void test_address_is_old(void **state)
+{
+    struct cluster *c = *state;
+    const struct http_options o = {
+        .listen = "127.0.0.1:0", .threads = 1, .body_limit = small_body, .handle = answer_404};
+    struct http_server *other;
+    char path[64], user[24];
+    struct err e = {0};
+
+    put_users(c, 1);
+    user_of(1, 0, user);
+    snprintf(path, sizeof path, "/v1/profiles/user:%s", user);
+    world.port[1] = 1;
+    expect_get(&c->at[0].shop, path, 503, "unavailable");
+    must(http_server_start(&o, &other, &e), &e);
+    world.port[1] = http_server_port(other);
+    expect_get(&c->at[0].shop, path, 503, "unavailable");
+    expect_get(&c->at[0].shop, "/v1/orders/x/scene", 503, "unavailable");
+    assert_int_equal(forwarded(c, 0, "failed"), 3);
+    http_server_stop(other, 1000);
+}
+
+/* Each thinks that the other has it: asked once, and no more. */
+static void test_no_loops(void **state)
+{
+    struct cluster *c = *state;
+    char path[64], user[24], ids[64];
+
+    put_users(c, 1);
+    user_of(1, 0, user);
+    snprintf(path, sizeof path, "/v1/profiles/user:%s", user);
+    snprintf(ids, sizeof ids, "\"user:%s\"", user);
+    world_set(0, 1, 2);
+    world_set(2, 1, 0);
+    expect_get(&c->at[0].shop, path, 503, "not_yet");
+    assert_int_equal(forwarded_by_all(c), 1);
+    expect_get(&c->at[2].shop, path, 503, "not_yet");
+    assert_int_equal(forwarded_by_all(c), 2);
+    struct answer a = ask_ids(c, 0, ids);
+    expect_status(&a, 503, "not_yet");
+    assert_int_equal(forwarded_by_all(c), 3);
+    expect_get(&c->at[0].shop, "/v1/orders/x/scene", 503, "not_yet");
+    assert_int_equal(forwarded_by_all(c), 4);
+    a = request(&c->at[0].shop, "GET", "Bearer tk_all\r\nX-Waymark-Forwarded: 1", path, NULL);
+    expect_status(&a, 503, "not_yet");
+    a = request(&c->at[0].shop, "POST", "Bearer tk_all\r\nX-Waymark-Forwarded: 1", "/v1/profiles:lookup",
+                "{\"ids\":[\"user:u0\",\"user:u1\",\"user:u2\",\"user:u3\",\"user:u4\",\"user:u5\"]}");
+    expect_status(&a, 503, "not_yet");
+    assert_int_equal(forwarded_by_all(c), 4);
+}
+
+static void test_tokens(void **state)
+{
+    struct cluster *c = *state;
+    char path[64], user[24];
+
+    put_users(c, 1);
+    user_of(1, 0, user);
+    snprintf(path, sizeof path, "/v1/profiles/user:%s", user);
+    struct answer a = request(&c->at[0].shop, "GET", NULL, path, NULL);
+    expect_status(&a, 401, "token_missing");
+    a = request(&c->at[0].shop, "GET", "Bearer nobody", path, NULL);
+    expect_status(&a, 401, "token_unknown");
+    a = request(&c->at[0].shop, "GET", "Bearer tk_admin", path, NULL);
+    expect_status(&a, 403, "scope_missing");
+    a = request(&c->at[0].shop, "GET", "Bearer nobody\r\nX-Waymark-Forwarded: 1", path, NULL);
+    expect_status(&a, 401, "token_unknown");
+    assert_int_equal(forwarded_by_all(c), 0);
+    a = request(&c->at[0].shop, "GET", "bearer   tk_lookup ", path, NULL);
+    expect_status(&a, 200, NULL);
+    /* One that the owner does not have is refused there. */
+    struct conf_token *tokens = c->at[1].shop.conf->profiler.tokens;
+    memset(tokens[1].sha256, 0, sizeof tokens[1].sha256);
+    a = request(&c->at[0].shop, "GET", "Bearer tk_lookup", path, NULL);
+    assert_non_null(strstr(a.text, "WWW-Authenticate: Bearer\r\n"));
+    expect_status(&a, 401, "token_unknown");
+}
+
+/* --- reading one's writes ------------------------------------------------------------------------------------- */
+
+struct late {
+    struct cluster *c;
+    const char *user;
+};
+
+/* A thread: puts an event once the owner, the second instance, has a question that waits. */
+static void *put_when_asked(void *arg)
+{
+    struct late *l = arg;
+    int64_t until = clock_monotonic() + PATIENCE_MS;
+
+    for (double waiting = 0; waiting < 1 && clock_monotonic() < until;) {
+        struct answer a = ask(l->c, 1, "/metrics");
+        waiting = metric(a.body, "waymark_lookups_waiting");
+        answer_free(&a);
+    }
+    put_at_owner(l->c, track(l->user, "Late", T0));
+    return NULL;
+}
+
+static void test_after(void **state)
+{
+    struct cluster *c = *state;
+    char path[128], ids[64], user[24];
+    int64_t begin;
+
+    user_of(1, 0, user);
+    struct late late = {c, user};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, put_when_asked, &late), 0);
+    /* The positions of other partitions do not hold it up: nobody here will ever see them. */
+    snprintf(path, sizeof path, "/v1/profiles/user:%s?after=0:99,1:0,2:99&wait=10s", user);
+    struct answer a = ask(c, 0, path);
+    pthread_join(thread, NULL);
+    assert_int_equal(a.status, 200);
+    expect_fact(&a, "events", "1");
+    answer_free(&a);
+
+    begin = clock_monotonic();
+    snprintf(path, sizeof path, "/v1/profiles/user:%s?after=1:99&wait=300ms", user);
+    expect_get(&c->at[2].shop, path, 503, "not_yet");
+    assert_true(clock_monotonic() - begin >= 300);
+    assert_true(clock_monotonic() - begin < 2000);
+    begin = clock_monotonic();
+    expect_get(&c->at[2].shop, "/v1/orders/x/scene?after=1:99&wait=300ms", 503, "not_yet");
+    assert_true(clock_monotonic() - begin >= 300);
+    snprintf(ids, sizeof ids, "{\"ids\":[\"user:%s\"]}", user);
+    a = request(&c->at[0].shop, "POST", "Bearer tk_all", "/v1/profiles:lookup?after=1:99&wait=0", ids);
+    expect_status(&a, 503, "not_yet");
+    a = request(&c->at[0].shop, "POST", "Bearer tk_all", "/v1/profiles:lookup?after=1:0", ids);
+    expect_status(&a, 200, NULL);
+}
+
+/* A question that waits here goes on to another owner when the partition does. */
+static void test_after_when_it_moves(void **state)
+{
+    struct cluster *c = *state;
+    char path[128], user[24];
+
+    user_of(1, 0, user);
+    put_at_owner(c, track(user, "One", T0));
+    world_set(2, 1, 2); /* the third thinks that it is its own, and has folded nothing of it */
+    snprintf(path, sizeof path, "/v1/profiles/user:%s?after=1:0&wait=10s", user);
+    int fd = send_request(&c->at[2].shop, "GET", "Bearer tk_all", path, NULL);
+    int64_t until = clock_monotonic() + PATIENCE_MS;
+    for (double waiting = 0; waiting < 1;) {
+        struct answer m = ask(c, 2, "/metrics");
+        waiting = metric(m.body, "waymark_lookups_waiting");
+        answer_free(&m);
+        assert_true(clock_monotonic() < until);
+    }
+    world_set(2, 1, 1);
+    lookups_wake(c->at[2].lookups);
+    struct answer a = {0};
+    read_answer(fd, &a);
+    expect_status(&a, 200, NULL);
+    assert_true(clock_monotonic() < until - PATIENCE_MS + 9000);
+}
+
+/* --- the cache ------------------------------------------------------------------------------------------------ */
+
+static void test_cache(void **state)
+{
+    struct cluster *c = *state;
+    char path[128], id[32], user[24];
+
+    put_users(c, 1);
+    user_of(1, 0, user);
+    snprintf(id, sizeof id, "user:%s", user);
+    snprintf(path, sizeof path, "/v1/profiles/%s", id);
+    struct answer own = ask(c, 1, path);
+    assert_int_equal(c->cache->reads, 0); /* the owner asks nobody */
+    assert_int_equal(c->cache->fills, 0);
+    struct answer a = ask(c, 0, path);
+    expect_body(&a, 200, own.body, own.body_n);
+    assert_int_equal(c->cache->fills, 1);
+    assert_int_equal(forwarded(c, 0, "answered"), 1);
+    a = ask(c, 2, path);
+    assert_non_null(strstr(a.text, "application/json"));
+    expect_body(&a, 200, own.body, own.body_n);
+    assert_int_equal(c->cache->hits, 1);
+    assert_int_equal(forwarded(c, 2, "answered"), 0);
+    answer_free(&own);
+    /* A hit is what another instance can say while the owner cannot; what the cache does not hold, it cannot. */
+    world_not_yet(1, true);
+    expect_get(&c->at[0].shop, path, 200, NULL);
+    static const char *const not_cached[] = {"%s?as_of=2026-01-02T00:00:00Z", "%s?after=1:0", "%s/path", "%s/orders"};
+    for (size_t i = 0; i < sizeof not_cached / sizeof *not_cached; i++) {
+        char other[192];
+        snprintf(other, sizeof other, not_cached[i], path);
+        expect_get(&c->at[0].shop, other, 503, "not_yet");
+    }
+    expect_get(&c->at[1].shop, path, 503, "not_yet");
+    assert_int_equal(c->cache->fills, 1);
+}
+
+/* Nothing is copied of a profile that is not there, nor of one that a client asks for. */
+static void test_cache_is_filled_by_misses_only(void **state)
+{
+    struct cluster *c = *state;
+    char path[128], user[24];
+
+    put_users(c, 1);
+    user_of(1, 7, user);
+    snprintf(path, sizeof path, "/v1/profiles/user:%s", user);
+    expect_get(&c->at[0].shop, path, 404, "profile_not_found");
+    expect_get(&c->at[1].shop, path, 404, "profile_not_found");
+    user_of(1, 0, user);
+    snprintf(path, sizeof path, "/v1/profiles/user:%s?as_of=2026-01-02T00:00:00Z", user);
+    expect_get(&c->at[0].shop, path, 200, NULL);
+    assert_int_equal(c->cache->fills, 0);
+}
+
+static void test_many_over_the_cache(void **state)
+{
+    struct cluster *c = *state;
+    struct buf ids;
+    char user[24];
+
+    put_users(c, 30);
+    buf_init(&ids, MIB);
+    for (unsigned i = 0; i < 30; i++) {
+        for (uint32_t p = 0; p < PARTITIONS; p++) {
+            user_of(p, i, user);
+            buf_addf(&ids, "%s\"user:%s\"", ids.n ? "," : "", user);
+        }
+    }
+    buf_add_char(&ids, '\0');
+    struct answer first = ask_ids(c, 0, ids.p);
+    assert_int_equal(first.status, 200);
+    assert_int_equal(json_get(first.json, "profiles")->count, 120);
+    assert_int_equal(c->cache->fills, 60); /* partitions 1 and 2 */
+    struct answer a = ask_ids(c, 0, ids.p);
+    expect_body(&a, 200, first.body, first.body_n);
+    assert_int_equal(c->cache->hits, 60);
+    a = ask_ids(c, 1, ids.p);
+    expect_body(&a, 200, first.body, first.body_n);
+    answer_free(&first);
+    buf_deinit(&ids);
+}
+
+static void test_many_have_a_bound(void **state)
+{
+    struct cluster *c = *state;
+    struct buf big, ids;
+    char user[24];
+
+    buf_init(&big, 2 * MIB);
+    buf_init(&ids, MIB);
+    buf_add_char(&big, '"');
+    while (big.n < MIB)
+        buf_add_text(&big, "0123456789abcdef");
+    buf_add_char(&big, '"');
+    for (unsigned i = 0; i < 70; i++) {
+        char id[32];
+        user_of(1, i, user);
+        snprintf(id, sizeof id, "user:%s", user);
+        cache_keep(c->cache, str_of(id), buf_str(&big));
+        buf_addf(&ids, "%s\"%s\"", i ? "," : "", id);
+    }
+    buf_add_char(&ids, '\0');
+    struct answer a = ask_ids(c, 0, ids.p);
+    expect_status(&a, 400, "parameter_invalid");
+    buf_deinit(&ids);
+    buf_deinit(&big);
+}
+
+/* --- health and the tail -------------------------------------------------------------------------------------- */
+
+static void test_ready(void **state)
+{
+    struct cluster *c = *state;
+
+    world_not_yet(1, true);
+    expect_get(&c->at[0].shop, "/readyz", 200, NULL);
+    expect_get(&c->at[1].shop, "/readyz", 503, "not_yet");
+    world_not_yet(1, false);
+    expect_get(&c->at[1].shop, "/readyz", 200, NULL);
+    world_set(1, 1, 0); /* has none, and knows who has */
+    expect_get(&c->at[1].shop, "/readyz", 200, NULL);
+    for (uint32_t p = 0; p < PARTITIONS; p++)
+        world_set(1, p, NOBODY);
+    expect_get(&c->at[1].shop, "/readyz", 503, "not_yet");
+}
+
+static void test_tail(void **state)
+{
+    static const char *const told[INSTANCES] = {"[0,3]", "[1]", "[2]"};
+    struct cluster *c = *state;
+    char user[24];
+
+    put_users(c, 1);
+    for (int i = 0; i < INSTANCES; i++) {
+        struct answer a = ask(c, i, "/v1/tail?after=0:99999999&wait=0");
+        expect_raw(a.json, "partitions", told[i]);
+        user_of((uint32_t)i, 0, user);
+        assert_int_equal(json_get(a.json, "events")->count, 2);
+        if (i > 0)
+            assert_non_null(strstr(a.body, user));
+        answer_free(&a);
+        a = ask(c, i, "/v1/tail?topic=bad&wait=0");
+        assert_null(json_get(a.json, "partitions"));
+        expect_status(&a, 200, NULL);
+    }
+    world_not_yet(2, true);
+    expect_get(&c->at[2].shop, "/v1/tail?wait=0", 503, "not_yet");
+    expect_get(&c->at[1].shop, "/v1/tail?wait=0", 200, NULL);
+}
+
+/* --- the end -------------------------------------------------------------------------------------------------- */
+
+/* Requests that are taken and not answered; there is one thread that takes them. */
+struct silence {
+    struct http_request *kept[3];
+    _Atomic unsigned count;
+};
+
+static void keep_silent(struct http_request *r, void *arg)
+{
+    struct silence *s = arg;
+
+    s->kept[s->count % 3] = r;
+    s->count++;
+}
+
+/* Questions that are with an instance that does not answer are answered when this one stops. */
+static void test_stop_answers(void **state)
+{
+    struct cluster *c = *state;
+    struct silence silence = {0};
+    const struct http_options o = {
+        .listen = "127.0.0.1:0", .threads = 1, .body_limit = small_body, .handle = keep_silent, .arg = &silence};
+    struct http_server *silent;
+    char path[128], ids[64], user[24];
+    struct err e = {0};
+
+    must(http_server_start(&o, &silent, &e), &e);
+    world.port[1] = http_server_port(silent);
+    user_of(1, 0, user);
+    snprintf(path, sizeof path, "/v1/profiles/user:%s?after=1:5&wait=10s", user);
+    snprintf(ids, sizeof ids, "{\"ids\":[\"user:%s\"]}", user);
+    int fds[3] = {
+        send_request(&c->at[0].shop, "GET", "Bearer tk_all", path, NULL),
+        send_request(&c->at[0].shop, "POST", "Bearer tk_all", "/v1/profiles:lookup?after=1:5&wait=10s", ids),
+        send_request(&c->at[0].shop, "GET", "Bearer tk_all", "/v1/orders/x/scene?after=1:5&wait=10s", NULL),
+    };
+    int64_t until = clock_monotonic() + PATIENCE_MS;
+    while (silence.count < 3) {
+        assert_true(clock_monotonic() < until);
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    instance_stop(&c->at[0], NULL);
+    for (int i = 0; i < 3; i++) {
+        struct answer a = {0};
+        read_answer(fds[i], &a);
+        expect_status(&a, 503, "unavailable");
+    }
+    http_server_stop(silent, 0);
+    for (int i = 0; i < 3; i++)
+        http_answer_send(silence.kept[i], &(struct http_answer){.status = 200});
+}
+
+#define PLAIN(f) cmocka_unit_test_setup_teardown(f, cluster_setup, cluster_teardown)
+#define CACHED(f) cmocka_unit_test_setup_teardown(f, cluster_setup_cached, cluster_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PLAIN(test_profiles),
+        PLAIN(test_odd_ids),
+        PLAIN(test_paths),
+        PLAIN(test_head),
+        PLAIN(test_many),
+        PLAIN(test_many_needs_all),
+        PLAIN(test_scene),
+        PLAIN(test_scene_needs_all),
+        PLAIN(test_scene_of_named_partitions),
+        PLAIN(test_owner_is_not_ready),
+        PLAIN(test_address_is_old),
+        PLAIN(test_no_loops),
+        PLAIN(test_tokens),
+        PLAIN(test_after),
+        PLAIN(test_after_when_it_moves),
+        CACHED(test_cache),
+        CACHED(test_cache_is_filled_by_misses_only),
+        CACHED(test_many_over_the_cache),
+        CACHED(test_many_have_a_bound),
+        PLAIN(test_ready),
+        PLAIN(test_tail),
+        PLAIN(test_stop_answers),
+    };
+
+    if (sodium_init() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
