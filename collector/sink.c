@@ -11,6 +11,7 @@
 #include "common/limits.h"
 
 #define PROBE_MS 1000
+#define QUIET_MS 2500      /* more than the forwarder pauses between its tries */
 #define SPOOL_GRACE_MS 500 /* of a stop's time, for the spool to write what the event log did not ack */
 #define NUDGE_MS 10
 
@@ -54,6 +55,14 @@ void sink_note_ack(struct sink *s, int64_t appended_at)
         log_limited(&s->closed_limit, LOG_INFO, "collector: the event log takes events again");
 }
 
+/* Whether the forwarder has not tried the event log for long: it rests, or waits for reports that are slow to come. */
+static bool is_quiet(struct sink *s)
+{
+    int64_t opened = atomic_load(&s->opened_at), tried = atomic_load(&s->tried_at);
+
+    return clock_monotonic() - (opened > tried ? opened : tried) >= QUIET_MS;
+}
+
 /* Once a second, while nothing else would find out that the event log is back. */
 static bool take_probe(struct sink *s)
 {
@@ -70,7 +79,7 @@ enum log_status sink_append(struct sink *s, enum log_topic topic, const struct l
         return event_log_append(s->o.log, topic, LOG_BY_COLLECTOR, records, n, done, args);
     if (n == 0)
         return LOG_OK;
-    if (!atomic_load(&s->open) || (atomic_load(&s->forwarder_rests) && take_probe(s)))
+    if (!atomic_load(&s->open) || (is_quiet(s) && take_probe(s)))
         return parcel_send(s, topic, records, n, done, args);
     enum log_status status = parcel_spool(s, topic, records, n, done, args, SPOOL_OPEN);
     /* An empty spool that is out of room would leave the forwarder nothing to try. */

@@ -4,7 +4,9 @@
  *
  * The circuit. Closed: records go to the event log; each that is not acked within the patience, or fails, goes to the
  * spool and opens the circuit. Open: records go straight to the spool; the forwarder tries the event log, and the first
- * ack closes the circuit, whether the spool is empty or not.
+ * ack within the patience of what was appended since closes the circuit, whether the spool is empty or not. Where the
+ * forwarder cannot find out (the spool refuses, it waits or rests), one append a second tries the event log itself. A
+ * record that is too large for the event log goes to the spool and says nothing about the log.
  *
  * Without a spool (the event log is the embedded one) it only hands on. Threads: append from any; `done` comes on
  * threads of the logs and of the sink. */

@@ -49,8 +49,8 @@ struct sink {
     struct log_limit opened_limit, closed_limit;
 
     struct forwarder *forwarder;
-    _Atomic bool forwarder_rests;              /* it does not try the event log for a while, whatever comes */
-    _Atomic int64_t forwarded[SPOOL_TOPICS];   /* offset that is forwarded next */
+    _Atomic int64_t tried_at;                /* when it last tried the event log; monotonic, as all but the next ones */
+    _Atomic int64_t forwarded[SPOOL_TOPICS]; /* offset that is forwarded next */
     _Atomic int64_t oldest_time[SPOOL_TOPICS]; /* of the records that wait; 0: not known */
 
     struct stats_counter *spooled[SPOOL_REASONS], *forwarded_total;

@@ -215,6 +215,7 @@ static bool try_window(struct forwarder *f, struct lane *l, struct window *w)
     bool done = true;
 
     w->appended_at = clock_monotonic();
+    atomic_store(&f->sink->tried_at, w->appended_at);
     for (size_t i = 0; i < w->n; i++) {
         struct attempt *a = &w->at[i];
 
@@ -380,22 +381,16 @@ static int run_lane(struct forwarder *f, struct lane *l)
 static int64_t run_lanes(struct forwarder *f)
 {
     int64_t wait = TIME_MINUTE;
-    bool rests = false;
 
     atomic_store(&f->work, false);
     for (int t = 0; t < SPOOL_TOPICS; t++) {
         struct lane *l = &f->lanes[t];
-        int n = 0;
 
-        if (is_resting(f, l))
-            rests = true;
-        else if ((n = run_lane(f, l)) != 0)
+        if (!is_resting(f, l) && run_lane(f, l) != 0)
             wait = 0;
-        rests = rests || n < 0;
         if (l->rest_until > 0 && l->rest_until - clock_monotonic() < wait)
             wait = l->rest_until - clock_monotonic();
     }
-    atomic_store(&f->sink->forwarder_rests, rests);
     return wait > 0 ? wait : 0;
 }
 

@@ -1,17 +1,25 @@
-/* A real log behind a seam of its own, so that its appends can be refused, held or failed. Reading goes through. */
+/* A real log behind a seam of its own, so that its appends can be refused or held. Reading goes through. */
 #ifndef WAYMARK_SHIM_LOG_H
 #define WAYMARK_SHIM_LOG_H
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "common/event_log_inside.h"
 
+#define SHIM_HELD 64
+
 struct shim_log {
     struct event_log base;
     struct event_log *inner;
-    _Atomic int refuse;   /* enum log_status for appends by the collector; LOG_OK: they go through */
-    _Atomic bool swallow; /* takes records of the collector and never reports them */
+    _Atomic int refuse; /* enum log_status for appends by the collector; LOG_OK: they go through */
+    _Atomic bool hold;  /* takes records of the collector and reports them when it is closed */
+    struct shim_held {
+        log_done *done;
+        void *arg;
+    } held[SHIM_HELD];
+    size_t held_count;
 };
 
 static inline enum log_status shim_append(struct event_log *seam, enum log_topic topic, enum log_by by,
@@ -21,7 +29,11 @@ static inline enum log_status shim_append(struct event_log *seam, enum log_topic
 
     if (by == LOG_BY_COLLECTOR && l->refuse != LOG_OK)
         return (enum log_status)l->refuse;
-    if (by == LOG_BY_COLLECTOR && l->swallow)
+    for (size_t i = 0; by == LOG_BY_COLLECTOR && l->hold && i < n; i++) {
+        assert(l->held_count < SHIM_HELD);
+        l->held[l->held_count++] = (struct shim_held){done, args[i]};
+    }
+    if (by == LOG_BY_COLLECTOR && l->hold)
         return LOG_OK;
     return event_log_append(l->inner, topic, by, records, n, done, args);
 }
@@ -66,8 +78,12 @@ static inline int shim_reader_open(struct event_log *seam, enum log_topic topic,
 
 static inline void shim_close(struct event_log *seam)
 {
-    event_log_close(((struct shim_log *)seam)->inner);
-    free(seam);
+    struct shim_log *l = (struct shim_log *)seam;
+
+    for (size_t i = 0; i < l->held_count; i++)
+        l->held[i].done(l->held[i].arg, LOG_FAILED, 0, -1);
+    event_log_close(l->inner);
+    free(l);
 }
 
 static const struct event_log_ops shim_ops = {.close = shim_close,
