@@ -159,11 +159,11 @@ class Kafka:
             reader.assign([confluent_kafka.TopicPartition(topic, p, begin) for p in left])
 
             def read():
-                m = reader.poll(1.0)
-                if m and not m.error():
-                    out.append(m)
-                    if m.offset() + 1 >= ends[m.partition()]:
-                        left.pop(m.partition(), None)
+                for m in reader.consume(1000, 0.5):
+                    if not m.error():
+                        out.append(m)
+                        if m.offset() + 1 >= ends[m.partition()]:
+                            left.pop(m.partition(), None)
                 return not left
             if left:
                 wait_until(read, 60, f'the records of {topic}')
