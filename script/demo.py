@@ -27,26 +27,65 @@ def free_port():
         return s.getsockname()[1]
 
 
-class Waymark:
-    """One `waymark serve` in a folder of its own."""
+class Servers:
+    """A Kafka and a Redis in the demo's folder."""
 
-    def __init__(self, program, folder):
+    def __init__(self, folder):
+        self.kafka = os.path.join(folder, 'kafka')
+        r = subprocess.run([ROOT + '/script/kafka', 'start', self.kafka], stdout=subprocess.PIPE, text=True)
+        if r.returncode:
+            sys.exit(r.returncode)
+        self.bootstrap = r.stdout.strip()
+        self.port = free_port()
+        with open(os.path.join(folder, 'redis.log'), 'ab') as log:
+            self.redis = subprocess.Popen(['redis-server', '--port', str(self.port), '--bind', '127.0.0.1', '--save', ''],
+                                          cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def settings(self):
+        return {'event_log: embedded': 'event_log: kafka',
+                'kafka: {}': f'kafka: {{bootstrap.servers: "{self.bootstrap}"}}',
+                '  url: null': f'  url: redis://127.0.0.1:{self.port}/0'}
+
+    def stop(self):
+        self.redis.terminate()
+        self.redis.wait(30)
+        subprocess.run([ROOT + '/script/kafka', 'stop', self.kafka], check=True)
+
+
+class Waymark:
+    """One `waymark serve` in a folder of its own, or a collector and a profiler over Kafka and Redis."""
+
+    def __init__(self, program, folder, servers):
         self.program, self.folder = os.path.abspath(program), folder
         self.config = os.path.join(folder, 'waymark.yaml')
+        self.processes = []
         self.ports = {'collector': free_port(), 'profiler': free_port()}
         self.run('init', folder, '--currency', 'GBP', '--timezone', 'UTC', config=False)
         with open(self.config) as f:
             text = f.read()
         for part, default in (('collector', 8080), ('profiler', 8081)):
             text = text.replace(f'127.0.0.1:{default}', f'127.0.0.1:{self.ports[part]}')
+        for default, wanted in (servers.settings() if servers else {}).items():
+            assert text.count('\n' + default) == 1, f'the sample has no line {default!r}'
+            text = text.replace('\n' + default, '\n' + wanted)
         with open(self.config, 'w') as f:
             f.write(text)
         with open(os.path.join(folder, 'waymark.secrets')) as f:
             self.secrets = dict(line.strip().split(': ') for line in f if ': ' in line and not line.startswith('#'))
         self.log = open(os.path.join(folder, 'log'), 'ab')
-        self.process = subprocess.Popen([self.program, 'serve', '--config', self.config], stdin=subprocess.DEVNULL,
-                                        stdout=self.log, stderr=self.log)
+
+    def start(self, servers):
+        if servers:
+            print(self.run('topics', 'create').rstrip())
+            self.begin(self.program + '-profiler')
+            self.begin(self.program + '-collector')
+        else:
+            self.begin(self.program, 'serve')
         self.wait(lambda: all(self.ask(p, '/readyz')[0] == 200 for p in self.ports), 60, 'Waymark to be ready')
+
+    def begin(self, *command):
+        self.processes.append(subprocess.Popen([*command, '--config', self.config], stdin=subprocess.DEVNULL,
+                                               stdout=self.log, stderr=self.log))
 
     def run(self, *args, config=True, capture=True):
         more = ['--config', self.config] if config else []
@@ -59,9 +98,10 @@ class Waymark:
     def wait(self, condition, limit, what):
         end = time.monotonic() + limit
         while time.monotonic() < end:
-            if self.process.poll() is not None:
-                with open(os.path.join(self.folder, 'log')) as f:
-                    sys.exit(f'waymark serve ended with {self.process.returncode}:\n{f.read()[-2000:]}')
+            for p in self.processes:
+                if p.poll() is not None:
+                    with open(os.path.join(self.folder, 'log')) as f:
+                        sys.exit(f'{os.path.basename(p.args[0])} ended with {p.returncode}:\n{f.read()[-2000:]}')
             try:
                 if condition():
                     return
@@ -93,8 +133,9 @@ class Waymark:
 
     def folded(self):
         m = self.metrics()
-        return sum(v for k, v in m.items() if k.startswith('waymark_log_end_offset')) == \
-            sum(v for k, v in m.items() if k.startswith('waymark_state_offset'))
+        total = lambda name: sum(v for k, v in m.items() if k.startswith(name))
+        return total('waymark_state_events') >= total('waymark_events_accepted_total') and \
+            total('waymark_log_end_offset') == total('waymark_state_offset')
 
     def profiles(self, ids):
         """The facts of many profiles, by id."""
@@ -107,8 +148,17 @@ class Waymark:
         return found
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(120)
+        """The collector first, so that what it has still taken is folded. Whether all ended well."""
+        good = True
+        while self.processes:
+            p = self.processes.pop()
+            p.send_signal(signal.SIGTERM)
+            good &= p.wait(120) == 0
+        return good
+
+    def kill(self):
+        for p in self.processes:
+            p.kill()
 
 
 class Figures:
@@ -223,12 +273,15 @@ def main():
     p = argparse.ArgumentParser(prog='script/demo', description=__doc__.splitlines()[0])
     p.add_argument('--waymark', required=True, help=argparse.SUPPRESS)
     p.add_argument('--keep', action='store_true', help='leave it running and say where')
+    p.add_argument('--kafka', action='store_true', help='a collector and a profiler over a real Kafka and Redis')
     args = p.parse_args()
     folder, began = tempfile.mkdtemp(prefix='waymark-demo-'), time.monotonic()
-    w = None
+    w = servers = None
     try:
         print(f'state in {folder}', flush=True)
-        w = Waymark(args.waymark, folder)
+        servers = Servers(folder) if args.kafka else None
+        w = Waymark(args.waymark, folder, servers)
+        w.start(servers)
         retail, clicks = unpack('online-retail.csv', folder), unpack('eshop-clothing-2008.csv', folder)
         for path, name in ((retail, 'online-retail'), (clicks, 'eshop-clothing-2008')):
             print(f'\n$ waymark import --map config/import/{name}.yaml {name}.csv', flush=True)
@@ -248,24 +301,30 @@ def main():
         print(f'\n{time.monotonic() - began:.0f} s in all.', 'Every figure is as known.' if not figures.off else
               f'{figures.off} FIGURES ARE OFF.')
         if args.keep:
-            keep(w)
-            w = None
-        elif w.stop() != 0:
-            sys.exit('waymark serve did not stop cleanly')
+            keep(w, servers)
+            w = servers = None
+        elif not w.stop():
+            sys.exit('Waymark did not stop cleanly')
         else:
             print('$ waymark verify\n  ' + w.run('verify').strip().replace('\n', '\n  '))
             w = None
             print('\nNext: script/demo --keep leaves it running; README.md has the tour; config/waymark.yaml every setting.')
+            if servers:
+                servers.stop()
+                servers = None
             shutil.rmtree(folder)
         sys.exit(1 if figures.off else 0)
     finally:
-        if w and w.process.poll() is None:
-            w.process.kill()
+        if w:
+            w.kill()
+        if servers:
+            servers.stop()
 
 
-def keep(w):
+def keep(w, servers):
+    pids = [str(p.pid) for p in w.processes[::-1]] + ([str(servers.redis.pid)] if servers else [])
     print(f"""
-It goes on running (process {w.process.pid}); end it with: kill {w.process.pid}
+It goes on running; end it with: kill {' '.join(pids)}{f" && script/kafka stop {servers.kafka}" if servers else ""}
   {w.program} tail --config {w.config}
   {w.program} simulate --rate 100 --config {w.config}
   curl -H 'Authorization: Bearer {w.secrets['token']}' http://127.0.0.1:{w.ports['profiler']}/v1/profiles/user:14646
