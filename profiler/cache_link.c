@@ -11,7 +11,7 @@
 #include "profiler/cache_inside.h"
 
 #define FIRST_BACK_OFF_MS 20
-#define STEADY_MS 2000 /* a connection that lived so long was a good one */
+#define STEADY_MS 500 /* a connection that lived so long was a good one */
 
 /* Once for each reason, not for each try. */
 static void tell(struct cache_link *link, const char *why)
