@@ -125,8 +125,11 @@ static const struct property defaults[] = {{"reconnect.backoff.ms", "50"},
 static const struct property producer_defaults[] = {
     {"linger.ms", "5"}, {"compression.codec", "lz4"}, {"request.timeout.ms", "5000"}, {NULL, NULL}};
 static const struct property producer_fixed[] = {{"enable.idempotence", "true"}, {"acks", "all"}, {NULL, NULL}};
-static const struct property consumer_defaults[] = {
-    {"fetch.wait.max.ms", "200"}, {"fetch.error.backoff.ms", "100"}, {"session.timeout.ms", "10000"}, {NULL, NULL}};
+static const struct property consumer_defaults[] = {{"fetch.wait.max.ms", "200"},
+                                                    {"fetch.error.backoff.ms", "100"},
+                                                    {"session.timeout.ms", "10000"},
+                                                    {"heartbeat.interval.ms", "1000"},
+                                                    {NULL, NULL}};
 static const struct property consumer_fixed[] = {{"enable.auto.commit", "false"},
                                                  {"enable.auto.offset.store", "false"},
                                                  {"auto.offset.reset", "error"},

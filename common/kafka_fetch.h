@@ -13,11 +13,13 @@ struct kafka_place {
     const void *reader; /* whose it is; NULL: it is not fetched */
     int wake_fd;        /* of that reader: written to when the queue is no longer empty */
     struct rd_kafka_queue_s *queue;
-    int64_t next; /* offset to be read next */
-    int64_t last; /* offset of the record that was read last, -1: none; by `sum` it is told again */
-    uint64_t sum;
-    bool compare;      /* fetched again from `last`, which must be the same record */
+    int64_t next;      /* offset to be read next */
+    int64_t last;      /* offset of the record before `next`, -1: none */
+    uint64_t sum;      /* by which that is told again */
+    bool summed;       /* `sum` is known */
+    bool compare;      /* it is fetched from `last` on, to be compared or to get its sum */
     uint32_t lost;     /* of the range, when it was sought */
+    uint32_t gone;     /* how often the topic was missing until it was fetched */
     int stale;         /* 0 or the error that stands until it is sought again */
     int64_t retry_at;  /* monotonic: when it is to be fetched anew after an error; 0: there was none */
     char trouble[200]; /* that error in words */

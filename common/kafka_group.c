@@ -102,11 +102,16 @@ static void forget_all(struct kafka_group *g)
     settle(g);
 }
 
+/* A member that comes back with another prefix is first given what it had under the old one. */
 static void mark(struct kafka_group *g, const rd_kafka_topic_partition_list_t *list, bool assigned)
 {
-    for (int i = 0; i < list->cnt; i++)
-        if (list->elems[i].partition >= 0 && (uint32_t)list->elems[i].partition < g->log->o.partitions)
-            g->member[list->elems[i].partition].assigned = assigned;
+    for (int i = 0; i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *p = &list->elems[i];
+
+        if (strcmp(p->topic, g->log->topic[LOG_EVENTS]) == 0 && p->partition >= 0 &&
+            (uint32_t)p->partition < g->log->o.partitions)
+            g->member[p->partition].assigned = assigned;
+    }
 }
 
 static void failed(struct kafka_group *g, const char *what, rd_kafka_error_t *error)

@@ -130,6 +130,8 @@ enum log_status kafka_watch_topic(const struct kafka_watch *w, enum log_topic to
 bool kafka_watch_reachable(const struct kafka_watch *w);
 /* How many partitions a topic has: 0 when it is missing, -1 when that is not known. */
 int kafka_watch_count(const struct kafka_watch *w, enum log_topic topic);
+/* How often it was seen to be missing after it had been there. */
+uint32_t kafka_watch_gone(const struct kafka_watch *w, enum log_topic topic);
 /* Whether a group has a member of that instance: 1, 0, or -EAGAIN when nobody says. */
 int kafka_watch_member(struct kafka_watch *w, const char *group, const char *instance, int64_t ms);
 /* In words, for errors. */

@@ -1,9 +1,10 @@
 /* Readers of Kafka. One with a name is of the group: it reads partitions that were given, once it was told where, and
  * shares a client with the others of that name; one without reads any partition by a client of its own.
  *
- * What is fetched is checked: offsets go up by one (on the topics that are not compacted), the log must not have shrunk
- * since the place was sought, and after an outage the record read last is fetched again and must be the same. Otherwise
- * the topic is another, and reading stops with -ESTALE until somebody decides where to go on.
+ * What is fetched is checked: offsets go up by one (on the topics that are not compacted); the log must not have shrunk
+ * since the place was sought; and after an error, or when the topic was missing for a while, the record before the
+ * place is fetched again and must be the same. Otherwise the topic is another, and reading stops with -ESTALE until
+ * somebody decides where to go on.
  *
  * Threads: the reader's own. It holds one place's lock at a time, never while it waits for the brokers. */
 #include <errno.h>
@@ -99,8 +100,11 @@ static int place_at(struct kafka_reader *r, uint32_t partition, int64_t offset, 
     p->reader = r;
     p->wake_fd = r->wake_fd;
     p->next = offset;
-    p->last = -1;
-    p->compare = false;
+    /* The record before it is fetched too, to know the topic again by it. */
+    p->last = offset > atomic_load(&kafka_range(r->log, r->fetch->topic, partition)->begin) ? offset - 1 : -1;
+    p->summed = false;
+    p->compare = p->last >= 0;
+    p->gone = kafka_watch_gone(r->log->watch, r->fetch->topic);
     p->lost = atomic_load(&kafka_range(r->log, r->fetch->topic, partition)->lost);
     p->stale = 0;
     p->retry_at = 0;
@@ -174,10 +178,12 @@ static int take_error(struct kafka_reader *r, struct kafka_place *p, uint32_t pa
         return 0;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-        if (p->compare) { /* retention took the record that was read last; the next one may be there */
+        if (p->compare) { /* retention took the record before; the next one may be there */
             p->compare = false;
             p->last = -1;
-            return try_later(r, p, partition, text);
+            try_later(r, p, partition, text);
+            p->retry_at = clock_monotonic();
+            return 0;
         }
         snprintf(text, sizeof(text), "offset %lld is not on the log", (long long)p->next);
         return stand_still(r, p, partition, -ESTALE, text);
@@ -190,16 +196,20 @@ static int take_error(struct kafka_reader *r, struct kafka_place *p, uint32_t pa
     }
 }
 
-/* The record that was read last has come again. 0: it is the same. */
+/* The record before the place has come. 0: it is the same, or was not known. */
 static int compare(struct kafka_reader *r, struct kafka_place *p, uint32_t partition, const rd_kafka_message_t *m)
 {
+    bool same = m->offset > p->last || !p->summed || (m->offset == p->last && sum_of(m) == p->sum);
+
     p->compare = false;
-    if (m->offset > p->last) /* it is gone; the gap shows below */
-        return 0;
-    if (m->offset == p->last && sum_of(m) == p->sum)
-        return 0;
-    return stand_still(r, p, partition, -ESTALE,
-                       "another record stands where the last one was read: the topic was made anew");
+    if (!same)
+        return stand_still(r, p, partition, -ESTALE,
+                           "another record stands where the last one was read: the topic was made anew");
+    if (m->offset == p->last) {
+        p->sum = sum_of(m);
+        p->summed = true;
+    }
+    return 0; /* if it is gone, the gap shows below */
 }
 
 static int check_offset(struct kafka_reader *r, struct kafka_place *p, uint32_t partition, const rd_kafka_message_t *m)
@@ -276,7 +286,7 @@ static int take_some(struct kafka_reader *r, struct kafka_place *p, uint32_t par
 {
     size_t n = 0, bytes = 0;
 
-    while (n < max) {
+    while (n < max && p->queue) {
         if (p->pending_at == p->pending_n)
             kafka_place_fill(p);
         if (p->pending_n == 0)
@@ -295,6 +305,7 @@ static int take_some(struct kafka_reader *r, struct kafka_place *p, uint32_t par
     if (n > 0) {
         p->last = out[n - 1].offset;
         p->sum = sum_of(r->held[r->held_n - 1]);
+        p->summed = true;
     }
     return (int)n;
 }
@@ -320,6 +331,12 @@ static int check_stand(struct kafka_reader *r, struct kafka_place *p, uint32_t p
     if (p->stale != 0) {
         err_set(e, "%s", p->trouble);
         return p->stale;
+    }
+    /* Is it the same topic? What was fetched before may be told as it is, what comes after is compared. */
+    uint32_t gone = kafka_watch_gone(r->log->watch, r->fetch->topic);
+    if (p->gone != gone && kafka_watch_count(r->log->watch, r->fetch->topic) > 0) {
+        kafka_place_stop(r->fetch, partition);
+        p->gone = gone;
     }
     return p->queue ? 0 : fetch_anew(r, p, partition, e);
 }

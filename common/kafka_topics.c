@@ -250,6 +250,21 @@ static int take_created(const struct work *w, const struct topic *t, rd_kafka_ev
         return wrong(w, "%s cannot be made: %s", t->name,
                      why ? why : rd_kafka_err2str(rd_kafka_topic_result_error(list[0])));
     }
+    return 0;
+}
+
+/* The brokers hear of a topic a moment after it was made; whoever is told of it should find it. */
+static int wait_made(const struct work *w, const struct topic *t)
+{
+    const struct timespec pause = {.tv_nsec = 20000000};
+    int has;
+
+    while ((has = count_partitions(w, t)) == 0 && left_ms(w) > 0)
+        nanosleep(&pause, NULL);
+    if (has < 0)
+        return has;
+    if (has != t->partitions)
+        return wrong(w, "%s has %d partitions after it was made with %d", t->name, has, t->partitions);
     say(w, "%s: made, %d partition%s", t->name, t->partitions, t->partitions == 1 ? "" : "s");
     return 0;
 }
@@ -272,7 +287,7 @@ static int make(const struct work *w, const struct topic *t, int replicas)
         rd_kafka_event_destroy(event);
     rd_kafka_AdminOptions_destroy(o);
     rd_kafka_NewTopic_destroy(new);
-    return r;
+    return r == 0 ? wait_made(w, t) : r;
 }
 
 int event_log_kafka_create(const struct event_log_kafka_options *o, int replicas, int64_t ms,

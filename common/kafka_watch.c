@@ -28,6 +28,7 @@ struct kafka_watch {
     _Atomic int state[LOG_TOPICS];      /* enum log_status */
     _Atomic int partitions[LOG_TOPICS]; /* that it has */
     _Atomic int error[LOG_TOPICS];      /* librdkafka's */
+    _Atomic uint32_t gone[LOG_TOPICS];
     _Atomic int64_t heard;
     pthread_mutex_t lock;
     pthread_cond_t cond;
@@ -76,6 +77,8 @@ static void set_topic(struct kafka_watch *w, enum log_topic topic, int error, in
     bool changed = atomic_load(&w->error[topic]) != error || atomic_load(&w->partitions[topic]) != has;
     struct err e = {0};
 
+    if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && atomic_load(&w->partitions[topic]) > 0)
+        atomic_fetch_add(&w->gone[topic], 1);
     atomic_store(&w->error[topic], error);
     atomic_store(&w->partitions[topic], has);
     atomic_store(&w->state[topic], s);
@@ -143,6 +146,11 @@ enum log_status kafka_watch_topic(const struct kafka_watch *w, enum log_topic to
 int kafka_watch_count(const struct kafka_watch *w, enum log_topic topic)
 {
     return atomic_load(&w->partitions[topic]);
+}
+
+uint32_t kafka_watch_gone(const struct kafka_watch *w, enum log_topic topic)
+{
+    return atomic_load(&w->gone[topic]);
 }
 
 /* --- the group ------------------------------------------------------------------------------------------------------

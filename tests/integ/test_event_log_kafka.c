@@ -302,8 +302,8 @@ static void test_wrong_partition_count(void **state)
     assert_int_equal(event_log_append(f->log, LOG_EVENTS, LOG_BY_COLLECTOR, &r, 1, NULL, NULL), LOG_FAILED);
     kafka_watch_why(kafka_log(f->log)->watch, LOG_EVENTS, &e);
     assert_non_null(strstr(e.text, "has 3 partitions, the configuration says 4"));
-    struct crew c;
-    join(f->log, &c);
+    static struct crew c; /* of the log's thread, also when this test fails */
+    join(f->log, "crew", &c);
     /* Nothing is given: a key's records would be elsewhere. */
     for (int64_t end = clock_monotonic() + 4000; clock_monotonic() < end; usleep(20000))
         assert_int_equal(c.calls, 0);
@@ -365,7 +365,7 @@ static void test_no_brokers_at_all(void **state)
     struct log_record r = record_of("k", "v", 0), out[1];
     struct tally t = {0};
     void *arg = &t;
-    struct crew c;
+    static struct crew c; /* of the log's thread, also when this test fails */
     struct err e = {0};
     int64_t begun = clock_monotonic();
 
@@ -374,7 +374,7 @@ static void test_no_brokers_at_all(void **state)
     assert_int_equal(event_log_ready(f->log), LOG_UNREACHABLE);
     enum log_status s = event_log_append(f->log, LOG_EVENTS, LOG_BY_COLLECTOR, &r, 1, count, &arg);
     assert_true(s == LOG_OK || s == LOG_UNREACHABLE);
-    join(f->log, &c);
+    join(f->log, "crew", &c);
     struct log_reader *named = open_reader(f->log, LOG_EVENTS, "crew"), *peek = open_reader(f->log, LOG_EVENTS, NULL);
     assert_int_equal(log_reader_seek(named, 0, 0), -EAGAIN);
     assert_int_equal(log_reader_read(named, 0, out, 1, MIB, &e), -EAGAIN);
@@ -434,13 +434,13 @@ static void test_group_gives_and_reads(void **state)
 {
     struct fixture *f = *state;
     struct log_record out[10];
-    struct crew c;
+    static struct crew c; /* of the log's thread, also when this test fails */
     struct err e = {0};
 
     open_log(f, 3);
     for (int i = 0; i < 20; i++)
         put(f->log, LOG_EVENTS, (uint32_t)i % 2, "v");
-    join(f->log, &c);
+    join(f->log, "crew", &c);
     struct log_reader *a = open_reader(f->log, LOG_EVENTS, "crew"), *b = open_reader(f->log, LOG_EVENTS, "crew");
     struct log_reader *other = NULL;
     assert_int_equal(log_reader_open(f->log, LOG_EVENTS, "others", &other, &e), -EINVAL);
@@ -481,12 +481,12 @@ static void test_nothing_is_fetched_that_nobody_sought(void **state)
 {
     struct fixture *f = *state;
     struct log_record out[10];
-    struct crew c;
+    static struct crew c; /* of the log's thread, also when this test fails */
 
     open_log(f, 2);
     for (int i = 0; i < 10; i++)
         put(f->log, LOG_EVENTS, (uint32_t)i % 2, "v");
-    join(f->log, &c);
+    join(f->log, "crew", &c);
     struct log_reader *r = open_reader(f->log, LOG_EVENTS, "crew");
     UNTIL(c.count == 2);
     seek_to(r, 0, 0);

@@ -154,9 +154,9 @@ static inline void crew_taken(void *arg, uint32_t partition)
     c->calls++;
 }
 
-static inline void join(struct event_log *log, struct crew *c)
+static inline void join(struct event_log *log, const char *name, struct crew *c)
 {
-    const struct log_group_options o = {.name = "crew", .given = crew_given, .taken = crew_taken, .arg = c};
+    const struct log_group_options o = {.name = name, .given = crew_given, .taken = crew_taken, .arg = c};
     struct err e = {0};
 
     memset(c, 0, sizeof(*c));
