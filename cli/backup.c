@@ -81,6 +81,8 @@ static void print_made(const struct json *root)
            number(root, "bytes"));
     for (const struct json *p = partitions ? partitions->child : NULL; p; p = p->next)
         printf("partition %" PRIu64 " stands at offset %" PRIu64 "\n", number(p, "partition"), number(p, "offset"));
+    if (!partitions || !partitions->child)
+        printf("nothing of the state is on disk yet\n");
 }
 
 static int make_with(struct making *m, struct client *poll, struct json_parser *p)

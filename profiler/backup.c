@@ -82,6 +82,19 @@ static void end_job(struct backups *b, int rc, struct str summary, const struct 
         job.done(job.arg, rc, summary, why);
 }
 
+/* Somebody's mistake, or the end of the program, is no failure. */
+static void say_end(const struct backups *b, int rc, int64_t ms, const struct err *e)
+{
+    if (rc == 0)
+        log_info("profiler: backup %s/%s is whole: %llu bytes, %lld ms", b->folder, b->job.name,
+                 (unsigned long long)atomic_load(&b->last_bytes), (long long)ms);
+    else
+        log_line(rc == -EEXIST || rc == -ECANCELED ? LOG_INFO : LOG_ERROR, "profiler: backup %s/%s was not made: %s",
+                 b->folder, b->job.name, e->text);
+    if (b->o.stats && rc != -EEXIST && rc != -ECANCELED)
+        stats_add(rc == 0 ? b->made : b->failures, 1);
+}
+
 static void run(struct backups *b)
 {
     struct made out = {.b = b};
@@ -106,13 +119,7 @@ static void run(struct backups *b)
     rc = atomic_load(&b->stopping) ? -ECANCELED : backup_make(&order, whole, &out, &e);
     if (rc < 0 && !e.text[0])
         err_set(&e, "%s", rc == -ECANCELED ? "the program ends" : strerror(-rc));
-    if (rc == 0)
-        log_info("profiler: backup %s/%s is whole: %llu bytes, %lld ms", b->folder, b->job.name,
-                 (unsigned long long)atomic_load(&b->last_bytes), (long long)(clock_monotonic() - began));
-    else
-        log_error("profiler: backup %s/%s failed: %s", b->folder, b->job.name, e.text);
-    if (b->o.stats)
-        stats_add(rc == 0 ? b->made : b->failures, 1);
+    say_end(b, rc, clock_monotonic() - began, &e);
     end_job(b, rc, buf_str(&out.summary), &e);
     buf_deinit(&out.summary);
 }

@@ -176,8 +176,13 @@ static int put_in_place(const struct restore_options *o, const char *fresh, bool
         return rc;
     state_close(s);
     rc = there ? swap(o, fresh, e) : copy_rename(fresh, o->state->path, e);
-    for (size_t i = 0; i < o->manifest->partitions_held && rc == 0; i++)
-        say_stands(o, o->manifest->partitions[i].number, o->manifest->partitions[i].offset);
+    for (uint32_t i = 0; i < o->manifest->partition_count && rc == 0; i++) {
+        const struct manifest_partition *p = manifest_partition(o->manifest, i);
+
+        if (!p)
+            say(o, "the backup holds nothing of partition %u, which begins anew", (unsigned)i);
+        say_stands(o, i, p ? p->offset : 0);
+    }
     return rc;
 }
 

@@ -1,0 +1,982 @@
+/* Backups on disk: a damaged one is refused and named, a failed one leaves nothing behind, the best one is found, and a
+ * restore gives the state of the backup or leaves the one that was there. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "profiler/backup.h"
+#include "profiler/backup_make.h"
+#include "profiler/checkpoint.h"
+#include "profiler/restore.h"
+#include "tests/support/shop_case.h"
+
+enum { EVENTS = 600, KILLS = 16, WAIT_MS = 60000 };
+
+/* --- a place with a state and room for backups ------------------------------------------------------------------ */
+
+struct spot {
+    char *folder, *state, *backups;
+    struct shop_for_test shop;
+    struct state *s;
+    struct state_options o;
+};
+
+static int setup(void **out)
+{
+    struct spot *t = calloc(1, sizeof *t);
+
+    assert_non_null(t);
+    log_set_level(LOG_ERROR);
+    t->folder = folder_new();
+    t->state = path_in(t->folder, "state");
+    t->backups = path_in(t->folder, "backups");
+    t->o = shop_options(t->state);
+    shop_add(&t->shop, EVENTS);
+    t->s = shop_open(t->state, false);
+    for (uint32_t p = 0; p < SHOP_PARTITIONS; p++) {
+        shop_fold_to(t->s, &t->shop, p, t->shop.logs[p].n / 2);
+        shop_commit(t->s, p);
+    }
+    *out = t;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct spot *t = *state;
+
+    state_close(t->s);
+    shop_free(&t->shop);
+    free(t->state);
+    free(t->backups);
+    folder_free(t->folder);
+    free(t);
+    return 0;
+}
+
+static void ignore(void *arg, const struct manifest *m)
+{
+    (void)arg;
+    (void)m;
+}
+
+static int make_in(struct spot *t, const char *folder, const char *name, const char *instance, struct err *e)
+{
+    struct backup_order order = {.state = t->s,
+                                 .options = &t->o,
+                                 .folder = folder,
+                                 .name = name,
+                                 .instance = instance,
+                                 .event_log = "embedded",
+                                 .topic_prefix = ""};
+
+    *e = (struct err){0};
+    return backup_make(&order, ignore, NULL, e);
+}
+
+/* The path of a fresh backup. */
+static char *make(struct spot *t, const char *name)
+{
+    struct err e;
+
+    if (make_in(t, t->backups, name, "one", &e) != 0)
+        fail_msg("%s", e.text);
+    return path_in(t->backups, name);
+}
+
+static struct manifest *manifest_of(const char *backup)
+{
+    struct manifest *m = NULL;
+    struct err e = {0};
+
+    if (manifest_read(backup, &m, &e) != 0)
+        fail_msg("%s", e.text);
+    return m;
+}
+
+static size_t entries(const char *folder)
+{
+    DIR *d = opendir(folder);
+    const struct dirent *f;
+    size_t n = 0;
+
+    while (d && (f = readdir(d)) != NULL)
+        n += strcmp(f->d_name, ".") != 0 && strcmp(f->d_name, "..") != 0;
+    if (d)
+        closedir(d);
+    return n;
+}
+
+static char *read_file(const char *path, size_t *n)
+{
+    FILE *f = fopen(path, "rb");
+    char *bytes;
+
+    assert_non_null(f);
+    fseek(f, 0, SEEK_END);
+    *n = (size_t)ftell(f);
+    rewind(f);
+    bytes = malloc(*n + 1);
+    assert_int_equal(fread(bytes, 1, *n, f), *n);
+    fclose(f);
+    return bytes;
+}
+
+/* In a file of its own: what was there may be a link to one of the state's. */
+static void write_file(const char *path, const char *bytes, size_t n)
+{
+    remove(path);
+    FILE *f = fopen(path, "wb");
+
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, n, f), n);
+    fclose(f);
+}
+
+/* --- manifests -------------------------------------------------------------------------------------------------- */
+
+static void a_manifest_says_what_there_is(void **state)
+{
+    struct spot *t = *state;
+    char *backup = make(t, "first"), *copy = path_in(backup, "state");
+    struct manifest *m = manifest_of(backup);
+    struct state *s;
+
+    assert_string_equal(m->instance, "one");
+    assert_string_equal(m->event_log, "embedded");
+    assert_string_equal(m->version, WAYMARK_VERSION);
+    assert_int_equal(m->partition_count, SHOP_PARTITIONS);
+    assert_int_equal(m->partitions_held, SHOP_PARTITIONS);
+    assert_int_equal(m->file_count, entries(copy));
+    assert_int_equal(entries(backup), 2);
+    assert_in_range(clock_now() - m->made_at, 0, WAIT_MS);
+    for (uint32_t p = 0; p < SHOP_PARTITIONS; p++) {
+        bool own = false;
+
+        assert_int_equal(manifest_partition(m, p)->offset, shop_offset(t->s, p));
+        for (size_t i = 0; i < m->file_count; i++)
+            own |= m->files[i].partition == p;
+        assert_true(own);
+    }
+    assert_null(manifest_partition(m, SHOP_PARTITIONS));
+    s = shop_open(copy, true);
+    shop_verify(s);
+    for (uint32_t p = 0; p < SHOP_PARTITIONS; p++)
+        shop_check(s, &t->shop, p);
+    state_close(s);
+    manifest_free(m);
+    free(copy);
+    free(backup);
+}
+
+static void a_changed_manifest_is_refused(void **state)
+{
+    struct spot *t = *state;
+    char *backup = make(t, "first"), *path = path_in(backup, "manifest.json");
+    struct manifest *m = NULL;
+    size_t n;
+    char *text = read_file(path, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        text[i] = (char)(text[i] ^ (1 << below(8)));
+        struct err e = {0};
+        int rc = manifest_parse((struct str){text, n}, &m, &e);
+        if (rc != -EBADMSG || !e.text[0])
+            fail_msg("byte %zu changed: %d", i, rc);
+        write_file(path, text, n); /* so that the next one has two changes */
+    }
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(manifest_parse((struct str){text, i}, &m, &(struct err){0}), -EBADMSG);
+    free(text);
+    free(path);
+    free(backup);
+}
+
+static void a_manifest_cannot_name_files_elsewhere(void **state)
+{
+    static const char *const names[] = {"../x", "a/b", ".hidden", "", "..", "a\nb"};
+    struct manifest_partition p = {0, 5, 0};
+    struct manifest *back = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct manifest_file f = {.name = names[i], .size = 1, .partition = MANIFEST_SHARED};
+        struct manifest m = {.version = "1",
+                             .instance = "one",
+                             .event_log = "embedded",
+                             .topic_prefix = "",
+                             .made_at = 1,
+                             .partition_count = 1,
+                             .partitions = &p,
+                             .partitions_held = 1,
+                             .files = &f,
+                             .file_count = 1};
+        struct err e = {0};
+        struct buf b;
+
+        buf_init(&b, MIB);
+        assert_true(manifest_write(&m, &b));
+        assert_int_equal(manifest_parse(buf_str(&b), &back, &e), -EBADMSG);
+        buf_reset(&b);
+        f.name = "000001.sst";
+        assert_true(manifest_write(&m, &b));
+        assert_int_equal(manifest_parse(buf_str(&b), &back, &e), 0);
+        manifest_free(back);
+        buf_deinit(&b);
+    }
+}
+
+/* --- damage ------------------------------------------------------------------------------------------------------- */
+
+static void must_be_refused(const char *backup, const struct manifest *m, const char *name)
+{
+    struct err e = {0};
+
+    assert_int_equal(checkpoint_check(backup, m, NULL, NULL, &e), -EBADMSG);
+    if (!strstr(e.text, name))
+        fail_msg("does not name %s: %s", name, e.text);
+}
+
+static void must_be_whole(const char *backup, const struct manifest *m)
+{
+    struct err e = {0};
+
+    if (checkpoint_check(backup, m, NULL, NULL, &e) != 0)
+        fail_msg("%s", e.text);
+}
+
+/* Every byte of small files, some of large ones. */
+static void flip_bytes(const char *backup, const struct manifest *m, const struct manifest_file *f)
+{
+    char *state = path_in(backup, "state"), *path = path_in(state, f->name);
+    size_t n, step;
+    char *bytes = read_file(path, &n);
+
+    step = n < 40 ? 1 : n / 40;
+    for (size_t i = 0; i < n; i += step) {
+        char was = bytes[i];
+
+        bytes[i] = (char)(bytes[i] ^ (1 << below(8)));
+        write_file(path, bytes, n);
+        must_be_refused(backup, m, f->name);
+        bytes[i] = was;
+    }
+    write_file(path, bytes, n);
+    must_be_whole(backup, m);
+    free(bytes);
+    free(path);
+    free(state);
+}
+
+static void change_size(const char *backup, const struct manifest *m, const struct manifest_file *f)
+{
+    char *state = path_in(backup, "state"), *path = path_in(state, f->name);
+    size_t n;
+    char *bytes = read_file(path, &n);
+
+    bytes[n] = 'x';
+    write_file(path, bytes, n + 1);
+    must_be_refused(backup, m, f->name);
+    write_file(path, bytes, n - 1);
+    must_be_refused(backup, m, f->name);
+    write_file(path, bytes, 0);
+    must_be_refused(backup, m, f->name);
+    remove(path);
+    must_be_refused(backup, m, f->name);
+    assert_int_equal(symlink("/etc/hostname", path), 0);
+    must_be_refused(backup, m, f->name);
+    remove(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    must_be_refused(backup, m, f->name);
+    remove(path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    must_be_refused(backup, m, f->name);
+    remove(path);
+    write_file(path, bytes, n);
+    must_be_whole(backup, m);
+    free(bytes);
+    free(path);
+    free(state);
+}
+
+static void damage_is_found_and_named(void **state)
+{
+    struct spot *t = *state;
+    char *backup = make(t, "first"), *extra = path_in(backup, "state/000999.sst");
+    struct manifest *m = manifest_of(backup);
+
+    for (size_t i = 0; i < m->file_count; i++) {
+        flip_bytes(backup, m, &m->files[i]);
+        change_size(backup, m, &m->files[i]);
+    }
+    write_file(extra, "x", 1);
+    must_be_refused(backup, m, "000999.sst");
+    remove(extra);
+    must_be_whole(backup, m);
+    manifest_free(m);
+    free(extra);
+    free(backup);
+}
+
+static bool stop_at_once(void *arg, uint64_t bytes)
+{
+    (void)arg;
+    (void)bytes;
+    return false;
+}
+
+static void a_check_can_be_ended(void **state)
+{
+    struct spot *t = *state;
+    char *backup = make(t, "first");
+    struct manifest *m = manifest_of(backup);
+    struct copy_progress p = {stop_at_once, NULL};
+
+    assert_int_equal(checkpoint_check(backup, m, NULL, &p, &(struct err){0}), -ECANCELED);
+    manifest_free(m);
+    free(backup);
+}
+
+/* --- making ------------------------------------------------------------------------------------------------------- */
+
+static void names_stay_in_the_folder(void **state)
+{
+    static const char *const good[] = {"a", "2026-11-22T200926.647Z", "A_b-c.d", "9"};
+    static const char *const bad[] = {"", ".", "..", ".a", "a/b", "a b", "a\n", "\xc3\xa4", "a:b", "*"};
+    char name[LIMIT_BACKUP_NAME + 2];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(backup_name_valid(str_of(good[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(backup_name_valid(str_of(bad[i])));
+    memset(name, 'a', sizeof name);
+    assert_true(backup_name_valid((struct str){name, LIMIT_BACKUP_NAME}));
+    assert_false(backup_name_valid((struct str){name, LIMIT_BACKUP_NAME + 1}));
+}
+
+static void a_name_is_taken_once(void **state)
+{
+    struct spot *t = *state;
+    char *backup = make(t, "first");
+    struct manifest *m = manifest_of(backup);
+    struct err e;
+
+    assert_int_equal(make_in(t, t->backups, "first", "one", &e), -EEXIST);
+    assert_non_null(strstr(e.text, "first"));
+    must_be_whole(backup, m);
+    assert_int_equal(entries(t->backups), 1);
+    manifest_free(m);
+    free(backup);
+}
+
+static bool stop_later(void *arg, uint64_t bytes)
+{
+    int *left = arg;
+
+    (void)bytes;
+    return (*left)-- > 0;
+}
+
+static void a_failed_one_leaves_nothing(void **state)
+{
+    struct spot *t = *state;
+    char *file = path_in(t->folder, "file"), *below_file = path_in(file, "backups");
+    struct err e;
+    int left;
+
+    for (int i = 0; i < 4; i++) {
+        struct backup_order order = {.state = t->s,
+                                     .options = &t->o,
+                                     .folder = t->backups,
+                                     .name = "first",
+                                     .instance = "one",
+                                     .event_log = "embedded",
+                                     .topic_prefix = "",
+                                     .progress = {stop_later, &left}};
+        left = i;
+        assert_int_equal(backup_make(&order, ignore, NULL, &e), -ECANCELED);
+        assert_int_equal(entries(t->backups), 0);
+        order.progress = (struct copy_progress){0};
+        order.reserve_bytes = UINT64_MAX / 2;
+        assert_int_equal(backup_make(&order, ignore, NULL, &e), -ENOSPC);
+        assert_non_null(strstr(e.text, "too little space"));
+        assert_int_equal(entries(t->backups), 0);
+    }
+    write_file(file, "x", 1);
+    assert_true(make_in(t, below_file, "first", "one", &e) < 0);
+    assert_true(e.text[0] != '\0');
+    free(make(t, "first"));
+    free(below_file);
+    free(file);
+}
+
+/* What a process that was killed left goes with the next one; what a living one works on stays. */
+static void leftovers_are_tidied_away(void **state)
+{
+    struct spot *t = *state;
+    char *left, *gone, *other;
+
+    free(make(t, "first"));
+    left = path_in(t->backups, ".making-second");
+    gone = path_in(t->backups, ".removing-zero");
+    other = path_in(t->backups, "not-ours");
+    assert_int_equal(mkdir(left, 0700), 0);
+    assert_int_equal(mkdir(gone, 0700), 0);
+    assert_int_equal(mkdir(other, 0700), 0);
+    free(make(t, "second"));
+    assert_int_equal(entries(t->backups), 3);
+    assert_int_equal(access(other, F_OK), 0);
+    free(left);
+    free(gone);
+    free(other);
+}
+
+/* To another file system the files are copied; nothing is left beside the state. */
+static void another_file_system_gets_copies(void **state)
+{
+    struct spot *t = *state;
+    char elsewhere[] = "/dev/shm/waymark-backup-XXXXXX", *backup, *links = path_in(t->state, BACKUP_LINKS);
+    struct manifest *m;
+    struct stat a, b;
+    struct err e;
+
+    if (!mkdtemp(elsewhere)) {
+        free(links);
+        skip();
+    }
+    assert_int_equal(stat(elsewhere, &a) | stat(t->state, &b), 0);
+    if (make_in(t, elsewhere, "first", "one", &e) != 0)
+        fail_msg("%s", e.text);
+    backup = path_in(elsewhere, "first");
+    m = manifest_of(backup);
+    must_be_whole(backup, m);
+    assert_int_not_equal(access(links, F_OK), 0);
+    manifest_free(m);
+    free(backup);
+    free(links);
+    copy_remove(elsewhere);
+    if (a.st_dev == b.st_dev)
+        skip();
+}
+
+/* --- finding ------------------------------------------------------------------------------------------------------ */
+
+static int find(struct spot *t, uint32_t partition, int64_t begin, char *path, int64_t *offset)
+{
+    struct err e = {0};
+    int rc = checkpoint_find(t->backups, partition, begin, path, 4096, offset, &e);
+
+    if (rc < 0)
+        fail_msg("%s", e.text);
+    return rc;
+}
+
+static void must_find(struct spot *t, uint32_t partition, int64_t begin, const char *want, int64_t at)
+{
+    char path[4096], *wanted = path_in(t->backups, want);
+    int64_t offset = -1;
+
+    assert_int_equal(find(t, partition, begin, path, &offset), 0);
+    assert_string_equal(path, wanted);
+    assert_int_equal(offset, at);
+    free(wanted);
+}
+
+static void the_furthest_backup_is_found(void **state)
+{
+    struct spot *t = *state;
+    char *in_b = path_in(t->backups, "b"), path[4096], *damaged;
+    int64_t half = shop_offset(t->s, 0), offset = -1;
+    size_t n;
+    struct err e;
+    char *bytes;
+
+    assert_int_equal(find(t, 0, 0, path, &offset), CHECKPOINT_NONE);
+    free(make(t, "early"));
+    must_find(t, 0, 0, "early/state", half);
+    must_find(t, 0, half, "early/state", half);
+    assert_int_equal(find(t, 0, half + 1, path, &offset), CHECKPOINT_NONE);
+    /* Another instance that shares the folder is further in partition 0, and no further in 1. */
+    shop_fold_to(t->s, &t->shop, 0, t->shop.logs[0].n);
+    shop_commit(t->s, 0);
+    assert_int_equal(make_in(t, in_b, "late", "b", &e), 0);
+    must_find(t, 0, 0, "b/late/state", (int64_t)t->shop.logs[0].n);
+    /* When it is damaged, what is left is found; a partition whose own files are right is found in it. */
+    struct manifest *m = manifest_of((snprintf(path, sizeof path, "%s/late", in_b), path));
+    for (size_t i = 0; i < m->file_count; i++) {
+        if (m->files[i].partition != 0)
+            continue;
+        snprintf(path, sizeof path, "%s/late/state/%s", in_b, m->files[i].name);
+        bytes = read_file(path, &n);
+        bytes[n / 2] ^= 1;
+        write_file(path, bytes, n);
+        free(bytes);
+    }
+    manifest_free(m);
+    must_find(t, 0, 0, "early/state", half);
+    must_find(t, 1, 0, "b/late/state", shop_offset(t->s, 1));
+    damaged = path_in(in_b, "late/manifest.json");
+    bytes = read_file(damaged, &n);
+    bytes[n / 2] ^= 1;
+    write_file(damaged, bytes, n);
+    must_find(t, 1, 0, "early/state", shop_offset(t->s, 1));
+    /* What is being made is none. */
+    char *from = path_in(t->backups, "early"), *to = path_in(t->backups, ".making-early");
+    assert_int_equal(rename(from, to), 0);
+    assert_int_equal(find(t, 1, 0, path, &offset), CHECKPOINT_NONE);
+    free(bytes);
+    free(damaged);
+    free(from);
+    free(to);
+    free(in_b);
+}
+
+/* --- the thread --------------------------------------------------------------------------------------------------- */
+
+struct waiting {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int done, rc;
+    char text[4096];
+};
+#define WAITING                                                                                                        \
+    {                                                                                                                  \
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, ""                                                  \
+    }
+
+static void told(void *arg, int rc, struct str summary, const struct err *why)
+{
+    struct waiting *w = arg;
+
+    pthread_mutex_lock(&w->lock);
+    w->done++;
+    w->rc = rc;
+    snprintf(w->text, sizeof w->text, "%.*s", STR_ARG(rc == 0 ? summary : str_of(why->text)));
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void wait_for(struct waiting *w, int done)
+{
+    struct timespec until;
+    int rc = 0;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += WAIT_MS / 1000;
+    pthread_mutex_lock(&w->lock);
+    while (w->done < done && rc == 0)
+        rc = pthread_cond_timedwait(&w->cond, &w->lock, &until);
+    assert_true(w->done >= done);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static struct backups *start(struct spot *t, struct conf *conf)
+{
+    struct backups_options o = {.conf = conf, .instance = "one", .state = t->s, .state_options = &t->o};
+    struct backups *b = NULL;
+    struct err e = {0};
+
+    conf->profiler.backups = t->backups;
+    if (backups_start(&o, &b, &e) != 0)
+        fail_msg("%s", e.text);
+    return b;
+}
+
+static void one_is_made_at_a_time(void **state)
+{
+    struct spot *t = *state;
+    struct conf conf = {0};
+    struct backups *b = start(t, &conf);
+    struct waiting w = WAITING;
+    struct backups_progress p;
+    int made = 0, busy = 0;
+    char name[16];
+
+    assert_int_equal(backups_begin(b, STR_LIT("a/b"), told, &w), BACKUPS_BAD_NAME);
+    for (int i = 0; i < 50 && !busy; i++) {
+        snprintf(name, sizeof name, "b%d", i);
+        assert_int_equal(backups_begin(b, str_of(name), told, &w), BACKUPS_BEGUN);
+        made++;
+        busy += backups_begin(b, STR_NONE, told, &w) == BACKUPS_BUSY;
+        wait_for(&w, made);
+        if (!busy) /* the first one was quick, and the other has begun */
+            wait_for(&w, ++made);
+    }
+    assert_int_equal(busy, 1);
+    assert_int_equal(w.rc, 0);
+    assert_non_null(strstr(w.text, "\"offset\""));
+    backups_progress(b, &p);
+    assert_false(p.running);
+    /* Who was told may ask again at once. */
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(backups_begin(b, STR_NONE, told, &w), BACKUPS_BEGUN);
+        wait_for(&w, ++made);
+    }
+    assert_int_equal(backups_begin(b, STR_LIT("b0"), told, &w), BACKUPS_BEGUN);
+    wait_for(&w, made + 1);
+    assert_int_equal(w.rc, -EEXIST);
+    assert_int_equal(entries(t->backups), made);
+    backups_stop(b);
+}
+
+/* The end ends what is being made, or lets it be whole; who waits is told. */
+static void the_end_leaves_whole_ones_only(void **state)
+{
+    struct spot *t = *state;
+    struct conf conf = {0};
+
+    for (int i = 0; i < 8; i++) {
+        struct backups *b = start(t, &conf);
+        struct timespec wait = {0, i * 2000000};
+        struct waiting w = WAITING;
+        char name[16];
+        size_t before = entries(t->backups);
+
+        snprintf(name, sizeof name, "b%d", i);
+        assert_int_equal(backups_begin(b, str_of(name), told, &w), BACKUPS_BEGUN);
+        nanosleep(&wait, NULL); /* the moment is the point */
+        backups_stop(b);
+        assert_int_equal(w.done, 1);
+        assert_int_equal(entries(t->backups), before + (w.rc == 0));
+    }
+}
+
+static size_t scheduled(struct spot *t, int64_t *newest)
+{
+    DIR *d = opendir(t->backups);
+    const struct dirent *f;
+    size_t n = 0;
+
+    while (d && (f = readdir(d)) != NULL) {
+        char *path = path_in(t->backups, f->d_name);
+        struct manifest *m = NULL;
+
+        if (f->d_name[0] != '.' && manifest_read(path, &m, &(struct err){0}) == 0 && m->scheduled) {
+            n++;
+            if (m->made_at > *newest)
+                *newest = m->made_at;
+        }
+        manifest_free(m);
+        free(path);
+    }
+    if (d)
+        closedir(d);
+    return n;
+}
+
+static void the_clock_makes_them_and_keeps_some(void **state)
+{
+    struct spot *t = *state;
+    struct conf conf = {.profiler = {.backup_interval_ms = 20, .backup_keep = 2}};
+    char *asked = make(t, "asked"), *foreign = path_in(t->backups, "foreign");
+    struct manifest *m = manifest_of(asked);
+    int64_t newest = 0, first = 0, end = clock_monotonic() + WAIT_MS;
+    struct backups *b;
+    int changes = 0;
+
+    assert_int_equal(mkdir(foreign, 0700), 0);
+    b = start(t, &conf);
+    while (changes < 6 && clock_monotonic() < end) {
+        struct timespec pause = {0, 2000000};
+        int64_t now = first;
+
+        scheduled(t, &now);
+        changes += now != first;
+        first = now;
+        nanosleep(&pause, NULL);
+    }
+    backups_stop(b);
+    assert_true(changes >= 6);
+    assert_in_range(scheduled(t, &newest), 2, 3); /* the last may have been made while the end came */
+    must_be_whole(asked, m);
+    assert_int_equal(access(foreign, F_OK), 0);
+    /* A start soon after makes none: the last is young. */
+    conf.profiler.backup_interval_ms = TIME_HOUR;
+    b = start(t, &conf);
+    struct waiting w = WAITING;
+    assert_int_equal(backups_begin(b, STR_LIT("asked2"), told, &w), BACKUPS_BEGUN);
+    wait_for(&w, 1);
+    backups_stop(b);
+    first = newest;
+    scheduled(t, &newest);
+    assert_int_equal(first, newest);
+    manifest_free(m);
+    free(asked);
+    free(foreign);
+}
+
+/* --- restoring ---------------------------------------------------------------------------------------------------- */
+
+static int restore(struct spot *t, const char *backup, const char *to, const uint32_t *partitions, size_t n,
+                   struct err *e)
+{
+    struct manifest *m = manifest_of(backup);
+    struct state_options so = shop_options(to);
+    struct restore_options o = {
+        .state = &so, .backup = backup, .manifest = m, .partitions = partitions, .partition_count = n};
+    int rc;
+
+    (void)t;
+    *e = (struct err){0};
+    rc = restore_run(&o, e);
+    manifest_free(m);
+    return rc;
+}
+
+static void close_state(struct spot *t)
+{
+    state_close(t->s);
+    t->s = NULL;
+}
+
+static void must_restore(struct spot *t, const char *backup, const char *to, const uint32_t *partitions, size_t n)
+{
+    struct err e;
+
+    if (restore(t, backup, to, partitions, n, &e) != 0)
+        fail_msg("%s", e.text);
+}
+
+static void a_restored_state_catches_up(void **state)
+{
+    struct spot *t = *state;
+    char *backup = make(t, "first"), *elsewhere = path_in(t->folder, "elsewhere");
+    struct state *s;
+
+    shop_fold_all(t->s, &t->shop);
+    close_state(t);
+    must_restore(t, backup, t->state, NULL, 0);
+    must_restore(t, backup, elsewhere, NULL, 0);
+    for (int i = 0; i < 2; i++) {
+        s = shop_open(i ? elsewhere : t->state, false);
+        assert_int_equal(shop_offset(s, 0), t->shop.logs[0].n / 2);
+        shop_verify(s);
+        shop_fold_all(s, &t->shop);
+        for (uint32_t p = 0; p < SHOP_PARTITIONS; p++)
+            shop_check(s, &t->shop, p);
+        shop_verify(s);
+        state_close(s);
+    }
+    /* The state before is kept beside; what was restored took nothing from the backup. */
+    assert_int_equal(entries(t->folder), 4);
+    struct manifest *m = manifest_of(backup);
+    must_be_whole(backup, m);
+    manifest_free(m);
+    free(elsewhere);
+    free(backup);
+}
+
+static void some_partitions_are_restored(void **state)
+{
+    struct spot *t = *state;
+    static const uint32_t two[] = {0, 2};
+    char *backup = make(t, "first"), *other = path_in(t->folder, "other");
+    struct state *s;
+
+    shop_fold_all(t->s, &t->shop);
+    close_state(t);
+    must_restore(t, backup, t->state, two, 2);
+    must_restore(t, backup, other, two, 2);
+    s = shop_open(t->state, false);
+    assert_int_equal(shop_offset(s, 0), t->shop.logs[0].n / 2);
+    assert_int_equal(shop_offset(s, 1), t->shop.logs[1].n);
+    assert_int_equal(shop_offset(s, 2), t->shop.logs[2].n / 2);
+    shop_verify(s);
+    shop_fold_all(s, &t->shop);
+    for (uint32_t p = 0; p < SHOP_PARTITIONS; p++)
+        shop_check(s, &t->shop, p);
+    state_close(s);
+    s = shop_open(other, false);
+    assert_int_equal(shop_offset(s, 1), 0);
+    shop_verify(s);
+    state_close(s);
+    free(other);
+    free(backup);
+}
+
+static void damaged_backups_change_nothing(void **state)
+{
+    struct spot *t = *state;
+    static const uint32_t one[] = {1}, none[] = {2};
+    char *backup = make(t, "first"), *copy = path_in(backup, "state");
+    struct manifest *m = manifest_of(backup);
+    struct state *s;
+    struct err e;
+
+    shop_fold_all(t->s, &t->shop);
+    close_state(t);
+    for (size_t i = 0; i < m->file_count; i++) {
+        char *path = path_in(copy, m->files[i].name);
+        size_t n;
+        char *bytes = read_file(path, &n);
+
+        bytes[n / 3] ^= 4;
+        write_file(path, bytes, n);
+        assert_int_equal(restore(t, backup, t->state, NULL, 0, &e), -EBADMSG);
+        assert_non_null(strstr(e.text, m->files[i].name));
+        if (m->files[i].partition == 1 || m->files[i].partition == MANIFEST_SHARED) {
+            assert_int_equal(restore(t, backup, t->state, one, 1, &e), -EBADMSG);
+            assert_non_null(strstr(e.text, m->files[i].name));
+        }
+        bytes[n / 3] ^= 4;
+        write_file(path, bytes, n);
+        free(bytes);
+        free(path);
+    }
+    assert_int_equal(entries(t->folder), 2);
+    s = shop_open(t->state, true);
+    for (uint32_t p = 0; p < SHOP_PARTITIONS; p++)
+        assert_int_equal(shop_offset(s, p), t->shop.logs[p].n);
+    shop_verify(s);
+    state_close(s);
+    (void)none;
+    manifest_free(m);
+    free(copy);
+    free(backup);
+}
+
+static void other_settings_are_refused(void **state)
+{
+    struct spot *t = *state;
+    char *backup = make(t, "first");
+    struct manifest *m = manifest_of(backup);
+    struct fold_rules rules = shop_rules;
+    struct state_options so = shop_options(t->state);
+    struct restore_options o = {.state = &so, .backup = backup, .manifest = m};
+    struct err e = {0};
+
+    close_state(t);
+    memcpy(rules.currency, "EUR", 4);
+    so.rules = &rules;
+    assert_int_equal(restore_run(&o, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "currency"));
+    so.rules = &shop_rules;
+    so.partitions = 2;
+    assert_int_equal(restore_run(&o, &e), -EINVAL);
+    so.partitions = SHOP_PARTITIONS;
+    o.reserve_bytes = UINT64_MAX / 2;
+    assert_int_equal(restore_run(&o, &e), -ENOSPC);
+    assert_int_equal(entries(t->folder), 2);
+    manifest_free(m);
+    free(backup);
+}
+
+/* The other process: restores a whole backup. */
+static int restore_main(char **argv)
+{
+    struct err e;
+
+    return restore(NULL, argv[2], argv[3], NULL, 0, &e) == 0 ? 0 : 1;
+}
+
+static pid_t restore_elsewhere(const char *backup, const char *to)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        execl("/proc/self/exe", "test_backup", "--restore", backup, to, (char *)NULL);
+        _exit(127);
+    }
+    assert_true(child > 0);
+    return child;
+}
+
+static int ended(pid_t child)
+{
+    int status;
+
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static void a_crash_leaves_a_whole_state(void **state)
+{
+    struct spot *t = *state;
+    char *backup = make(t, "first");
+    int64_t began, took;
+    int olds = 0, news = 0;
+
+    shop_fold_all(t->s, &t->shop);
+    close_state(t);
+    began = clock_monotonic();
+    assert_int_equal(ended(restore_elsewhere(backup, t->state)), 0);
+    took = clock_monotonic() - began + 1;
+    for (int i = 0; i < KILLS || (i < 10 * KILLS && (!olds || !news)); i++) {
+        int64_t us = took * 1000 * (i % KILLS) / (KILLS - 4);
+        struct timespec wait = {us / 1000000, us % 1000000 * 1000};
+        pid_t child;
+
+        t->s = shop_open(t->state, false);
+        shop_fold_all(t->s, &t->shop);
+        close_state(t);
+        child = restore_elsewhere(backup, t->state);
+        nanosleep(&wait, NULL); /* the moment is the point */
+        kill(child, SIGKILL);
+        ended(child);
+        t->s = shop_open(t->state, true);
+        shop_verify(t->s);
+        if (shop_offset(t->s, 0) == (int64_t)t->shop.logs[0].n)
+            olds++;
+        else
+            news++;
+        for (uint32_t p = 0; p < SHOP_PARTITIONS; p++)
+            assert_int_equal(shop_offset(t->s, p) == (int64_t)t->shop.logs[p].n,
+                             shop_offset(t->s, 0) == (int64_t)t->shop.logs[0].n);
+        close_state(t);
+    }
+    assert_true(olds > 0 && news > 0);
+    free(backup);
+}
+
+static void a_state_in_use_is_not_replaced(void **state)
+{
+    struct spot *t = *state;
+    char *backup = make(t, "first");
+    int status = ended(restore_elsewhere(backup, t->state));
+
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_int_equal(entries(t->folder), 2);
+    shop_fold_all(t->s, &t->shop);
+    shop_verify(t->s);
+    free(backup);
+}
+
+#define PLACED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        PLACED(a_manifest_says_what_there_is),
+        PLACED(a_changed_manifest_is_refused),
+        cmocka_unit_test(a_manifest_cannot_name_files_elsewhere),
+        PLACED(damage_is_found_and_named),
+        PLACED(a_check_can_be_ended),
+        cmocka_unit_test(names_stay_in_the_folder),
+        PLACED(a_name_is_taken_once),
+        PLACED(a_failed_one_leaves_nothing),
+        PLACED(leftovers_are_tidied_away),
+        PLACED(another_file_system_gets_copies),
+        PLACED(the_furthest_backup_is_found),
+        PLACED(one_is_made_at_a_time),
+        PLACED(the_end_leaves_whole_ones_only),
+        PLACED(the_clock_makes_them_and_keeps_some),
+        PLACED(a_restored_state_catches_up),
+        PLACED(some_partitions_are_restored),
+        PLACED(damaged_backups_change_nothing),
+        PLACED(other_settings_are_refused),
+        PLACED(a_crash_leaves_a_whole_state),
+        PLACED(a_state_in_use_is_not_replaced),
+    };
+
+    if (argc == 4 && strcmp(argv[1], "--restore") == 0)
+        return restore_main(argv);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
