@@ -406,7 +406,9 @@ int api_start(const struct api_options *o, struct api **out, struct err *e)
                                 .handle = handle,
                                 .done = done,
                                 .arg = a};
-    r = http_server_start(&http, &a->server, e);
+    r = tails_start(a, e);
+    if (r == 0)
+        r = http_server_start(&http, &a->server, e);
     if (r == 0 && conf->metrics_listen) {
         http.listen = conf->metrics_listen;
         http.threads = 1;
@@ -415,6 +417,7 @@ int api_start(const struct api_options *o, struct api **out, struct err *e)
     }
     if (r != 0) {
         http_server_stop(a->server, 0);
+        tails_stop(a);
         free(a);
         return r;
     }
@@ -438,6 +441,7 @@ void api_stop(struct api *a, int64_t ms)
 {
     if (!a)
         return;
+    tails_stop(a);
     http_server_stop(a->metrics_server, ms);
     http_server_stop(a->server, ms);
     free(a);

@@ -71,7 +71,8 @@ struct ask {
     size_t limit;
     /* tail */
     enum log_topic topic;
-    int64_t *next; /* offset to read next, for each partition of the topic */
+    int64_t *next;    /* offset to read next, for each partition of the topic */
+    const bool *told; /* for each partition, whether the answer speaks of it */
     /* scene */
     const bool *asked; /* of a forwarded one: for each partition, whether it is to be looked in; NULL: in all of ours */
     char rank[RANK_TEXT]; /* of the order in the answer */
@@ -90,6 +91,7 @@ struct api {
     struct http_server *server, *metrics_server;
     bool metrics_here; /* /metrics stands on the own port */
     struct stats_counter *peers[PEER_RESULTS];
+    struct tails *tails; /* api_tail_read.c */
 };
 
 /* --- answering (api_answer.c) --------------------------------------------------------------------------------- */
@@ -199,6 +201,15 @@ int scene_write(struct ask *ask, const struct state_order *found, uint32_t parti
 bool prepare_tail(struct ask *ask);
 void run_tail(struct ask *ask);
 bool met_tail(const struct ask *ask);
+uint32_t tail_partitions(const struct ask *ask);
+/* One past the last record that may be shown: of events what is folded (below 0 when nothing is here), of refused ones
+ * what is durable. */
+int64_t tail_end(const struct ask *ask, uint32_t partition);
+void tail_write_record(const struct ask *ask, struct buf *b, const struct log_record *r, uint32_t partition,
+                       struct arena *a);
+/* The thread that reads tails. Stop it when nobody submits to the look-ups any more. */
+int tails_start(struct api *a, struct err *e);
+void tails_stop(struct api *a);
 bool prepare_backups(struct ask *ask);
 
 #endif
