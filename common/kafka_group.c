@@ -139,7 +139,8 @@ static void take_rebalance(rd_kafka_t *rk, int error, rd_kafka_topic_partition_l
 
     assert(rk == g->rk);
     if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-        log_info("kafka: the group gives %d partitions", list->cnt);
+        if (list->cnt > 0)
+            log_info("kafka: the group gives %d partitions", list->cnt);
         assign(g, list);
     } else if (error == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
         log_info("kafka: the group takes %d partitions%s", list->cnt,
