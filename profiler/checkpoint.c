@@ -172,11 +172,18 @@ struct candidate {
 };
 
 struct search {
+    const struct checkpoint_log *log;
     uint32_t partition;
     int64_t log_begin;
     struct candidate *v;
     size_t n, cap;
 };
+
+static bool is_of_log(const struct manifest *m, const struct checkpoint_log *log)
+{
+    return strcmp(m->event_log, log->event_log) == 0 && strcmp(m->topic_prefix, log->topic_prefix) == 0 &&
+           m->partition_count == log->partitions;
+}
 
 static int consider(void *arg, const char *path, const struct manifest *m, const struct err *why)
 {
@@ -185,7 +192,7 @@ static int consider(void *arg, const char *path, const struct manifest *m, const
 
     if (!m)
         log_warn("profiler: a backup is passed over: %s", why->text);
-    if (!p || p->offset < s->log_begin)
+    if (!p || p->offset < s->log_begin || !is_of_log(m, s->log))
         return 0;
     if (s->n == s->cap) {
         size_t cap = s->cap ? 2 * s->cap : 16;
@@ -249,10 +256,10 @@ static int choose(struct search *s, char *path, size_t size, int64_t *offset, st
     return CHECKPOINT_NONE;
 }
 
-int checkpoint_find(const char *folder, uint32_t partition, int64_t log_begin, char *path, size_t size, int64_t *offset,
-                    struct err *e)
+int checkpoint_find(const char *folder, const struct checkpoint_log *log, uint32_t partition, int64_t log_begin,
+                    char *path, size_t size, int64_t *offset, struct err *e)
 {
-    struct search s = {.partition = partition, .log_begin = log_begin};
+    struct search s = {.log = log, .partition = partition, .log_begin = log_begin};
     int rc = checkpoint_each(folder, consider, &s, e);
 
     if (rc == 0)

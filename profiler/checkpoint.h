@@ -10,13 +10,19 @@
 #include "profiler/copy_files.h"
 #include "profiler/manifest.h"
 
+/* Which log offsets are of: those of another say nothing here, however great they are. */
+struct checkpoint_log {
+    const char *event_log, *topic_prefix; /* as in the manifest */
+    uint32_t partitions;
+};
+
 /* Finds the newest place of a partition: of all backups under `folder` that hold it at an offset of `log_begin` or
  * later, the one with the greatest offset. Reads their manifests, and then the files of that partition in the one it
  * chose, whose hashes must be right; a damaged one is passed over for the next, with a warning. `path` is what
  * state_take_partition takes. 0, 1 when there is none, or a negative errno. */
 enum { CHECKPOINT_NONE = 1 };
-int checkpoint_find(const char *folder, uint32_t partition, int64_t log_begin, char *path, size_t size, int64_t *offset,
-                    struct err *e);
+int checkpoint_find(const char *folder, const struct checkpoint_log *log, uint32_t partition, int64_t log_begin,
+                    char *path, size_t size, int64_t *offset, struct err *e);
 
 /* Whether the files of a backup are those of its manifest: sizes, hashes, none missing, none beside them. `only` NULL,
  * or a partition: then just its files and those that all share are looked at, each for its hash. -EBADMSG, with words

@@ -116,7 +116,10 @@ static int restore(void *arg, uint32_t partition, int64_t log_begin, struct err 
     struct state_figures own;
     char path[4096];
     int64_t offset;
-    int r = checkpoint_find(p->conf->profiler.backups, partition, log_begin, path, sizeof path, &offset, e);
+    struct checkpoint_log log = {.event_log = p->conf->kafka ? "kafka" : "embedded",
+                                 .topic_prefix = p->conf->kafka ? p->conf->topic_prefix : "",
+                                 .partitions = p->conf->partitions};
+    int r = checkpoint_find(p->conf->profiler.backups, &log, partition, log_begin, path, sizeof path, &offset, e);
 
     if (r != 0)
         return r < 0 ? r : FOLLOWER_NO_BACKUP;

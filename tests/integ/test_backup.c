@@ -469,10 +469,12 @@ static void another_file_system_gets_copies(void **state)
 
 /* --- finding ------------------------------------------------------------------------------------------------------ */
 
+static const struct checkpoint_log own_log = {"embedded", "", SHOP_PARTITIONS};
+
 static int find(struct spot *t, uint32_t partition, int64_t begin, char *path, int64_t *offset)
 {
     struct err e = {0};
-    int rc = checkpoint_find(t->backups, partition, begin, path, 4096, offset, &e);
+    int rc = checkpoint_find(t->backups, &own_log, partition, begin, path, 4096, offset, &e);
 
     if (rc < 0)
         fail_msg("%s", e.text);
@@ -537,6 +539,22 @@ static void the_furthest_backup_is_found(void **state)
     free(from);
     free(to);
     free(in_b);
+}
+
+static void backups_of_another_log_are_none(void **state)
+{
+    static const struct checkpoint_log others[] = {
+        {"kafka", "", SHOP_PARTITIONS}, {"embedded", "waymark.", SHOP_PARTITIONS}, {"embedded", "", 4}};
+    struct spot *t = *state;
+    char path[4096];
+    int64_t offset;
+    struct err e;
+
+    free(make(t, "first"));
+    assert_int_equal(find(t, 0, 0, path, &offset), 0);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_int_equal(checkpoint_find(t->backups, &others[i], 0, 0, path, sizeof path, &offset, &e),
+                         CHECKPOINT_NONE);
 }
 
 /* --- the thread --------------------------------------------------------------------------------------------------- */
@@ -965,6 +983,7 @@ int main(int argc, char **argv)
         PLACED(leftovers_are_tidied_away),
         PLACED(another_file_system_gets_copies),
         PLACED(the_furthest_backup_is_found),
+        PLACED(backups_of_another_log_are_none),
         PLACED(one_is_made_at_a_time),
         PLACED(the_end_leaves_whole_ones_only),
         PLACED(the_clock_makes_them_and_keeps_some),
