@@ -82,6 +82,14 @@ bool kafka_property_is_set(const struct event_log_kafka_options *o, const char *
     return false;
 }
 
+void kafka_group_id(const struct event_log_kafka_options *o, const char *group, char *out, size_t size)
+{
+    snprintf(out, size, "%s%s", o->prefix, group);
+    for (size_t i = 0; i < o->property_count; i++)
+        if (strcmp(o->properties[i].name, "group.id") == 0)
+            snprintf(out, size, "%s", o->properties[i].value);
+}
+
 static int set(rd_kafka_conf_t *conf, const char *name, const char *value, struct err *e)
 {
     char text[200] = "";
@@ -173,10 +181,12 @@ static int set_member(rd_kafka_conf_t *conf, const struct event_log_kafka_option
 {
     static const struct property list[] = {
         {"queued.min.messages", "1"}, {"queued.max.messages.kbytes", "1"}, {"fetch.message.max.bytes", "1"}, {0}};
+    char id[KAFKA_GROUP_ID];
     int r = set_all(conf, list, e);
 
-    if (r == 0 && !kafka_property_is_set(o, "group.id"))
-        r = set(conf, "group.id", group, e);
+    kafka_group_id(o, group, id, sizeof(id));
+    if (r == 0)
+        r = set(conf, "group.id", id, e);
     if (r == 0 && o->instance)
         r = set(conf, "group.instance.id", o->instance, e);
     return r;

@@ -85,6 +85,10 @@ struct kafka_client_calls {
     void (*trouble)(struct rd_kafka_s *rk, int error, const char *reason, void *arg);
     void (*rebalance)(struct rd_kafka_s *rk, int error, struct rd_kafka_topic_partition_list_s *list, void *arg);
 };
+/* What the brokers call the group of that name: the topics' prefix and the name, since several shops may share brokers;
+ * or what the user calls it. */
+#define KAFKA_GROUP_ID 300
+void kafka_group_id(const struct event_log_kafka_options *o, const char *group, char *out, size_t size);
 /* `group` is the group's name of a member, else NULL. 0 or -EINVAL. */
 int kafka_client_new(const struct event_log_kafka_options *o, enum kafka_role role, const char *group,
                      const struct kafka_client_calls *calls, struct rd_kafka_s **out, struct err *e);

@@ -174,11 +174,13 @@ int kafka_watch_member(struct kafka_watch *w, const char *group, const char *ins
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(w->rk);
     rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(w->rk, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
-    char text[100];
+    char text[100], id[KAFKA_GROUP_ID];
+    const char *ids = id;
     int r = -EAGAIN;
 
+    kafka_group_id(&w->log->o, group, id, sizeof(id));
     rd_kafka_AdminOptions_set_request_timeout(o, (int)ms, text, sizeof(text));
-    rd_kafka_DescribeConsumerGroups(w->rk, &group, 1, o, queue);
+    rd_kafka_DescribeConsumerGroups(w->rk, &ids, 1, o, queue);
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, (int)ms);
     if (event && !rd_kafka_event_error(event)) {
         size_t n = 0;

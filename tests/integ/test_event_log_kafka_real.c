@@ -450,7 +450,7 @@ static void test_commits_are_seen_by_others(void **state)
     struct fixture *f = *state;
     static struct crew c; /* of the log's thread, also when this test fails */
     struct err e = {0};
-    char text[200];
+    char text[200], id[300];
     int64_t seen = -1;
 
     NEEDS_KAFKA(f);
@@ -463,7 +463,8 @@ static void test_commits_are_seen_by_others(void **state)
     assert_int_equal(log_reader_commit(r, 0, 7, &e), 0);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set(conf, "bootstrap.servers", f->brokers, text, sizeof(text));
-    rd_kafka_conf_set(conf, "group.id", f->prefix, text, sizeof(text));
+    snprintf(id, sizeof(id), "%s%s", f->prefix, f->prefix); /* the prefix of the topics, and the group's name */
+    rd_kafka_conf_set(conf, "group.id", id, text, sizeof(text));
     rd_kafka_t *tool = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof(text));
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, f->events, 0);

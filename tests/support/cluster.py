@@ -80,7 +80,12 @@ class Program:
         def up():
             assert self.alive(), f'{self.name} ended with {self.process.returncode}:\n{self.log()[-3000:]}'
             return self.ready()
-        wait_until(up, limit, f'{self.name} to be ready')
+        try:
+            wait_until(up, limit, f'{self.name} to be ready')
+        except AssertionError as e:
+            with contextlib.suppress(OSError):
+                raise AssertionError(f'{e}\n{self.request("GET", "/readyz")}\n{self.log()[-3000:]}') from None
+            raise
 
     def kill(self):
         self.process.kill()
