@@ -178,6 +178,7 @@ static int start_threads(struct sink *s, struct err *e)
         err_set(e, "collector: out of threads");
         return -EAGAIN;
     }
+    pthread_setname_np(s->timer, "sink-timer");
     int r = forwarder_start(s, &s->forwarder, e);
     if (r != 0)
         end_timer(s);
