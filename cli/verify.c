@@ -1,9 +1,10 @@
-/* waymark verify: the whole state of a stopped instance against its own events. */
+/* waymark verify: the whole state of a stopped instance, or of a backup, against its own events. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/backups.h"
 #include "cli/cli.h"
 #include "profiler/profiler.h"
 
@@ -42,29 +43,53 @@ static int verify_state(const struct profiler_settings *settings)
     return report.differences ? EXIT_FAILED : EXIT_OK;
 }
 
-int cli_verify(const struct cli_command *c, int argc, char **argv)
+/* The copy in a backup instead of the state. */
+static int choose_backup(const struct conf *conf, const char *name, struct profiler_settings *settings)
 {
-    const char *config;
+    struct cli_backup b;
+    struct err e = {0};
+    int code = cli_backup_open(conf, name, 1, &b);
+
+    if (code == EXIT_OK && copy_path(settings->path, b.path, MANIFEST_STATE, &e) < 0)
+        code = cli_error("%s", e.text);
+    cli_backup_close(&b);
+    return code;
+}
+
+static int verify(const struct conf *conf, const char *backup)
+{
     struct profiler_settings settings;
     struct err e = {0};
-    int code;
+    int code = EXIT_OK;
 
-    if (!cli_args(c, NULL, 0, &argc, argv, &config, &code))
+    if (profiler_settings_init(&settings, conf, &e) != 0)
+        return cli_error("%s", e.text);
+    if (backup)
+        code = choose_backup(conf, backup, &settings);
+    else if (access(settings.path, F_OK) != 0)
+        code = cli_error("there is no state in %s yet", settings.path);
+    if (code == EXIT_OK)
+        code = verify_state(&settings);
+    profiler_settings_deinit(&settings);
+    return code;
+}
+
+int cli_verify(const struct cli_command *c, int argc, char **argv)
+{
+    const char *config, *backup = NULL;
+    int code;
+    const struct cli_option options[] = {
+        {"backup", "DIR", "the copy in this backup instead, by its folder or its name", NULL, &backup},
+    };
+
+    if (!cli_args(c, options, 1, &argc, argv, &config, &code))
         return code;
     if (argc)
         return cli_usage_error(c, "no arguments are taken");
     struct conf *conf = cli_conf(config);
     if (!conf)
         return EXIT_FAILED;
-    if (profiler_settings_init(&settings, conf, &e) != 0) {
-        code = cli_error("%s", e.text);
-    } else if (access(settings.path, F_OK) != 0) {
-        code = cli_error("there is no state in %s yet", settings.path);
-        profiler_settings_deinit(&settings);
-    } else {
-        code = verify_state(&settings);
-        profiler_settings_deinit(&settings);
-    }
+    code = verify(conf, backup);
     conf_free(conf);
     return code;
 }

@@ -180,7 +180,7 @@ static int put_in_place(const struct restore_options *o, const char *fresh, bool
         const struct manifest_partition *p = manifest_partition(o->manifest, i);
 
         if (!p)
-            say(o, "the backup holds nothing of partition %u, which begins anew", (unsigned)i);
+            say(o, "the backup holds nothing of partition %u", (unsigned)i);
         say_stands(o, i, p ? p->offset : 0);
     }
     return rc;

@@ -81,6 +81,8 @@ def test_restored_it_catches_up():
             assert 'backup under-load: ' in out
             more(journal)
             backup(inst)
+            code, out, err = inst.command('verify', '--backup', 'under-load')
+            assert code == 0 and '0 differences' in out, out + err
             more(journal)
         assert inst.stop() == 0
         before = verified(inst)
