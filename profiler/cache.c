@@ -116,21 +116,41 @@ static int make_targets(struct cache *c, struct err *e)
     return result;
 }
 
+/* Tells the threads to end and waits for them. */
+static bool end_threads(struct cache *c, int64_t ms)
+{
+    struct timespec until;
+    int error = 0;
+
+    atomic_store(&c->stopping, true);
+    cache_wake(c->stop_fd);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += ms % 1000 * 1000000;
+    until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&c->lock);
+    while (c->running > 0 && error == 0)
+        error = pthread_cond_timedwait(&c->confirmed, &c->lock, &until);
+    bool ended = c->running == 0;
+    pthread_mutex_unlock(&c->lock);
+    return ended;
+}
+
 static int start_threads(struct cache *c, struct err *e)
 {
-    int error = pthread_create(&c->writer.thread, NULL, cache_writer_run, c);
+    int error;
 
-    if (error == 0) {
-        error = pthread_create(&c->reader.thread, NULL, cache_reader_run, c);
-        if (error != 0) {
-            atomic_store(&c->stopping, true);
-            cache_wake(c->stop_fd);
-            pthread_join(c->writer.thread, NULL);
-        }
+    c->running = 2;
+    error = pthread_create(&c->writer.thread, NULL, cache_writer_run, c);
+    if (error != 0) {
+        c->running = 0;
+    } else if ((error = pthread_create(&c->reader.thread, NULL, cache_reader_run, c)) != 0) {
+        cache_thread_ends(c); /* the one that never began */
+        end_threads(c, LIMIT_CACHE_CONNECT_MS);
+        pthread_join(c->writer.thread, NULL);
     }
     if (error != 0)
         err_set(e, "cache: %s", strerror(error));
-    c->started = error == 0;
     return -error;
 }
 
@@ -143,6 +163,8 @@ int cache_start(const struct cache_options *o, struct cache **out, struct err *e
     assert(o->redis->url && o->redis->prefix && o->partitions > 0 && o->partitions <= LIMIT_PARTITIONS);
     c->conf = o->redis;
     c->partitions = o->partitions;
+    c->confirm_ms = LIMIT_CACHE_CONFIRM_MS;
+    c->read_ms = LIMIT_CACHE_READ_MS;
     c->reader.last = &c->reader.first;
     c->stop_fd = c->writer.wake_fd = c->reader.wake_fd = -1;
     buf_init(&c->writer.pending, LIMIT_CACHE_QUEUE_BYTES);
@@ -167,27 +189,20 @@ int cache_start(const struct cache_options *o, struct cache **out, struct err *e
 
 void cache_stop(struct cache *c, int64_t ms)
 {
-    struct timespec until;
-
-    if (!c->started || c->ended)
+    if (c->ended)
         return;
-    atomic_store(&c->stopping, true);
-    cache_wake(c->stop_fd);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    int reader = pthread_clockjoin_np(c->reader.thread, NULL, CLOCK_MONOTONIC, &until);
-    int writer = pthread_clockjoin_np(c->writer.thread, NULL, CLOCK_MONOTONIC, &until);
-    c->ended = reader == 0 && writer == 0;
-    if (!c->ended)
+    if (!end_threads(c, ms)) {
         log_warn("cache: a thread did not end in time");
+        return;
+    }
+    pthread_join(c->reader.thread, NULL);
+    pthread_join(c->writer.thread, NULL);
+    c->ended = true;
 }
 
 void cache_free(struct cache *c)
 {
-    if (!c || (c->started && !c->ended)) /* a thread that did not end still uses it */
+    if (!c || c->running > 0) /* a thread that did not end still uses it */
         return;
     for (uint32_t p = 0; c->tenures && p < c->partitions; p++)
         if (c->tenures[p].changing)

@@ -43,7 +43,7 @@ struct tenure {
     struct change_set set;        /* of that batch */
 };
 
-/* A thread's way to Redis. Of that thread. */
+/* A thread's way to Redis. Of that thread, but `told`, which it writes under the lock. */
 struct cache_link {
     const char *use; /* "read" or "write" */
     struct redis_target *target;
@@ -96,14 +96,17 @@ struct cache_figures {
 struct cache {
     const struct conf_redis *conf;
     uint32_t partitions;
-    unsigned without;
+    _Atomic unsigned without;
+    int64_t confirm_ms,
+        read_ms; /* LIMIT_CACHE_CONFIRM_MS and LIMIT_CACHE_READ_MS, but where a test has more patience */
     int stop_fd; /* readable from cache_stop on */
     atomic_bool stopping;
-    bool started, ended; /* threads */
+    bool ended; /* both threads, and joined */
     struct cache_figures figures;
 
     pthread_mutex_t lock;
-    pthread_cond_t confirmed; /* `answered` or `connection` has moved */
+    pthread_cond_t confirmed; /* `answered`, `connection` or `running` has moved */
+    unsigned running;         /* threads */
     struct tenure *tenures;
     struct changes changes;
     struct cache_writer writer;
@@ -135,7 +138,9 @@ void *cache_reader_run(void *cache);
 /* Tries until there is a connection; false when the cache stops. */
 bool cache_link_open(struct cache *c, struct cache_link *link, struct redis_conn **out, struct redis_hello *hello);
 /* The connection was lost; `why` goes to the log. */
-void cache_link_lost(const struct cache *c, struct cache_link *link, const char *why);
+void cache_link_lost(struct cache *c, struct cache_link *link, const char *why);
+/* The last thing that a thread does. */
+void cache_thread_ends(struct cache *c);
 /* A thread in poll is woken by its eventfd. */
 void cache_wake(int wake_fd);
 /* Polls for the connection, the eventfd and the stop, and takes what woke it; `ms` negative: no limit. */

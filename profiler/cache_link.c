@@ -13,12 +13,19 @@
 #define FIRST_BACK_OFF_MS 20
 #define STEADY_MS 500 /* a connection that lived so long was a good one */
 
+static void remember(struct cache *c, struct cache_link *link, const char *why)
+{
+    pthread_mutex_lock(&c->lock);
+    snprintf(link->told, sizeof link->told, "%s", why);
+    pthread_mutex_unlock(&c->lock);
+}
+
 /* Once for each reason, not for each try. */
-static void tell(struct cache_link *link, const char *why)
+static void tell(struct cache *c, struct cache_link *link, const char *why)
 {
     if (strcmp(link->told, why) == 0)
         return;
-    snprintf(link->told, sizeof link->told, "%s", why);
+    remember(c, link, why);
     log_limited(&link->away, LOG_WARN, "cache: no connection to %s to %s: %s", redis_target_name(link->target),
                 link->use, why);
 }
@@ -43,25 +50,33 @@ bool cache_link_open(struct cache *c, struct cache_link *link, struct redis_conn
         int64_t deadline = clock_monotonic() + LIMIT_CACHE_CONNECT_MS;
         int result = redis_conn_open(link->target, deadline, c->stop_fd, out, hello, &e);
         if (result == 0) {
-            link->told[0] = '\0';
+            remember(c, link, "");
             link->since = clock_monotonic();
             log_limited(&link->back, LOG_INFO, "cache: connected to %s to %s: Redis %s, run %s",
                         redis_target_name(link->target), link->use, hello->version, hello->run_id);
             return true;
         }
         if (!atomic_load(&c->stopping))
-            tell(link, e.text[0] ? e.text : strerror(-result));
+            tell(c, link, e.text[0] ? e.text : strerror(-result));
     }
     return false;
 }
 
-void cache_link_lost(const struct cache *c, struct cache_link *link, const char *why)
+void cache_link_lost(struct cache *c, struct cache_link *link, const char *why)
 {
     if (atomic_load(&c->stopping))
         return;
     if (clock_monotonic() - link->since >= STEADY_MS)
         link->back_off = 0;
-    tell(link, why);
+    tell(c, link, why);
+}
+
+void cache_thread_ends(struct cache *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->running--;
+    pthread_cond_broadcast(&c->confirmed);
+    pthread_mutex_unlock(&c->lock);
 }
 
 void cache_wake(int wake_fd)

@@ -206,8 +206,8 @@ static bool wait_confirmed(struct cache *c, uint64_t connection, uint64_t last)
     int error = 0;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += LIMIT_CACHE_CONFIRM_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec += c->confirm_ms % 1000 * 1000000L;
+    until.tv_sec += c->confirm_ms / 1000 + until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
     while (c->writer.connection == connection && c->writer.answered < last && error == 0)
         error = pthread_cond_timedwait(&c->confirmed, &c->lock, &until);

@@ -56,7 +56,7 @@ static void judge(struct cache *c, struct cache_question *q, const struct redis_
     int64_t version = 0;
     enum cache_result result = CACHE_MISS;
 
-    if (now - q->asked > LIMIT_CACHE_READ_MS)
+    if (now - q->asked > c->read_ms)
         result = CACHE_LATE;
     else if (lease->kind == REDIS_STRING && copy->kind == REDIS_STRING &&
              cache_value_read(copy->text, lease->text, &version, &text))
@@ -148,7 +148,7 @@ static int64_t patience(const struct asking *a)
 {
     if (a->count == 0)
         return -1;
-    int64_t left = a->groups[a->first].questions[0]->asked + LIMIT_CACHE_READ_MS - clock_monotonic();
+    int64_t left = a->groups[a->first].questions[0]->asked + a->c->read_ms - clock_monotonic();
     return left > 0 ? left : 0;
 }
 
@@ -224,7 +224,7 @@ static void answer_all(struct asking *a)
     for (; a->count > 0; a->count--, a->first = (a->first + 1) % LIMIT_CACHE_GROUPS) {
         const struct group *g = &a->groups[a->first];
         for (unsigned i = 0; i < g->n; i++) {
-            bool late = now - g->questions[i]->asked >= LIMIT_CACHE_READ_MS;
+            bool late = now - g->questions[i]->asked >= a->c->read_ms;
             answer(a->c, g->questions[i], late ? CACHE_LATE : CACHE_ERROR, STR_NONE, 0);
         }
     }
@@ -265,6 +265,7 @@ void *cache_reader_run(void *cache)
     }
     buf_deinit(&a.out);
     buf_deinit(&a.keys);
+    cache_thread_ends(c);
     return NULL;
 }
 

@@ -252,5 +252,6 @@ void *cache_writer_run(void *cache)
         cache_link_lost(c, &w->link, w->why);
     }
     buf_deinit(&s.out);
+    cache_thread_ends(c);
     return NULL;
 }

@@ -170,8 +170,21 @@ static int connect_any(const struct addrinfo *list, const struct redis_patience 
     return fd;
 }
 
-static int connect_remote(const struct redis_url *url, struct redis_lookup **lookup, const struct redis_patience *p,
-                          struct err *e)
+/* An address needs no looking up; false when it is a name. */
+static bool connect_address(const struct redis_url *url, const struct redis_patience *p, int *fd)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    struct addrinfo *list = NULL;
+
+    if (getaddrinfo(url->host, url->port, &hints, &list) != 0)
+        return false;
+    *fd = connect_any(list, p);
+    freeaddrinfo(list);
+    return true;
+}
+
+static int connect_name(const struct redis_url *url, struct redis_lookup **lookup, const struct redis_patience *p,
+                        struct err *e)
 {
     int result = *lookup ? 0 : lookup_begin(url, lookup, e);
 
@@ -193,8 +206,9 @@ int redis_socket_open(const struct redis_url *url, struct redis_lookup **lookup,
 {
     int fd;
 
-    if (!url->local)
-        return connect_remote(url, lookup, p, e);
-    fd = connect_local(url, p);
+    if (url->local)
+        fd = connect_local(url, p);
+    else if (!connect_address(url, p, &fd))
+        return connect_name(url, lookup, p, e);
     return fd < 0 ? redis_lost(e, "connecting", -fd) : fd;
 }

@@ -70,7 +70,7 @@ static void many_profiles_in_one_batch(void **state)
 {
     struct cache_case *k = *state;
     enum { MANY = 700 };
-    static char ids[MANY][16], texts[MANY][32];
+    static char ids[MANY][24], texts[MANY][32];
     static struct str names[MANY];
     static struct cache_copy copies[MANY];
 
@@ -138,30 +138,36 @@ static void strange_values_are_misses(void **state)
 static void large_answers(void **state)
 {
     struct cache_case *k = *state;
+    struct cache *c = cache_of(&k->redis.conf, NULL);
     size_t n = LIMIT_CACHE_COPY_BYTES + 1;
     char *text = malloc(n);
     struct asked a[40];
 
     memset(text, 'x', n);
-    lease(k->c, 0, 10000);
+    WAIT_UNTIL(cache_is_up(c));
+    lease(c, 0, 20000);
     struct cache_copy copy = {.id = STR_LIT("user:1"), .answer = {text, n}, .version = 1};
-    cache_fill(k->c, 0, cache_ticket(k->c, 0), &copy);
-    WAIT_UNTIL(cache_is_quiet(k->c));
-    assert_int_equal(ask(k->c, 0, "user:1"), -1);
+    cache_fill(c, 0, cache_ticket(c, 0), &copy);
+    assert_int_equal(stats_get(c->figures.fills[FILL_DROPPED]), 1);
     copy.answer.n = LIMIT_CACHE_COPY_BYTES - 64;
-    cache_fill(k->c, 0, cache_ticket(k->c, 0), &copy);
-    WAIT_UNTIL(cache_is_quiet(k->c));
-    /* All of a group at their greatest are within what a reply may have. */
+    cache_fill(c, 0, cache_ticket(c, 0), &copy);
+    WAIT_UNTIL(cache_is_quiet(c));
+    /* All of a group at their greatest are within what a reply may have; a slow machine may be late with them. */
     for (int i = 0; i < 40; i++)
         asked_init(&a[i], 0, "user:1");
-    uint64_t hits = 0;
     for (int i = 0; i < 40; i++)
-        cache_read(k->c, &a[i].q);
-    for (int i = 0; i < 40; i++) {
+        cache_read(c, &a[i].q);
+    for (int i = 0; i < 40; i++)
         asked_wait(&a[i]);
-        hits += a[i].version == 1;
-    }
-    assert_true(hits > 0);
+    assert_false(link_told(c, &c->reader.link, "more than"));
+    do {
+        WAIT_UNTIL(cache_is_up(c));
+        asked_init(&a[0], 0, "user:1");
+        cache_read(c, &a[0].q);
+        asked_wait(&a[0]);
+    } while (a[0].version != 1);
+    cache_stop(c, 5000);
+    cache_free(c);
     free(text);
 }
 
@@ -211,23 +217,23 @@ static void rule_deadline(void **state)
 {
     struct cache_case *k = *state;
 
-    int64_t until = leased_copy(k->c, 300);
+    int64_t until = leased_copy(k->c, 1000);
     wait_boot(until);
     assert_int_equal(ask(k->c, 0, "user:1"), -1);
 
     /* A lease that is late by more than its term. */
     for (int broken = 0; broken < 2; broken++) {
         k->c->without = broken ? CACHE_WITHOUT_DEADLINE : 0;
-        until = lease(k->c, 0, 300);
+        until = lease(k->c, 0, 500);
         change(k->c, 0, "user:1", 1);
         WAIT_UNTIL(cache_is_quiet(k->c));
-        atomic_store(&k->proxy.hold_until, clock_monotonic() + 450);
-        until = lease(k->c, 0, 350);
+        atomic_store(&k->proxy.hold_until, clock_monotonic() + 800);
+        until = lease(k->c, 0, 600);
         wait_boot(until + 1);
         WAIT_UNTIL(cache_is_quiet(k->c));
         assert_int_equal(ask(k->c, 0, "user:1"), broken ? 1 : -1);
         k->c->without = 0;
-        wait_boot(clock_boot() + 400);
+        wait_boot(clock_boot() + 1200);
     }
 }
 
@@ -239,11 +245,11 @@ static void paused_owner(void **state)
     struct cache *other = cache_of(&k->conf, NULL);
 
     WAIT_UNTIL(cache_is_up(other));
-    int64_t until = leased_copy(k->c, 200);
+    int64_t until = leased_copy(k->c, 600);
     wait_boot(until);
-    lease(other, 0, 200);
+    lease(other, 0, 800);
     assert_int_equal(ask(other, 0, "user:1"), -1); /* of another generation */
-    until = lease(other, 0, 200);
+    until = lease(other, 0, 800);
     change(other, 0, "user:1", 2);
     WAIT_UNTIL(cache_is_quiet(other));
     assert_int_equal(ask(k->c, 0, "user:1"), 2);
@@ -262,11 +268,11 @@ static void released_and_leased_again(void **state)
 {
     struct cache_case *k = *state;
 
-    int64_t until = leased_copy(k->c, 300);
+    int64_t until = leased_copy(k->c, 1000);
     uint64_t ticket = cache_ticket(k->c, 0);
     cache_release(k->c, 0);
     assert_false(cache_wants(k->c, 0));
-    lease(k->c, 0, 400); /* too early: the lease that is out is believed still */
+    lease(k->c, 0, 1500); /* too early: the lease that is out is believed still */
     assert_false(cache_wants(k->c, 0));
     assert_int_equal(begin(k->c, 0, "user:9"), until);
     cache_end(k->c, 0, NULL, 0);
@@ -305,12 +311,13 @@ static void write_in_flight(void **state)
 {
     struct cache_case *k = *state;
 
-    leased_copy(k->c, 400);
-    atomic_store(&k->proxy.hold_until, clock_monotonic() + 900);
-    int64_t until = lease(k->c, 0, 600); /* sent, and not there yet */
+    cache_is_hasty(k->c);
+    leased_copy(k->c, 1000);
+    atomic_store(&k->proxy.hold_until, clock_monotonic() + 1500);
+    int64_t until = lease(k->c, 0, 1200); /* sent, and not there yet */
     int64_t before = clock_monotonic();
     assert_int_equal(begin(k->c, 0, "user:1"), until); /* rule sent */
-    assert_in_range(clock_monotonic() - before, LIMIT_CACHE_CONFIRM_MS - 1, LIMIT_CACHE_CONFIRM_MS + 40);
+    assert_in_range(clock_monotonic() - before, LIMIT_CACHE_CONFIRM_MS - 1, LIMIT_CACHE_CONFIRM_MS + 250);
     assert_int_equal(stats_get(k->c->figures.unconfirmed), 1);
     wait_boot(until);
     end(k->c, 0, "user:1", 2); /* shown; no generation to copy it with */
@@ -333,6 +340,7 @@ static void rule_over_broken(void **state)
     struct cache *reader = cache_of(&k->redis.conf, NULL); /* with a way of its own */
 
     WAIT_UNTIL(cache_is_up(reader));
+    cache_is_hasty(k->c);
     leased_copy(k->c, 2000);
     atomic_store(&k->proxy.hold_until, clock_monotonic() + 500);
     k->c->without = CACHE_WITHOUT_OVER;
@@ -348,14 +356,14 @@ static void no_generation_while_a_batch_waits(void **state)
 {
     struct cache_case *k = *state;
 
-    leased_copy(k->c, 300);
-    lease(k->c, 1, 300);
+    leased_copy(k->c, 1000);
+    lease(k->c, 1, 1000);
     WAIT_UNTIL(cache_is_quiet(k->c));
     atomic_store(&k->proxy.cut, 2);
     WAIT_UNTIL(!cache_wants(k->c, 0));
     int64_t over = begin(k->c, 0, "user:1");
     assert_true(over > 0);
-    wait_boot(over + 50); /* the other partition's too */
+    wait_boot(over + 500); /* the other partition's too */
     WAIT_UNTIL(cache_is_up(k->c));
     lease(k->c, 0, 5000);
     lease(k->c, 1, 5000);
@@ -375,7 +383,7 @@ static void nothing_to_wait_for(void **state)
     int64_t before = clock_monotonic();
     assert_int_equal(begin(k->c, 0, "user:1"), 0);
     end(k->c, 0, "user:1", 1);
-    assert_in_range(clock_monotonic() - before, 0, 30);
+    assert_in_range(clock_monotonic() - before, 0, 250);
     assert_int_equal(stats_get(k->c->figures.copies), 0);
     kill(k->redis.pid, SIGCONT);
 }
@@ -387,7 +395,7 @@ static void broken_connection(void **state)
     struct cache_case *k = *state;
 
     for (int broken = 0; broken < 2; broken++) {
-        int64_t until = leased_copy(k->c, 400);
+        int64_t until = leased_copy(k->c, 1000);
         k->c->without = broken ? CACHE_WITHOUT_FRESH : 0;
         atomic_store(&k->proxy.hold_until, clock_monotonic() + 1);
         atomic_store(&k->proxy.refuse, true);
@@ -399,7 +407,7 @@ static void broken_connection(void **state)
         cache_end(k->c, 0, NULL, 0);
         atomic_store(&k->proxy.refuse, false);
         WAIT_UNTIL(cache_is_up(k->c));
-        until = lease(k->c, 0, 800);
+        until = lease(k->c, 0, 1500);
         WAIT_UNTIL(cache_is_quiet(k->c));
         assert_int_equal(ask(k->c, 0, "user:1"), broken ? 1 : -1);
         wait_boot(until);
@@ -411,9 +419,9 @@ static void late_command(void **state)
 {
     struct cache_case *k = *state;
 
-    int64_t until = leased_copy(k->c, 300);
+    int64_t until = leased_copy(k->c, 1000);
     assert_int_equal(begin(k->c, 0, "user:1"), 0);
-    atomic_store(&k->proxy.hold_until, clock_monotonic() + 700);
+    atomic_store(&k->proxy.hold_until, clock_monotonic() + 1500);
     end(k->c, 0, "user:1", 2); /* this copy is held back */
     WAIT_UNTIL(!cache_is_quiet(k->c));
     redis_case_sleep(20); /* until the proxy has it */

@@ -404,6 +404,7 @@ static void begin_world(struct world *w, unsigned without)
     pthread_mutex_init(&w->lock, NULL);
     w->third = cache_of(&w->conf, NULL);
     w->third->without = without;
+    cache_is_hasty(w->third);
     for (int i = 0; i < OWNERS; i++) {
         struct owner *o = &w->owners[i];
         o->w = w;
@@ -411,6 +412,7 @@ static void begin_world(struct world *w, unsigned without)
         pthread_mutex_init(&o->lock, NULL);
         o->c = cache_of(&w->conf, NULL);
         o->c->without = without;
+        cache_is_hasty(o->c);
         WAIT_UNTIL(cache_is_up(o->c));
     }
     assign(&w->owners[0]);

@@ -25,7 +25,15 @@ static inline struct cache *cache_of(const struct conf_redis *conf, struct stats
 
     if (cache_start(&o, &c, &e) != 0)
         fail_msg("%s", e.text);
+    c->confirm_ms = c->read_ms = CASE_WAIT_MS / 2; /* a busy machine is no fault of Redis */
     return c;
+}
+
+/* For tests of what happens when Redis does not answer in time. */
+static inline void cache_is_hasty(struct cache *c)
+{
+    c->confirm_ms = LIMIT_CACHE_CONFIRM_MS;
+    c->read_ms = LIMIT_CACHE_READ_MS;
 }
 
 static inline bool cache_is_up(struct cache *c)
@@ -37,6 +45,15 @@ static inline bool cache_is_up(struct cache *c)
     up = up && c->reader.up;
     pthread_mutex_unlock(&c->reader.lock);
     return up;
+}
+
+/* Whether a connection was lost, or could not be made, for a reason with this text. */
+static inline bool link_told(struct cache *c, struct cache_link *link, const char *text)
+{
+    pthread_mutex_lock(&c->lock);
+    bool told = strstr(link->told, text) || (link == &c->writer.link && strstr(c->writer.why, text));
+    pthread_mutex_unlock(&c->lock);
+    return told;
 }
 
 #define WAIT_UNTIL(condition)                                                                                          \

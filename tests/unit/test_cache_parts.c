@@ -156,7 +156,7 @@ static void changes_against_a_model(void **state)
     struct change_set sets[BATCHES];
     bool in[BATCHES][IDS] = {{false}}, open[BATCHES] = {false};
     uint64_t changed[IDS] = {0};
-    char names[IDS][12];
+    char names[IDS][24];
     unsigned seed = 7;
     size_t said_none = 0, could = 0;
 
