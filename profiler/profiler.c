@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "common/clock.h"
+#include "common/disk.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/process.h"
@@ -41,6 +42,7 @@ struct profiler {
     struct ownership *ownership;
     struct followers *_Atomic followers; /* NULL at first, when partitions may be given already */
     struct meter *meter;
+    struct disk_gauges disk;
     struct forward *forward; /* NULL: nobody else has the log */
     struct backups *backups;
     struct api *api;
@@ -221,6 +223,8 @@ static int start_meter(struct profiler *p)
                                                  .followers = p->followers,
                                                  .ownership = p->ownership,
                                                  .partitions = p->conf->partitions});
+    p->disk = (struct disk_gauges){.folder = p->settings.path, .reserve = p->conf->log.reserve_bytes};
+    disk_gauges_add(p->stats, &p->disk);
     return p->meter ? 0 : -ENOMEM;
 }
 

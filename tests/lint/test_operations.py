@@ -221,3 +221,14 @@ def test_commands_that_documents_name_exist():
         code = re.findall(r'^```.*?^```|`[^`\n]+`', read(path), re.M | re.S)
         named = {c for block in code for c in re.findall(r'(?:^|[`(; ])waymark ([a-z]+)', block, re.M)} - {'on'}
         assert named <= commands, f'{path}: {named - commands}'
+
+
+def test_words_that_the_runbook_explains_are_said():
+    """What an operator is told to look for stands in the sources."""
+    table = re.search(r'^\| words \|.*?\n\n', read('config/RUNBOOK.md'), re.M | re.S)[0]
+    words = [w for row in table.strip().splitlines()[2:] for w in re.findall(r'`([^`]+)`', row.split('|')[1])]
+    assert len(words) >= 5
+    sources = ' '.join(read(p) for folder in ('profiler', 'collector', 'common') for p in glob.glob(f'{ROOT}/{folder}/*.c'))
+    said = re.sub(r'"\s*"', '', sources)
+    for w in words:
+        assert w in said, w
