@@ -305,18 +305,22 @@ static int64_t next_due(struct ownership *o)
     return due;
 }
 
+/* Until it is woken or so much time has passed on the clock, which may be another one than that of the system: then it
+ * looks often. */
 static void wait_beat(struct ownership *o, int64_t ms)
 {
-    struct timespec until;
+    int64_t end = clock_of(o) + ms, left = ms;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)ms * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&o->beat_lock);
-    while (!o->woken && !atomic_load(&o->stopping))
-        if (pthread_cond_timedwait(&o->beat, &o->beat_lock, &until) != 0)
-            break;
+    while (!o->woken && !atomic_load(&o->stopping) && left > 0) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += (long)(o->o.clock ? 1 : left) * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&o->beat, &o->beat_lock, &until);
+        left = end - clock_of(o);
+    }
     o->woken = false;
     pthread_mutex_unlock(&o->beat_lock);
 }
