@@ -1,0 +1,47 @@
+/* Where others reach a profiler, by what is configured. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "profiler/address.h"
+
+static void expect(const char *advertised, const char *listen, const char *url)
+{
+    char out[300];
+
+    assert_int_equal(address_of(advertised, listen, 8081, out, sizeof out, NULL), 0);
+    assert_string_equal(out, url);
+}
+
+static void test_address(void **state)
+{
+    char name[256] = {0}, url[300], small[12];
+
+    (void)state;
+    expect(NULL, "127.0.0.1:0", "http://127.0.0.1:8081");
+    expect(NULL, "[::1]:9", "http://[::1]:8081");
+    expect(NULL, "shop.example:9", "http://shop.example:8081");
+    expect("https://p1.example:443", "127.0.0.1:0", "https://p1.example:443");
+    expect("https://p1.example/waymark//", "127.0.0.1:0", "https://p1.example/waymark");
+    assert_int_equal(gethostname(name, sizeof name - 1), 0);
+    snprintf(url, sizeof url, "http://%s:8081", name);
+    expect(NULL, "0.0.0.0:9", url);
+    expect(NULL, "[::]:9", url);
+    expect(NULL, ":9", url);
+    assert_int_equal(address_of(NULL, "127.0.0.1:0", 8081, small, sizeof small, NULL), -EINVAL);
+    assert_int_equal(address_of("/", "127.0.0.1:0", 8081, url, sizeof url, NULL), -EINVAL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_address)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
