@@ -87,24 +87,44 @@ static int read_name(const char *path, char *out, size_t size)
     return r;
 }
 
-/* On disk before anybody hears it: another name after a crash would be another member of the group. */
-static int make_name(const char *path, char *out, size_t size, struct err *e)
+static void invent_name(char *out, size_t size)
 {
-    char host[32] = "", beside[4200];
+    char host[32] = "";
     unsigned char random[4];
-    FILE *f;
 
     gethostname(host, sizeof host - 1);
     host[strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")] = '\0';
     randombytes_buf(random, sizeof random);
     snprintf(out, size, "%s%s%02x%02x%02x%02x", host, host[0] ? "-" : "", random[0], random[1], random[2], random[3]);
-    snprintf(beside, sizeof beside, "%s.new", path);
-    f = fopen(beside, "we");
+}
+
+static int sync_folder(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd >= 0 && fsync(fd) == 0 ? 0 : -errno;
+
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+/* On disk before anybody hears it: another name after a crash would be another member of the group. A collector and a
+ * profiler of one folder may start at once: the name of the first stands. */
+static int make_name(const char *folder, const char *path, char *out, size_t size, struct err *e)
+{
+    char beside[4200];
+
+    invent_name(out, size);
+    snprintf(beside, sizeof beside, "%s.%d", path, (int)getpid());
+    FILE *f = fopen(beside, "we");
     int r = f && fprintf(f, "%s\n", out) > 0 && fflush(f) == 0 && fsync(fileno(f)) == 0 ? 0 : -errno;
     if (f)
         fclose(f);
-    if (r == 0 && rename(beside, path) != 0)
-        r = -errno;
+    if (r == 0 && link(beside, path) != 0)
+        r = errno == EEXIST ? read_name(path, out, size) : -errno;
+    unlink(beside);
+    if (r == 0)
+        r = sync_folder(folder);
     if (r != 0)
         err_set(e, "cannot write %s: %s", path, strerror(-r));
     return r;
@@ -122,7 +142,7 @@ int process_instance(const struct conf *conf, char *out, size_t size, struct err
     if (r != 0)
         return r;
     r = read_name(path, out, size);
-    return r == -ENOENT ? make_name(path, out, size, e) : r;
+    return r == -ENOENT ? make_name(conf->data, path, out, size, e) : r;
 }
 
 /* --- logs --- */
