@@ -1,0 +1,154 @@
+"""The tools on which the fault tests rest: a reader that cannot see a step back, or a proxy that does not cut, proves
+nothing."""
+import contextlib
+import json
+import socket
+import threading
+
+import pytest
+from support.acked import check_everything_acked_is_there
+from support.cluster import StaleReader
+from support.instance import wait_until
+from support.proxy import Proxy
+
+
+class Answers:
+    """A profiler that gives these answers in turn, the last for ever."""
+
+    def __init__(self, *answers):
+        self.answers, self.name = list(answers), 'fake'
+
+    def request(self, *_, **__):
+        status, version, events = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if status == 0:
+            raise OSError('away')
+        return status, {}, json.dumps({'version': version, 'facts': {'events': events}}).encode()
+
+
+class FakeCluster:
+    def __init__(self, *profilers):
+        self.profilers = profilers
+
+
+def read(*profilers):
+    r = StaleReader(FakeCluster(*profilers), ['user:a'])
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: r.faults or r.answers + r.refusals >= 12, 5)
+    r.end()
+    return r
+
+
+@pytest.mark.parametrize('steps_back', [
+    [(200, 5, 5), (200, 4, 4)],
+    [(200, 5, 5), (200, 6, 4)],
+    [(200, 5, 5), (200, 5, 6)],
+    [(200, 5, 5), (503, 0, 0), (0, 0, 0), (404, 0, 0)],
+])
+def test_the_reader_sees_a_step_back(steps_back):
+    with pytest.raises(AssertionError, match='after'):
+        read(Answers(*steps_back)).check()
+
+
+def test_the_reader_sees_a_step_back_between_instances():
+    with pytest.raises(AssertionError, match='after'):
+        read(Answers((200, 7, 7)), Answers((200, 6, 6))).check()
+
+
+def test_the_reader_takes_what_is_fair():
+    r = read(Answers((404, 0, 0), (503, 0, 0), (200, 1, 1), (0, 0, 0), (200, 1, 1), (200, 3, 2), (503, 0, 0), (200, 9, 8)))
+    r.check()
+    assert r.answers and r.refusals
+
+
+def test_a_reader_that_was_never_answered_proves_nothing():
+    with pytest.raises(AssertionError, match='no look-up was answered'):
+        read(Answers((503, 0, 0))).check()
+
+
+class FakeInstance:
+    def __init__(self, path):
+        self.path = path
+
+    def whole_path(self, _):
+        return [{'message_id': m} for m in self.path]
+
+    def profile(self, _):
+        return 200, {'facts': {'events': len(set(self.path))}}
+
+
+@pytest.mark.parametrize('path,fault', [(['m1'], 'acked and lost'), (['m1', 'm2', 'm2'], 'counts twice'), (['m1', 'm2'], None)])
+def test_the_journal_is_held_against_the_state(tmp_path, path, fault):
+    journal = tmp_path / 'acked'
+    journal.write_text('user:a\tm1\nuser:a\tm2\nuser:a\tm3, cut of')
+    if not fault:
+        assert check_everything_acked_is_there(FakeInstance(path), journal) == 2
+        return
+    with pytest.raises(AssertionError, match=fault):
+        check_everything_acked_is_there(FakeInstance(path), journal)
+
+
+def echo(server):
+    def serve(s):
+        with contextlib.suppress(OSError):
+            while data := s.recv(65536):
+                s.sendall(data)
+        s.close()
+    with contextlib.suppress(OSError):
+        while True:
+            threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+
+
+@pytest.fixture
+def proxy():
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        threading.Thread(target=echo, args=(server,), daemon=True).start()
+        with Proxy(server.getsockname()[1]) as p:
+            yield p
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def connect(proxy):
+    return socket.create_connection(('127.0.0.1', proxy.port), timeout=5)
+
+
+def ended(s):
+    try:
+        return s.recv(1) == b''
+    except ConnectionError:
+        return True
+
+
+def test_proxy_carries_and_cuts(proxy):
+    s = connect(proxy)
+    s.sendall(b'a' * 200000)
+    got = 0
+    while got < 200000:
+        got += len(s.recv(65536))
+    proxy.cut()
+    assert ended(s) and ended(connect(proxy))
+    proxy.mend()
+    s = connect(proxy)
+    s.sendall(b'x')
+    assert s.recv(1) == b'x'
+
+
+def test_proxy_cuts_in_the_middle(proxy):
+    s = connect(proxy)
+    proxy.cut_after(3)
+    s.sendall(b'abcdef')  # three bytes reach the other side, none comes back
+    assert ended(s)
+    wait_until(proxy.is_cut, 5)
+
+
+def test_proxy_pauses(proxy):
+    s = connect(proxy)
+    proxy.pause()
+    s.sendall(b'x')
+    s.settimeout(0.1)
+    with pytest.raises(socket.timeout):
+        s.recv(1)
+    proxy.resume()
+    s.settimeout(5)
+    assert s.recv(1) == b'x'
+    s.shutdown(socket.SHUT_WR)
+    assert s.recv(1) == b'', 'an end is carried too'
