@@ -9,13 +9,19 @@
  *   over      a batch whose deletes are not confirmed is shown when every lease that could make a copy believed is over
  *   sent      ... that is, by the last lease that was sent, not the last one confirmed
  *   fill      a miss copies no profile that a batch under way may change, nor one that changed since it was read
- *   fresh     a generation is random, belongs to one connection, and ends with it
+ *   fresh     a generation is random, belongs to one partition and one connection, and ends with either
  *
  * (claim, wait, asked and clock are the owner's: ownership.h.)
  *
  * Keys, PREFIX from the configuration, {id} as in the API ("user:42"):
- *   PREFIX profile:{id}                     generation, blank, version, newline, the answer's JSON
+ *   PREFIX profile:{id}                     generation (32 hex digits), blank, version, newline, the answer's JSON
  *   PREFIX lease:{partition}:{run_id}       the generation that may be believed
+ *
+ * Others may read the copies; without the lease they may see what is older than what was shown.
+ *
+ * Redis 6.2 or later, a master, whose clock is slewed and not stepped; any policy of eviction will do. A user of its
+ * ACL needs `~PREFIX* +select +info +time +mget +set +del`. Whoever makes a replica of a master that is in use closes
+ * its connections (as Sentinel does with `client kill type normal`): the role is asked for once a connection.
  *
  * Threads: one that has the writing connection, one that reads for look-ups; all functions from any thread. Times are
  * of the boot clock (clock_boot), which goes on while the machine sleeps. Nothing here waits for Redis, but
@@ -48,18 +54,21 @@ void cache_free(struct cache *c);
 
 /* --- the owner's side ----------------------------------------------------------------------------------------- */
 
-/* The log has confirmed this process as the partition's owner until `until`. Four times a second. */
+/* The log has confirmed this process as the partition's owner until `until`, and it may show what it has. Four times a
+ * second. When it comes later than the `until` before, what was copied until then is not believed any more. */
 void cache_lease(struct cache *c, uint32_t partition, int64_t until);
 /* No longer the owner, or not for sure: no lease from now on. What was sent runs out by itself. */
 void cache_release(struct cache *c, uint32_t partition);
 
-/* The next batch of the partition may change these profiles; nothing of it is shown yet. Returns 0 when no reader
+/* The next batch of the partition may change these profiles; nothing of it is shown yet. To be followed by one
+ * cache_end, also when nothing comes of it. Returns 0 when no reader
  * believes a copy of them any more: it may be shown. Else the time from which on it may be (rule `over`). Waits for the
  * confirmation for 50 ms at most, and not at all where no lease is out. */
 int64_t cache_begin(struct cache *c, uint32_t partition, const struct str *ids, size_t n);
 /* Whether copies would be taken now; else there is no use in making them. */
 bool cache_wants(struct cache *c, uint32_t partition);
-/* The batch is shown: ends what cache_begin began. `copies` may be fewer, or none. */
+/* The batch is shown: ends what cache_begin began. `copies` may be fewer, or none. An answer of more than
+ * LIMIT_CACHE_COPY_BYTES is not copied. */
 struct cache_copy {
     struct str id, answer;
     int64_t version;
