@@ -206,7 +206,7 @@ const struct conf_row conf_rows[] = {
      .range = "`backups` in `data` if not given",
      .why = "Where `waymark backup` puts copies of the state. Where profilers share the folder, one that is given a "
             "partition takes it from there when the log does not reach back. On the file system of the state a copy is "
-            "made of links: it takes next to no time and room, and dies with the disk."},
+            "made of links: it takes no time, room only as the state moves on, and dies with the disk."},
     {.path = "profiler.backup_interval",
      .type = &conf_type_duration,
      IN(profiler.backup_interval_ms),

@@ -254,26 +254,30 @@ def test_by_the_clock():
         assert 'is whole' in backup(inst, '--check', newest)
 
 
+def send_large(inst, first, n):
+    pad = os.urandom(200_000).hex()
+    for i in range(first, first + n):
+        assert inst.post('/v1/track', {'userId': 'u', 'event': 'E', 'messageId': f'm{i}', 'properties': {'p': pad}})[0] == 200
+    inst.drain()
+
+
+def drop_what_is_folded(inst):
+    """Stopped in the end; its log gives records back when they are older than a second."""
+    log = os.path.join(inst.dir, 'data', 'log')
+    assert inst.stop() == 0
+    inst.start()
+    wait_until(lambda: sum(os.path.getsize(os.path.join(log, f)) for f in os.listdir(log) if f.endswith('.sst'))
+               < 10_000_000, 60, 'the log to give its files back')
+    assert inst.stop() == 0
+
+
 def test_a_backup_that_the_log_no_longer_reaches():
     """Folded records go by the log's own rule; a restore says what cannot be caught up with."""
     with Instance(partitions=1, more_profiler=FAST, more_log=', retain: 1s') as inst:
-        log = os.path.join(inst.dir, 'data', 'log')
-        pad = os.urandom(200_000).hex()
-
-        def send(first, n):
-            for i in range(first, first + n):
-                assert inst.post('/v1/track', {'userId': 'u', 'event': 'E', 'messageId': f'm{i}', 'properties': {'p': pad}})[0] == 200
-
-        send(0, 3)
-        inst.drain()
+        send_large(inst, 0, 3)
         wait_until(lambda: 'stands at offset 3' in backup(inst), 10, 'a commit')
         backup(inst, 'b')
-        send(3, 100)
-        inst.drain()
-        assert inst.stop() == 0
-        inst.start()
-        wait_until(lambda: sum(os.path.getsize(os.path.join(log, f)) for f in os.listdir(log) if f.endswith('.sst'))
-                   < 10_000_000, 60, 'the log to give its files back')
-        assert inst.stop() == 0
+        send_large(inst, 3, 100)
+        drop_what_is_folded(inst)
         code, out, err = inst.command('restore', 'b')
         assert code == 0 and 'partition 0 cannot catch up from there: the log begins at' in err, out + err
