@@ -195,6 +195,8 @@ bool prepare_path(struct ask *ask);
 void run_path(struct ask *ask);
 void run_orders(struct ask *ask);
 bool prepare_scene(struct ask *ask);
+/* A rank as text that sorts by bytes as event_rank_cmp does. Pure. */
+void rank_write(char out[RANK_TEXT], const struct event_rank *r);
 void run_scene(struct ask *ask);
 /* The scene of an order that was found in a partition of ours. 0, STATE_NOT_FOUND or a negative errno. */
 int scene_write(struct ask *ask, const struct state_order *found, uint32_t partition, struct buf *out, struct err *e);

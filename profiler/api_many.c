@@ -200,12 +200,14 @@ static void fail(struct many *m, const char *code, const struct wanted *w, const
     snprintf(m->why, sizeof m->why, "%.*s: %s", w->id.n < 64 ? (int)w->id.n : 64, w->id.p, why);
 }
 
-/* With the lock. `body` is taken. */
+/* With the lock. `body` is taken, but for an answer that is lost already. */
 static void keep(struct many *m, struct wanted *w, struct buf *body)
 {
-    m->bytes += body->n;
-    if (body->failed || m->bytes + m->here.n > LIMIT_ANSWER_BYTES)
+    if (m->bytes + body->n + m->here.n > LIMIT_ANSWER_BYTES)
         fail(m, "parameter_invalid", w, "the answer would be too large: ask for less");
+    if (m->failure)
+        return;
+    m->bytes += body->n;
     w->copy = *body;
     w->state = WANTED_COPY;
     *body = (struct buf){0};
@@ -310,9 +312,11 @@ static void cache_answered(struct cache_question *q, struct str copy, int64_t ve
     (void)version;
     buf_init(&body, LIMIT_ANSWER_BYTES);
     pthread_mutex_lock(&m->lock);
-    if (str_has(copy)) {
-        buf_add_str(&body, copy);
+    if (str_has(copy) && !m->failure) {
+        if (!buf_add_str(&body, copy))
+            fail(m, "unavailable", w, "out of memory");
         keep(m, w, &body);
+        buf_deinit(&body);
     }
     bool last = m->under_way == 1;
     if (!last)

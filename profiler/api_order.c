@@ -39,8 +39,7 @@ struct scattered {
 
 /* --- ranks as text -------------------------------------------------------------------------------------------- */
 
-/* Sorts by bytes as event_rank_cmp does. */
-static void rank_write(char out[RANK_TEXT], const struct event_rank *r)
+void rank_write(char out[RANK_TEXT], const struct event_rank *r)
 {
     const uint64_t sign = UINT64_C(1) << 63;
     int n = snprintf(out, RANK_TEXT, "%02x%016" PRIx64 "%016" PRIx64 "%08" PRIx32, (unsigned)r->trust,

@@ -414,4 +414,91 @@ static inline int cluster_teardown(void **state)
     return 0;
 }
 
+/* --- questions -------------------------------------------------------------------------------------------------- */
+
+static inline struct answer ask(struct cluster *c, int at, const char *path)
+{
+    return get(&c->at[at].shop, "%s", path);
+}
+
+static inline struct answer ask_ids(struct cluster *c, int at, const char *ids)
+{
+    char *body;
+
+    assert_true(asprintf(&body, "{\"ids\":[%s]}", ids) > 0);
+    struct answer a = request(&c->at[at].shop, "POST", "Bearer tk_all", "/v1/profiles:lookup", body);
+    free(body);
+    return a;
+}
+
+static inline void expect_body(struct answer *a, int status, const char *body, size_t n)
+{
+    if (a->status != status || a->body_n != n || memcmp(a->body, body, n) != 0)
+        fail_msg("got %d %s\nnot %d %.*s", a->status, a->body, status, (int)n, body);
+    answer_free(a);
+}
+
+/* All instances say the same, and it has this status. The first is the first owner. */
+static inline void expect_same(struct cluster *c, const char *path, int status)
+{
+    struct answer first = ask(c, 0, path);
+
+    if (first.status != status)
+        fail_msg("%s: %d %s", path, first.status, first.body);
+    for (int i = 1; i < INSTANCES; i++) {
+        struct answer a = ask(c, i, path);
+        expect_body(&a, first.status, first.body, first.body_n);
+    }
+    answer_free(&first);
+}
+
+static inline double forwarded(struct cluster *c, int at, const char *result)
+{
+    struct answer a = ask(c, at, "/metrics");
+    char name[64];
+
+    snprintf(name, sizeof name, "waymark_forwarded_total{result=\"%s\"}", result);
+    const char *line = strstr(a.body, name);
+    double n = line ? atof(line + strlen(name)) : 0;
+    answer_free(&a);
+    return n;
+}
+
+static inline double forwarded_by_all(struct cluster *c)
+{
+    double n = 0;
+
+    for (int i = 0; i < INSTANCES; i++)
+        n += forwarded(c, i, "answered") + forwarded(c, i, "refused") + forwarded(c, i, "failed");
+    return n;
+}
+
+static inline struct event order_of(const char *user, const char *order, enum order_status status, int64_t time,
+                                    int64_t total)
+{
+    struct event e = track(user, NULL, time);
+
+    e.type = EVENT_ORDER;
+    e.trust = TRUST_SERVER;
+    e.source = STR_LIT("backend");
+    e.order = (struct order_fields){
+        .order_id = str_of(order), .status = status, .total = {true, total}, .currency = STR_LIT("GBP")};
+    return e;
+}
+
+static inline void put_users(struct cluster *c, unsigned each)
+{
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        for (unsigned i = 0; i < each; i++) {
+            char user[24];
+            user_of(p, i, user);
+            put_at_owner(c, page(user, "https://shop.example/a", T0));
+            put_at_owner(c, track(user, "Product Viewed", T0 + 1000));
+        }
+    }
+}
+
+#define PLAIN(f) cmocka_unit_test_setup_teardown(f, cluster_setup, cluster_teardown)
+#define CACHED(f) cmocka_unit_test_setup_teardown(f, cluster_setup_cached, cluster_teardown)
+
 #endif
