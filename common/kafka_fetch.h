@@ -38,6 +38,8 @@ struct kafka_fetch {
     struct kafka_place place[];
 };
 
+/* Of a reader; for tests. */
+struct kafka_fetch *kafka_reader_fetch(struct log_reader *r);
 int kafka_fetch_new(struct kafka_log *log, enum log_topic topic, bool shared, struct kafka_fetch **out, struct err *e);
 /* Fetches a partition from its `next` on, or from `last` to compare it; the place's lock is held. */
 int kafka_place_start(struct kafka_fetch *f, uint32_t partition, struct err *e);

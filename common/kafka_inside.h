@@ -52,7 +52,7 @@ struct kafka_log {
     pthread_mutex_t fetch_lock;          /* the making of `fetch` */
     struct kafka_fetch *fetch;           /* of the named readers; NULL until the first */
     _Atomic(struct kafka_group *) group; /* NULL until it is joined */
-    _Atomic unsigned readers;
+    _Atomic unsigned readers, peekers;   /* open; peekers are those without a name */
 };
 
 static inline struct kafka_log *kafka_log(struct event_log *seam)
@@ -116,6 +116,8 @@ enum log_status kafka_producer_state(const struct kafka_producer *p);
 int64_t kafka_producer_acked(const struct kafka_producer *p);
 /* Tests: makes the present client fail for good. */
 void kafka_producer_break(struct kafka_producer *p);
+/* Tests: how long a client may hold records without a word. */
+void kafka_producer_patience(struct kafka_producer *p, int64_t ms);
 /* Clients that were replaced since the start. */
 uint64_t kafka_producer_replaced(const struct kafka_producer *p);
 

@@ -48,12 +48,13 @@ struct kafka_producer {
     rd_kafka_t *rk; /* NULL: none could be made; the report thread tries again */
     rd_kafka_topic_t *topic[LOG_TOPICS];
     pthread_mutex_t list_lock;
-    struct batch list;
+    struct batch *list;              /* its head */
     _Atomic uint64_t bytes, records; /* that wait */
     _Atomic uint64_t appends[LOG_BYS];
     _Atomic int64_t acked_at;
     _Atomic int64_t failed_at; /* the last failure that no ack followed */
     _Atomic int failed_with;
+    _Atomic int64_t patience; /* with a client that says nothing, ms */
     _Atomic bool stopping, fatal, refusals, give_up;
     _Atomic uint64_t replaced;
     unsigned hanging;
@@ -72,8 +73,8 @@ struct kafka_producer {
 static void link_batch(struct kafka_producer *p, struct batch *b)
 {
     pthread_mutex_lock(&p->list_lock);
-    b->prev = p->list.prev;
-    b->next = &p->list;
+    b->prev = p->list->prev;
+    b->next = p->list;
     b->prev->next = b->next->prev = b;
     pthread_mutex_unlock(&p->list_lock);
 }
@@ -86,11 +87,21 @@ static void unlink_batch(struct kafka_producer *p, struct batch *b)
     pthread_mutex_unlock(&p->list_lock);
 }
 
+static struct batch *new_list(void)
+{
+    struct batch *b = calloc(1, sizeof(*b));
+
+    if (!b)
+        abort();
+    b->prev = b->next = b;
+    return b;
+}
+
 /* The oldest call under way; only the report thread frees batches. */
 static struct batch *oldest(struct kafka_producer *p)
 {
     pthread_mutex_lock(&p->list_lock);
-    struct batch *b = p->list.next == &p->list ? NULL : p->list.next;
+    struct batch *b = p->list->next == p->list ? NULL : p->list->next;
     pthread_mutex_unlock(&p->list_lock);
     return b;
 }
@@ -184,13 +195,13 @@ static void report_refused(struct kafka_producer *p)
         return;
     do {
         pthread_mutex_lock(&p->list_lock);
-        for (b = p->list.next; b != &p->list && b->refused == LOG_OK; b = b->next)
+        for (b = p->list->next; b != p->list && b->refused == LOG_OK; b = b->next)
             ;
         size_t from = b->sent, n = b->n;
         enum log_status s = b->refused;
         b->refused = LOG_OK;
         pthread_mutex_unlock(&p->list_lock);
-        if (b == &p->list)
+        if (b == p->list)
             return;
         for (size_t i = from; i < n; i++) /* the last one may free it */
             report(p, &b->item[i], s, -1);
@@ -230,7 +241,7 @@ static void drain_client(struct kafka_producer *p, rd_kafka_t *rk)
 
     if (rk) {
         rd_kafka_purge(rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
-        while (oldest(p) && clock_monotonic() < until)
+        for (report_refused(p); oldest(p) && clock_monotonic() < until;)
             rd_kafka_poll(rk, 20);
     }
     report_refused(p);
@@ -284,10 +295,10 @@ static bool is_stalled(struct kafka_producer *p, int64_t now)
 {
     struct batch *b = oldest(p);
 
-    if (!b || now - b->since < STALL_MS)
+    if (!b || now - b->since < atomic_load(&p->patience))
         return false;
-    log_error("kafka: the producer holds records for more than %d s without saying what became of them",
-              STALL_MS / 1000);
+    log_error("kafka: the producer has held records for %lld ms without saying what became of them",
+              (long long)(now - b->since));
     return true;
 }
 
@@ -486,9 +497,10 @@ int kafka_producer_new(struct kafka_log *log, struct kafka_producer **out, struc
         abort();
     p->log = log;
     p->calls = (struct kafka_client_calls){.arg = p, .report = take_report, .trouble = take_trouble};
-    p->list.prev = p->list.next = &p->list;
+    p->list = new_list();
     p->acked_at = p->failed_at = INT64_MIN;
     p->again_at = INT64_MIN / 2;
+    p->patience = STALL_MS;
     pthread_rwlockattr_init(&a);
     pthread_rwlockattr_setkind_np(&a, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     pthread_rwlock_init(&p->lock, &a);
@@ -541,6 +553,7 @@ void kafka_producer_free(struct kafka_producer *p)
     pthread_mutex_destroy(&p->list_lock);
     pthread_mutex_destroy(&p->end_lock);
     pthread_cond_destroy(&p->end_cond);
+    free(p->list);
     free(p);
 }
 
@@ -573,6 +586,11 @@ enum log_status kafka_producer_state(const struct kafka_producer *p)
     return atomic_load(&p->bytes) < LIMIT_LOG_QUEUE_BYTES && atomic_load(&p->records) < LIMIT_LOG_QUEUE_RECORDS
                ? LOG_OK
                : LOG_QUEUE_FULL;
+}
+
+void kafka_producer_patience(struct kafka_producer *p, int64_t ms)
+{
+    atomic_store(&p->patience, ms);
 }
 
 void kafka_producer_break(struct kafka_producer *p)

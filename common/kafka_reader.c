@@ -41,6 +41,11 @@ static struct kafka_reader *reader_of(struct log_reader *r)
     return (struct kafka_reader *)r;
 }
 
+struct kafka_fetch *kafka_reader_fetch(struct log_reader *r)
+{
+    return reader_of(r)->fetch;
+}
+
 static struct kafka_place *lock_place(struct kafka_reader *r, uint32_t partition)
 {
     assert(partition < r->fetch->partitions);
@@ -469,6 +474,12 @@ static int commit(struct log_reader *seam, uint32_t partition, int64_t offset, s
     return 0;
 }
 
+static void drop_fetch(struct kafka_log *log, struct kafka_fetch *f)
+{
+    kafka_fetch_free(f);
+    atomic_fetch_sub(&log->peekers, 1);
+}
+
 static void close_reader(struct log_reader *seam)
 {
     struct kafka_reader *r = reader_of(seam);
@@ -484,7 +495,7 @@ static void close_reader(struct log_reader *seam)
         pthread_mutex_unlock(&p->lock);
     }
     if (!r->named)
-        kafka_fetch_free(r->fetch);
+        drop_fetch(r->log, r->fetch);
     atomic_fetch_sub(&r->log->readers, 1);
     close(r->wake_fd);
     free(r->held);
@@ -516,33 +527,55 @@ static int check_name(struct kafka_log *log, enum log_topic topic, const char *n
     return -EINVAL;
 }
 
+/* A client of its own, of which there are not to be too many. */
+static int own_fetch(struct kafka_log *log, enum log_topic topic, struct kafka_fetch **out, struct err *e)
+{
+    int r = -EBUSY;
+
+    if (atomic_fetch_add(&log->peekers, 1) >= LIMIT_KAFKA_PEEKERS)
+        err_set(e, "%d readers are open already", LIMIT_KAFKA_PEEKERS);
+    else
+        r = kafka_fetch_new(log, topic, false, out, e);
+    if (r != 0)
+        atomic_fetch_sub(&log->peekers, 1);
+    return r;
+}
+
+static int new_reader(struct kafka_log *log, struct kafka_fetch *fetch, bool named, struct kafka_reader **out)
+{
+    struct kafka_reader *r = calloc(1, sizeof(*r));
+
+    if (!r)
+        return -ENOMEM;
+    *r = (struct kafka_reader){.base.ops = &ops, .log = log, .fetch = fetch, .named = named};
+    r->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (r->wake_fd < 0) {
+        free(r);
+        return -errno;
+    }
+    *out = r;
+    return 0;
+}
+
 int kafka_reader_open(struct event_log *seam, enum log_topic topic, const char *name, struct log_reader **out,
                       struct err *e)
 {
     struct kafka_log *log = kafka_log(seam);
     struct kafka_fetch *fetch = NULL;
+    struct kafka_reader *reader = NULL;
     int r = name ? check_name(log, topic, name, e) : 0;
 
     if (r == 0)
-        r = name ? shared_fetch(log, &fetch, e) : kafka_fetch_new(log, topic, false, &fetch, e);
+        r = name ? shared_fetch(log, &fetch, e) : own_fetch(log, topic, &fetch, e);
     if (r != 0)
         return r;
-    struct kafka_reader *reader = calloc(1, sizeof(*reader));
-    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (!reader || fd < 0) {
-        r = reader ? -errno : -ENOMEM;
-        if (fd >= 0)
-            close(fd);
-        free(reader);
+    r = new_reader(log, fetch, name != NULL, &reader);
+    if (r != 0) {
+        err_set(e, "a reader cannot be made: %s", strerror(-r));
         if (!name)
-            kafka_fetch_free(fetch);
+            drop_fetch(log, fetch);
         return r;
     }
-    reader->base.ops = &ops;
-    reader->log = log;
-    reader->fetch = fetch;
-    reader->named = name != NULL;
-    reader->wake_fd = fd;
     atomic_fetch_add(&log->readers, 1);
     *out = &reader->base;
     return 0;

@@ -69,6 +69,7 @@
     (LIMIT_RECORD_BYTES + 256 * KIB)       /* max.message.bytes of a topic, with what Kafka adds */
 #define LIMIT_KAFKA_AHEAD_BYTES (64 * MIB) /* fetched ahead of the fold, over all partitions; at least 128 KiB each */
 #define LIMIT_KAFKA_PEEK_BYTES (8 * MIB)   /* the same of a reader without a name */
+#define LIMIT_KAFKA_PEEKERS 64             /* readers without a name at once; each is a client of its own */
 #define LIMIT_KAFKA_PENDING 256            /* records of a partition that a reader takes over at once */
 #define LIMIT_LOG_QUEUE_RECORDS 400000     /* appended to Kafka, not yet acked */
 #define LIMIT_PARTITIONS 1024
@@ -114,19 +115,19 @@
 
 /* Cache */
 #define LIMIT_CACHE_ID (LIMIT_ID_BYTES + 16) /* bytes of a profile's id; what is longer is not in the cache */
-#define LIMIT_CACHE_PREFIX 256              /* bytes before every key */
-#define LIMIT_CACHE_COPY_BYTES (512 * KIB) /* of an answer that is copied to Redis */
-#define LIMIT_CACHE_QUEUE_BYTES (32 * MIB) /* of commands that wait to be sent to Redis */
-#define LIMIT_CACHE_QUEUE 65536            /* commands that wait for their reply; copies fill half of both */
-#define LIMIT_CACHE_DELETE_KEYS 256        /* of one command */
-#define LIMIT_CACHE_CONFIRM_MS 50          /* for the confirmation of deletes; then the leases run out instead */
-#define LIMIT_CACHE_SILENT_MS 1000         /* without a reply, and the writing connection is given up */
-#define LIMIT_CACHE_CONNECT_MS 2000        /* for a connection to Redis */
-#define LIMIT_CACHE_BACK_OFF_MS 2000       /* greatest wait between two tries to connect */
-#define LIMIT_CACHE_READ_MS 100            /* for an answer from Redis; then it is a miss */
-#define LIMIT_CACHE_READS 4096             /* look-ups that wait for Redis; further ones are misses */
-#define LIMIT_CACHE_GROUP 32               /* of them, asked with one command */
-#define LIMIT_CACHE_GROUPS 8               /* commands under way */
+#define LIMIT_CACHE_PREFIX 256               /* bytes before every key */
+#define LIMIT_CACHE_COPY_BYTES (512 * KIB)   /* of an answer that is copied to Redis */
+#define LIMIT_CACHE_QUEUE_BYTES (32 * MIB)   /* of commands that wait to be sent to Redis */
+#define LIMIT_CACHE_QUEUE 65536              /* commands that wait for their reply; copies fill half of both */
+#define LIMIT_CACHE_DELETE_KEYS 256          /* of one command */
+#define LIMIT_CACHE_CONFIRM_MS 50            /* for the confirmation of deletes; then the leases run out instead */
+#define LIMIT_CACHE_SILENT_MS 1000           /* without a reply, and the writing connection is given up */
+#define LIMIT_CACHE_CONNECT_MS 2000          /* for a connection to Redis */
+#define LIMIT_CACHE_BACK_OFF_MS 2000         /* greatest wait between two tries to connect */
+#define LIMIT_CACHE_READ_MS 100              /* for an answer from Redis; then it is a miss */
+#define LIMIT_CACHE_READS 4096               /* look-ups that wait for Redis; further ones are misses */
+#define LIMIT_CACHE_GROUP 32                 /* of them, asked with one command */
+#define LIMIT_CACHE_GROUPS 8                 /* commands under way */
 #define LIMIT_CACHE_REPLY_BYTES (LIMIT_CACHE_GROUP * LIMIT_CACHE_COPY_BYTES + 64 * KIB)
 
 #endif

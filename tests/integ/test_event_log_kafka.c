@@ -427,6 +427,86 @@ static void test_fatal_error(void **state)
     UNTIL(t.acked == before + 2);
 }
 
+struct breaker {
+    struct kafka_producer *producer;
+    _Atomic bool stop;
+};
+
+static void *break_often(void *arg)
+{
+    struct breaker *b = arg;
+
+    for (unsigned i = 0; i < 3 && !b->stop; i++) {
+        kafka_producer_break(b->producer);
+        UNTIL(b->stop || kafka_producer_replaced(b->producer) > i);
+    }
+    return NULL;
+}
+
+/* Clients break in the midst of calls: of each call all records are reported, or none was taken. */
+static void test_fatal_errors_in_the_midst(void **state)
+{
+    enum { EACH = 200 };
+    struct fixture *f = *state;
+    static struct tally t;
+    struct log_record r[EACH];
+    void *args[EACH];
+    pthread_t thread;
+    uint64_t taken = 0;
+
+    memset(&t, 0, sizeof(t));
+    for (int i = 0; i < EACH; i++) {
+        r[i] = record_of("k", "v", 0);
+        args[i] = &t;
+    }
+    open_log(f, 1);
+    struct breaker b = {.producer = kafka_log(f->log)->producer};
+    pthread_create(&thread, NULL, break_often, &b);
+    for (int64_t until = clock_monotonic() + WAIT_MS; kafka_producer_replaced(b.producer) < 3;) {
+        assert_true(clock_monotonic() < until);
+        if (event_log_append(f->log, LOG_EVENTS, LOG_BY_COLLECTOR, r, EACH, count, args) == LOG_OK)
+            taken += EACH;
+        else
+            usleep(1000);
+    }
+    b.stop = true;
+    pthread_join(thread, NULL);
+    UNTIL(t.called == taken);
+    UNTIL(event_log_append(f->log, LOG_EVENTS, LOG_BY_COLLECTOR, r, EACH, count, args) == LOG_OK);
+    UNTIL(t.called == taken + EACH);
+    assert_true(t.acked >= EACH);
+    assert_int_equal(event_log_appends(f->log, LOG_BY_COLLECTOR), t.acked);
+}
+
+/* It never says what became of the records, though the brokers answer: they are reported all the same, once, and
+ * another one takes over. */
+static void test_silent_client(void **state)
+{
+    struct fixture *f = *state;
+    struct tally t = {0};
+    void *arg = &t;
+    struct log_record r = record_of("k", "v", 0);
+
+    open_log(f, 1);
+    put(f->log, LOG_EVENTS, 0, "v");
+    struct kafka_producer *p = kafka_log(f->log)->producer;
+    rd_kafka_mock_broker_set_rtt(f->cluster, 1, 4000);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(event_log_append(f->log, LOG_EVENTS, LOG_BY_COLLECTOR, &r, 1, count, &arg), LOG_OK);
+    kafka_producer_patience(p, 300);
+    int64_t from = clock_monotonic();
+    UNTIL(kafka_producer_replaced(p) == 1);
+    UNTIL(t.called == 100);
+    assert_in_range(clock_monotonic() - from, 0, 3500); /* not by the brokers' answer */
+    assert_int_equal(t.acked, 0);
+    assert_int_equal(t.last_failure, LOG_FAILED);
+    kafka_producer_patience(p, WAIT_MS);
+    rd_kafka_mock_broker_set_rtt(f->cluster, 1, 0);
+    UNTIL(event_log_append(f->log, LOG_EVENTS, LOG_BY_COLLECTOR, &r, 1, count, &arg) == LOG_OK);
+    UNTIL(t.acked == 1);
+    assert_int_equal(t.called, 101);
+}
+
 /* --- readers --------------------------------------------------------------------------------------------------------
  */
 
@@ -494,6 +574,78 @@ static void test_nothing_is_fetched_that_nobody_sought(void **state)
     assert_null(kafka_log(f->log)->fetch->place[1].queue);
     log_reader_close(r);
     assert_null(kafka_log(f->log)->fetch->place[0].queue);
+}
+
+/* A topic that was missing for a while and is the same again: reading goes on, with nothing told twice or left out. */
+static void test_topic_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    struct log_record out[10];
+    struct err e = {0};
+
+    open_log(f, 1);
+    for (int i = 0; i < 3; i++)
+        put(f->log, LOG_EVENTS, 0, "v");
+    struct log_reader *r = open_reader(f->log, LOG_EVENTS, NULL);
+    for (int64_t next = 0; next < 3;)
+        next += read_some(r, 0, out, 10);
+    for (int round = 0; round < 2; round++) {
+        rd_kafka_mock_topic_set_error(f->cluster, "t.events", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+        UNTIL(event_log_ready(f->log) == LOG_UNREACHABLE);
+        rd_kafka_mock_topic_set_error(f->cluster, "t.events", RD_KAFKA_RESP_ERR_NO_ERROR);
+        wait_ready(f->log);
+        int64_t offset = put(f->log, LOG_EVENTS, 0, "more");
+        assert_int_equal(read_some(r, 0, out, 10), 1);
+        assert_int_equal(out[0].offset, offset);
+        int n = log_reader_read(r, 0, out, 10, MIB, &e);
+        assert_true(n == 0 || n == -EAGAIN);
+    }
+    assert_int_equal(kafka_watch_gone(kafka_log(f->log)->watch, LOG_EVENTS), 2);
+    log_reader_close(r);
+}
+
+/* The record before the place is another than the one that was read. */
+static void test_another_record_stands_there(void **state)
+{
+    struct fixture *f = *state;
+    struct log_record out[10];
+    struct err e = {0};
+    int x;
+
+    open_log(f, 1);
+    for (int i = 0; i < 3; i++)
+        put(f->log, LOG_EVENTS, 0, "v");
+    struct log_reader *r = open_reader(f->log, LOG_EVENTS, NULL);
+    for (int64_t next = 0; next < 3;)
+        next += read_some(r, 0, out, 10);
+    struct kafka_watch *w = kafka_log(f->log)->watch;
+    rd_kafka_mock_topic_set_error(f->cluster, "t.events", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+    UNTIL(kafka_watch_gone(w, LOG_EVENTS) == 1);
+    struct kafka_fetch *fetch = kafka_reader_fetch(r);
+    fetch->place[0].sum++; /* as if another had been read */
+    rd_kafka_mock_topic_set_error(f->cluster, "t.events", RD_KAFKA_RESP_ERR_NO_ERROR);
+    wait_ready(f->log);
+    UNTIL((x = log_reader_read(r, 0, out, 10, MIB, &e)) != 0 && x != -EAGAIN);
+    assert_int_equal(x, -ESTALE);
+    assert_non_null(strstr(e.text, "made anew"));
+    log_reader_close(r);
+}
+
+static void test_readers_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    static struct log_reader *r[LIMIT_KAFKA_PEEKERS];
+    struct log_reader *extra = NULL;
+    struct err e = {0};
+
+    open_log(f, 1);
+    for (int i = 0; i < LIMIT_KAFKA_PEEKERS; i++)
+        r[i] = open_reader(f->log, LOG_BAD, NULL);
+    assert_int_equal(log_reader_open(f->log, LOG_BAD, NULL, &extra, &e), -EBUSY);
+    log_reader_close(r[0]);
+    r[0] = open_reader(f->log, LOG_BAD, NULL);
+    for (int i = 0; i < LIMIT_KAFKA_PEEKERS; i++)
+        log_reader_close(r[i]);
 }
 
 static void test_a_read_is_bounded(void **state)
@@ -600,6 +752,36 @@ static void test_ask_ends(void **state)
     assert_int_equal(event_log_begin(f->log, LOG_EVENTS, 2), 0);
 }
 
+/* The partition moves to another broker: appends, asked ends and reads go on. */
+static void test_leader_moves(void **state)
+{
+    struct fixture *f = *state;
+    rd_kafka_mock_cluster_t *two = rd_kafka_mock_cluster_new(f->rk, 2);
+    uint32_t zero = 0;
+    int64_t end = -1, offset = -1;
+    struct log_record out[10];
+    struct err e = {0};
+
+    rd_kafka_mock_topic_create(two, "t.events", 1, 2);
+    rd_kafka_mock_topic_create(two, "t.claims", 1, 2);
+    rd_kafka_mock_topic_create(two, "t.bad", 1, 2);
+    f->log = open_kafka(rd_kafka_mock_cluster_bootstraps(two), "t.", 1, NULL);
+    wait_ready(f->log);
+    struct log_reader *r = open_reader(f->log, LOG_EVENTS, NULL);
+    for (int round = 0; round < 4; round++) {
+        rd_kafka_mock_partition_set_leader(two, "t.events", 0, round % 2 + 1);
+        offset = put(f->log, LOG_EVENTS, 0, "v");
+        UNTIL(event_log_ask_ends(f->log, LOG_EVENTS, &zero, 1, 500, &end, &e) == 0);
+        assert_int_equal(end, offset + 1);
+        assert_int_equal(read_some(r, 0, out, 10), 1);
+        assert_int_equal(out[0].offset, offset);
+    }
+    log_reader_close(r);
+    event_log_close(f->log);
+    f->log = NULL;
+    rd_kafka_mock_cluster_destroy(two);
+}
+
 /* --- properties -----------------------------------------------------------------------------------------------------
  */
 
@@ -683,11 +865,17 @@ int main(int argc, char **argv)
         TEST(test_brokers_go_and_come),
         TEST(test_no_brokers_at_all),
         TEST(test_fatal_error),
+        TEST(test_fatal_errors_in_the_midst),
+        TEST(test_silent_client),
         TEST(test_group_gives_and_reads),
         TEST(test_nothing_is_fetched_that_nobody_sought),
+        TEST(test_topic_comes_back),
+        TEST(test_another_record_stands_there),
+        TEST(test_readers_are_bounded),
         TEST(test_a_read_is_bounded),
         TEST(test_waiting),
         TEST(test_ask_ends),
+        TEST(test_leader_moves),
         TEST(test_properties),
         TEST(test_wrong_options),
     };
