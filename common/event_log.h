@@ -163,10 +163,10 @@ void log_reader_close(struct log_reader *r);
 /* Says where to read next in a partition. LOG_READ_GAP when below the begin or above the end; -EAGAIN see above. */
 int log_reader_seek(struct log_reader *r, uint32_t partition, int64_t offset);
 /* Up to `max` durable records of one partition from its place on, about `max_bytes` at most (at least one record).
- * Returns how many, 0 at the end (on Kafka: when nothing more has come yet), or a negative errno: -ESTALE when retention
- * took the place (never from a name that holds it) or the topic is another one, -EBADMSG when a record is damaged or
- * missing, -EAGAIN while the log is being opened anew or cannot be reached. Key and value live until the next read or
- * close of this reader. One thread at a time. */
+ * Returns how many, 0 at the end (on Kafka: when nothing more has come yet), or a negative errno: -ESTALE when
+ * retention took the place (never from a name that holds it) or the topic is another one, -EBADMSG when a record is
+ * damaged or missing, -EAGAIN while the log is being opened anew or cannot be reached. Key and value live until the
+ * next read or close of this reader. One thread at a time. */
 int log_reader_read(struct log_reader *r, uint32_t partition, struct log_record *out, size_t max, size_t max_bytes,
                     struct err *e);
 /* Waits until a partition of the reader has something to read, `ms` have passed or log_reader_wake is called. */
