@@ -20,6 +20,9 @@
 #define LOG_RECORDS 200000
 #define CLAIM (-1)
 #define FAULT_RESTART 1
+#define FAULT_EVICT 4
+#define FAULT_HOLD 5
+#define FAULT_LATE 10
 #define RUN_MS 8000
 #define BROKEN_MS 60000
 
@@ -358,11 +361,11 @@ static void fault(struct world *w, int only, unsigned *seed)
     case 3:
         redis_case_do(&w->redis, "FLUSHALL");
         break;
-    case 4:
+    case FAULT_EVICT:
         snprintf(key, sizeof key, "wm:profile:%s", names[pick(seed, PROFILES)]);
         redis_case_do(&w->redis, "DEL", key);
         break;
-    case 5:
+    case FAULT_HOLD:
         atomic_store(&w->proxy.hold_until, clock_monotonic() + span);
         break;
     case 6:
@@ -380,7 +383,7 @@ static void fault(struct world *w, int only, unsigned *seed)
     case 9:
         atomic_store(&w->owners[pick(seed, OWNERS)].paused_until, clock_monotonic() + span + pick(seed, 400));
         break;
-    case 10:
+    case FAULT_LATE:
         atomic_store(&w->proxy.disorder, pick(seed, 3) ? 0 : (int)pick(seed, 60));
         atomic_store(&w->proxy.late_ms, (int)span);
         break;
@@ -485,6 +488,7 @@ static void no_look_up_is_too_old(void **state)
     assert_true(hits > 200); /* or it has shown nothing */
 }
 
+/* With the fault that shows it most surely, and time for the cache to be full in between. */
 static void assert_notices(unsigned without, int only)
 {
     unsigned long hits;
@@ -495,19 +499,19 @@ static void assert_notices(unsigned without, int only)
 static void without_before(void **state)
 {
     (void)state;
-    assert_notices(CACHE_WITHOUT_BEFORE, -1);
+    assert_notices(CACHE_WITHOUT_BEFORE, FAULT_LATE);
 }
 
 static void without_over(void **state)
 {
     (void)state;
-    assert_notices(CACHE_WITHOUT_OVER, -1);
+    assert_notices(CACHE_WITHOUT_OVER, FAULT_HOLD);
 }
 
 static void without_fill(void **state)
 {
     (void)state;
-    assert_notices(CACHE_WITHOUT_FILL, -1);
+    assert_notices(CACHE_WITHOUT_FILL, FAULT_EVICT);
 }
 
 static void without_run(void **state)
