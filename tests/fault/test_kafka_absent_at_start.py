@@ -1,8 +1,9 @@
 """Kafka is not there when collector and profiler start: events are taken and spooled, both stop cleanly without it, and
 everything is folded once it is there."""
+import os
 import time
 
-from support.cluster import Cluster
+from support.cluster import Cluster, Program
 from support.instance import wait_until
 
 
@@ -40,5 +41,29 @@ def test_absent_at_start(kafka):
             assert c.check() > 200
             assert {e['message_id'] for e in c.whole_path('user:absent')} == {'a0', 'a1', 'a9'}
             c.finish()
+    finally:
+        c.__exit__()
+
+
+def test_both_in_one_folder():
+    """One configuration and one folder for both, as in the demo: started at once, they agree on the name of the instance."""
+    c = Cluster(None, address='127.0.0.1:1')
+    try:
+        folder = c.collectors[0].dir
+        with open(c.collectors[0].config) as f:
+            config = f.read().replace('instance: collector0\n', '')
+        both = [Program(p.kind, p.name, folder, p.port, config) for p in c.programs()]
+        c.collectors, c.profilers = both[:1], both[1:]
+        for _ in range(3):
+            for p in both:
+                p.start(ready=False)
+            for p in both:
+                wait_until(lambda: not p.alive() or p.request('GET', '/livez')[0] == 200, 20, f'/livez of the {p.name}')
+                assert p.alive(), p.log()
+            with open(os.path.join(folder, 'data', 'instance')) as f:
+                assert f.read().strip()
+            for p in both:
+                assert p.stop(20) == 0, p.log()
+            c.collectors[0].forget()
     finally:
         c.__exit__()

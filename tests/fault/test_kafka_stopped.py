@@ -20,8 +20,9 @@ def test_stopped(kafka):
             reader.wait_answers()
             kafka.stop()
             wait_until(lambda: one(c, 1) == 'spooled', 20, 'the spool to be used')
-            # At this rate that is a dozen seconds: longer than the session of the group and the term of the owner.
-            c.wait_acked(more=200000)
+            # At this rate that is half a dozen seconds; with the stop and the start of the broker it is longer than the
+            # session of the group, the term of the owner and every patience.
+            c.wait_acked(more=120000)
             collector, profiler = c.collectors[0], c.profilers[0]
             assert collector.request('GET', '/readyz')[0] == 200, 'what comes is made durable'
             assert profiler.request('GET', '/livez')[0] == 200

@@ -9,6 +9,7 @@ import pytest
 from support.acked import check_everything_acked_is_there
 from support.cluster import StaleReader
 from support.instance import wait_until
+from support.kafka import Kafka
 from support.proxy import Proxy
 
 
@@ -152,3 +153,15 @@ def test_proxy_pauses(proxy):
     assert s.recv(1) == b'x'
     s.shutdown(socket.SHUT_WR)
     assert s.recv(1) == b'', 'an end is carried too'
+
+
+@pytest.mark.parametrize('ci', [False, True])
+def test_where_kafka_cannot_be_fetched(tmp_path, monkeypatch, ci):
+    """Tests are skipped with words; in CI that is a failure."""
+    script = tmp_path / 'kafka'
+    script.write_text('#!/bin/sh\n[ "$1" = stop ] || { echo "kafka: no network" >&2; exit 3; }\n')
+    script.chmod(0o755)
+    monkeypatch.setattr('support.kafka.SCRIPT', str(script))
+    monkeypatch.setenv('CI', 'true' if ci else '')
+    with pytest.raises(AssertionError if ci else pytest.skip.Exception, match='no network'):
+        Kafka().__enter__()
