@@ -2,7 +2,7 @@
 term it stops showing what it had, the other takes over, and after the mend nothing is doubled or old (I4)."""
 from support.cluster import Cluster
 from support.instance import wait_until
-from support.outage import rewrite, served_by, wait_hits, wait_served
+from support.outage import rewrite, served_by, wait_hits, wait_served, watching
 from support.redis import Redis
 
 
@@ -11,7 +11,7 @@ def test_profiler_cut_from_kafka(kafka):
         c = Cluster(kafka, profilers=2, redis=redis)
         rewrite(c.profilers[0], kafka.address, kafka.proxy_address)
         with c:
-            with c.load(), c.reader() as reader:
+            with c.load(people=20), watching(c) as reader:
                 c.wait_acked()
                 wait_served(c, by=c.profilers)
                 wait_hits(c)

@@ -1,9 +1,11 @@
 """The network between one profiler and Redis is cut under load while the other one reads on: copies of the one that is cut off are
 believed no longer than its leases (I4)."""
-from support.cluster import Cluster
-from support.outage import rewrite, wait_hits
+from support.cluster import Cluster, not_sanitized
+from support.outage import rewrite, wait_hits, watching
 from support.proxy import Proxy
 from support.redis import Redis
+
+pytestmark = not_sanitized
 
 
 def test_profiler_cut_from_redis(kafka):
@@ -11,7 +13,7 @@ def test_profiler_cut_from_redis(kafka):
         c = Cluster(kafka, profilers=2, redis=redis)
         rewrite(c.profilers[0], f'127.0.0.1:{redis.port}/', f'127.0.0.1:{proxy.port}/')
         with c:
-            with c.load(), c.reader() as reader:
+            with c.load(people=20), watching(c) as reader:
                 c.wait_acked()
                 for how, back in ((proxy.cut, proxy.mend), (proxy.pause, proxy.resume)):
                     wait_hits(c)

@@ -1,8 +1,10 @@
 """Profilers come and go in good order under load: each change moves partitions, and none loses or doubles an event or shows
 an old profile."""
-from support.cluster import Cluster
-from support.outage import wait_served
+from support.cluster import Cluster, not_sanitized
+from support.outage import wait_served, watching
 from support.redis import Redis
+
+pytestmark = not_sanitized
 
 
 def test_joins_and_leaves(kafka):
@@ -10,7 +12,7 @@ def test_joins_and_leaves(kafka):
         a, b, d = c.profilers
         assert b.stop() == 0 and d.stop() == 0
         wait_served(c, by=[a])
-        with c.load(), c.reader() as reader:
+        with c.load(people=20), watching(c) as reader:
             c.wait_acked()
             for members in ([a, b], [a, b, d], [a, d], [d], [a, d]):
                 for p in c.profilers:

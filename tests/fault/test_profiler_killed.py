@@ -1,13 +1,15 @@
 """kill -9 of one of three profilers: its partitions move to the others, nothing is lost or counted twice, look-ups never
 step back, and it finds its place again."""
-from support.cluster import Cluster
-from support.outage import wait_hits, wait_served
+from support.cluster import Cluster, not_sanitized
+from support.outage import wait_hits, wait_served, watching
 from support.redis import Redis
+
+pytestmark = not_sanitized
 
 
 def test_one_of_three_killed(kafka):
     with Redis() as redis, Cluster(kafka, profilers=3, partitions=6, redis=redis) as c:
-        with c.load(), c.reader() as reader:
+        with c.load(people=20), watching(c) as reader:
             c.wait_acked()
             wait_served(c, by=c.profilers)
             wait_hits(c)

@@ -1,8 +1,10 @@
 """Partitions are taken and given while batches are being folded: a backlog that takes a while, and a group that changes all
 through it."""
-from support.cluster import Cluster
+from support.cluster import Cluster, not_sanitized
 from support.instance import SANITIZED
 from support.outage import wait_served
+
+pytestmark = not_sanitized
 
 
 def test_rebalance_in_mid_batch(kafka):

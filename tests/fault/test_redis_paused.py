@@ -2,14 +2,16 @@
 must not be believed (I4), and nobody waits for it meanwhile."""
 import time
 
-from support.cluster import Cluster
-from support.outage import wait_hits
+from support.cluster import Cluster, not_sanitized
+from support.outage import wait_hits, watching
 from support.redis import Redis
+
+pytestmark = not_sanitized
 
 
 def test_redis_paused(kafka):
     with Redis() as redis, Cluster(kafka, profilers=2, redis=redis) as c:
-        with c.load(), c.reader() as reader:
+        with c.load(people=20), watching(c) as reader:
             c.wait_acked()
             for _ in range(4):
                 wait_hits(c)

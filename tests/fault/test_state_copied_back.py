@@ -3,16 +3,18 @@ and counts nothing twice. Redis holds newer copies all the while (I4)."""
 import os
 import shutil
 
-from support.cluster import Cluster
-from support.outage import wait_hits, wait_served
+from support.cluster import Cluster, not_sanitized
+from support.outage import wait_hits, wait_served, watching
 from support.redis import Redis
+
+pytestmark = not_sanitized
 
 
 def test_state_copied_back(kafka):
     with Redis() as redis, Cluster(kafka, profilers=2, redis=redis) as c:
         victim = c.profilers[0]
         state, old = (os.path.join(victim.dir, name) for name in ('data/state', 'old'))
-        with c.load(), c.reader() as reader:
+        with c.load(people=20), watching(c) as reader:
             c.wait_acked()
             wait_served(c, by=c.profilers)
             assert victim.stop() == 0

@@ -2,9 +2,11 @@
 there is room."""
 import os
 
-from support.cluster import Cluster
+from support.cluster import Cluster, not_sanitized
 from support.instance import total, wait_until
 from support.small_disk import fill, make_room
+
+pytestmark = not_sanitized
 
 
 def behind(program):

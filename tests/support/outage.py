@@ -3,8 +3,10 @@ import contextlib
 import http.client
 import json
 import re
+import threading
 import urllib.parse
 
+from support.acked import read_journal
 from support.instance import TOKEN, total, wait_until
 
 
@@ -67,3 +69,90 @@ def rewrite(program, old, new):
     assert old in text, old
     with open(program.config, 'w') as f:
         f.write(text.replace(old, new))
+
+
+class Watch:
+    """Callers that look up a few busy profiles at every instance at once, as fast as they can, and tell each other what they
+    saw: a question that is asked after anybody was shown a version must not be answered with an older one (I4). Refusals
+    are fair. Sharper than one caller: an old answer is often there for a millisecond only."""
+
+    def __init__(self, cluster, callers=2, profiles=6):
+        self.cluster, self.count, self.profiles = cluster, profiles, []
+        self.lock, self.over = threading.Lock(), threading.Event()
+        self.seen, self.faults, self.answers, self.refusals = {}, [], 0, 0
+        self.threads = [threading.Thread(target=self._run, args=(p,), daemon=True)
+                        for p in cluster.profilers for _ in range(callers)]
+        for t in self.threads:
+            t.start()
+
+    def _choose(self):
+        """Of the first users that were acked; the same for all."""
+        with self.lock:
+            if not self.profiles:
+                with contextlib.suppress(OSError):
+                    users = [i for i in read_journal(self.cluster.journal) if i.startswith('user:')]
+                    self.profiles = users[:self.count] if len(users) >= self.count else []
+            return self.profiles
+
+    def _run(self, program):
+        connection, turn = None, 0
+        while not self.over.wait(0.001):
+            profiles = self._choose()
+            if not profiles:
+                self.over.wait(0.05)
+                continue
+            if connection is None:
+                connection = http.client.HTTPConnection('127.0.0.1', program.port, timeout=5)
+            try:
+                self._ask(connection, program, profiles[turn % len(profiles)])
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                connection = None
+                self.refusals += 1
+                self.over.wait(0.02)
+            turn += 1
+        if connection:
+            connection.close()
+
+    def _ask(self, connection, program, profile):
+        with self.lock:
+            floor = self.seen.get(profile, (0, 0))
+        connection.request('GET', '/v1/profiles/' + urllib.parse.quote(profile, safe=''), headers={'Authorization': 'Bearer ' + TOKEN})
+        r = connection.getresponse()
+        body = r.read()
+        if r.status not in (200, 404):
+            self.refusals += 1
+            return
+        answer = json.loads(body)
+        now = (answer['version'], answer['facts']['events']) if r.status == 200 else (0, 0)
+        with self.lock:
+            self.answers += 1
+            if now < floor or (now[0] == floor[0] and now[1] != floor[1]):
+                self.faults.append(f'{program.name} shows {profile} as version, events {now} after {floor} was shown')
+            self.seen[profile] = max(now, self.seen.get(profile, (0, 0)))
+
+    def wait_answers(self, more=50, limit=30):
+        before = self.answers
+        wait_until(lambda: self.faults or self.answers >= before + more, limit, 'look-ups to be answered')
+        self.check()
+
+    def check(self):
+        with self.lock:
+            assert not self.faults, f'{len(self.faults)} stale look-ups: {self.faults[:3]}'
+
+
+@contextlib.contextmanager
+def watching(cluster, **more):
+    """Callers throughout the block, none of which may see a step back."""
+    w = Watch(cluster, **more)
+    try:
+        yield w
+        w.check()
+        assert w.answers, 'no look-up was answered: nothing was seen'
+    finally:
+        w.over.set()
+        for t in w.threads:
+            t.join(20)
+        if w.faults:  # also when something else broke because of it
+            print('stale look-ups:', w.faults[:3])
+    w.check()
