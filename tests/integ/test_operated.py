@@ -3,6 +3,7 @@ profiler, with HELP and TYPE, and the labels they pick by are there."""
 import json
 import os
 import re
+import shutil
 
 import pytest
 import yaml
@@ -105,3 +106,21 @@ def test_redis_as_the_runbook_sets_it_up(shared_kafka, tmp_path):
         used = set(log.info('commandstats')) - {'cmdstat_acl|log', 'cmdstat_ping', 'cmdstat_hello'}
         granted = {'cmdstat_' + w[1:] for w in block.split() if w.startswith('+')}
         assert {u for u in used if not u.startswith('cmdstat_acl')} <= granted
+
+
+def test_both_programs_with_one_configuration(shared_kafka):
+    """As the units run them on one machine: one file, one data folder, one name, which is made at the first start."""
+    c = Cluster(shared_kafka.well(), collectors=1, profilers=1)
+    for p in c.programs():
+        rewrite(p, 'data: ./data', f'data: {c.dir}/data')
+        rewrite(p, f'instance: {p.name}\n', '')
+    shutil.copy(c.collectors[0].config, c.profilers[0].config)
+    with c:
+        with c.load():
+            c.wait_acked()
+            for p in c.programs():
+                p.kill()
+            c.start()
+            c.wait_acked()
+        c.finish()
+        assert set(os.listdir(f'{c.dir}/data')) >= {'instance', 'spool', 'state'}
