@@ -5,9 +5,7 @@
   consume        librdkafka alone: the same topic read into memory
   fold           a profiler from nothing to the end of that topic, with dedup, paths, facts and commits
   redis GET      redis-benchmark, GET of values as large as an answer, as many connections
-  look-up        GET /v1/profiles/{id} at a profiler that owns nothing, answered from Redis
-
-The first are of one partition count, told with --partitions.
+  look-up        GET /v1/profiles/{id} at a profiler that does not own the profiles: answered from Redis
 """
 import argparse
 import base64
@@ -21,12 +19,16 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, '..', 'tests')]
-from bench_http import EVENTS, LOOKUP, wrk  # noqa: E402
+from bench_http import EVENTS, wrk  # noqa: E402
 from support import instance  # noqa: E402
 from support.cluster import Cluster  # noqa: E402
 from support.kafka import Kafka  # noqa: E402
 from support.redis import Redis  # noqa: E402
 
+LOOK_UP = '''
+PEOPLE = %s
+function request() return wrk.format("GET", "/v1/profiles/user:" .. PEOPLE[math.random(#PEOPLE)], HEADERS) end
+'''
 BENCH = os.path.join(os.path.abspath(instance.BUILD), 'bench', 'bench_kafka')
 
 
@@ -67,6 +69,26 @@ def fold(cluster, records):
     return (records - first) / (time.monotonic() - start)
 
 
+def partition_of(key, partitions):
+    """murmur2 of the bytes, as Kafka's Java client has it."""
+    data, m = key.encode(), 0x5bd1e995
+    h = 0x9747b28c ^ len(data)
+    whole = len(data) // 4 * 4
+    for i in range(0, whole, 4):
+        k = int.from_bytes(data[i:i + 4], 'little') * m & 0xffffffff
+        h = h * m & 0xffffffff ^ ((k ^ k >> 24) * m & 0xffffffff)
+    if len(data) > whole:
+        h = (h ^ int.from_bytes(data[whole:], 'little')) * m & 0xffffffff
+    h = (h ^ h >> 13) * m & 0xffffffff
+    return ((h ^ h >> 15) & 0x7fffffff) % partitions
+
+
+def others_people(profiler, partitions):
+    """Users whose partition another profiler owns."""
+    owned = {int(labels.split('"')[1]) for labels, v in profiler.metrics()['waymark_partition_owned'].items() if v}
+    return [f'u{n}' for n in range(1, 20001) if partition_of(f'u{n}', partitions) not in owned]
+
+
 def answers_from_redis(profiler):
     return sum(v for k, v in profiler.metrics().get('waymark_cache_reads_total', {}).items() if 'hit' in k)
 
@@ -74,12 +96,14 @@ def answers_from_redis(profiler):
 def look_up(cluster, redis, seconds, connections, folder):
     """(redis-benchmark's GETs a second, look-ups a second, latency, share of hits)"""
     other = cluster.profilers[1].start()
-    ids = [f'user:u{n}' for n in range(1, 20001)]
+    instance.wait_until(lambda: 0 < len(others_people(other, cluster.partitions)) < 20000, 30, 'its share of partitions')
+    people = others_people(other, cluster.partitions)
+    ids = ['user:' + p for p in people]
     for i in range(0, len(ids), 500):  # each is missed once, and then a copy stands in Redis
         body = json.dumps({'ids': ids[i:i + 500]})
         instance.wait_until(lambda: other.request('POST', '/v1/profiles:lookup', body)[0] == 200, 30, 'look-ups')
-    size = len(other.request('GET', '/v1/profiles/user:u1')[2])
-    wrk_script = headers('Bearer ' + instance.TOKEN) + LOOKUP
+    size = len(other.request('GET', '/v1/profiles/' + ids[0])[2])
+    wrk_script = headers('Bearer ' + instance.TOKEN) + LOOK_UP % json.dumps(people).translate({91: 123, 93: 125})
     before = answers_from_redis(other)
     rate, latency, bad = wrk(f'http://127.0.0.1:{other.port}', seconds, connections, wrk_script, folder)
     hits = (answers_from_redis(other) - before) / (rate * seconds)
@@ -102,12 +126,13 @@ def main():
             c.create_topics()
             c.collectors[0].start()
             rate, latency = collect(c, a.seconds, a.connections, folder)
+            spooled = instance.total(c.collectors[0].metrics(), 'waymark_spool_events_total')
             records = sum(kafka.ends(c.events))
             c.collectors[0].stop()
             base = raw(c, records)
             print(f'{"produce":<12} {base["produce"]:>9.0f} records/s')
             print(f'{"collect 50":<12} {rate * 50:>9.0f} events/s   p50 {latency.get("50")} p99 {latency.get("99")}  '
-                  f'{rate * 50 / base["produce"]:.2f} of produce')
+                  f'{rate * 50 / base["produce"]:.2f} of produce, {spooled} by the spool')
             print(f'{"consume":<12} {base["consume"]:>9.0f} records/s')
             folded = fold(c, records)
             print(f'{"fold":<12} {folded:>9.0f} events/s   {folded / base["consume"]:.2f} of consume, {records} events')
