@@ -76,6 +76,14 @@ void part_stop(struct followers *all, struct part *p, const char *text)
     log_error("profiler: partition %u stops: %s", p->number, text);
 }
 
+void part_figures(const struct followers *all, uint32_t partition, struct state_figures *out)
+{
+    state_figures(all->o.state, partition, out);
+    out->offset -= out->base;
+    out->disk_offset -= out->base;
+    out->began -= out->base;
+}
+
 /* --- following ------------------------------------------------------------------------------------------------ */
 
 /* What is asked to be put on the log and is not there yet. */
@@ -97,7 +105,7 @@ void part_publish(struct followers *all, struct part *p)
 
     if (emitting(all, p) || p->place != PLACE_FOLLOWED)
         return;
-    state_figures(all->o.state, p->number, &f);
+    part_figures(all, p->number, &f);
     pthread_mutex_lock(&all->lock);
     p->figures = f;
     pthread_mutex_unlock(&all->lock);
@@ -115,7 +123,7 @@ void part_release(struct follower *me, struct part *p)
     struct state_figures f;
     struct err e = {0};
 
-    state_figures(me->all->o.state, p->number, &f);
+    part_figures(me->all, p->number, &f);
     if (log_reader_commit(me->reader, p->number, f.disk_offset, &e) != 0)
         log_limited(&me->all->limit, LOG_WARN, "profiler: partition %u: the log does not take its place: %s", p->number,
                     e.text);
@@ -188,7 +196,7 @@ static void go_back(struct follower *me, struct part *p)
 {
     struct state_figures f;
 
-    state_figures(me->all->o.state, p->number, &f);
+    part_figures(me->all, p->number, &f);
     p->next = f.offset;
     if (log_reader_seek(me->reader, p->number, f.offset) != 0)
         p->place = PLACE_AWAY; /* looking for it anew says what is wrong */
@@ -198,7 +206,10 @@ static void fold(struct follower *me, struct part *p, size_t n)
 {
     struct followers *all = me->all;
     struct err e = {0};
-    int64_t from = p->next;
+    int64_t from = p->next + p->base;
+
+    for (size_t i = 0; i < n; i++)
+        me->records[i].offset += p->base;
     int r = state_fold(all->o.state, p->number, me->records, n, &e);
 
     if (p->dirty_since == TIME_NONE && state_dirty(all->o.state, p->number))
@@ -206,7 +217,7 @@ static void fold(struct follower *me, struct part *p, size_t n)
     p->full = r == STATE_COMMIT_DUE && p->dirty_since != TIME_NONE;
     p->held = 0;
     if (r >= 0) {
-        p->next = me->records[n - 1].offset + 1;
+        p->next = me->records[n - 1].offset + 1 - p->base;
         atomic_store(&p->time, me->records[n - 1].time);
     }
     if (all->o.cache && r >= 0)
@@ -294,6 +305,8 @@ static bool step(struct follower *me, struct part *p)
 
     if (stint != p->stint)
         part_leave(me->all, p);
+    if (stint != 0 && atomic_load(&p->time) == TIME_NONE)
+        atomic_store(&p->time, clock_now());
     p->stint = stint;
     emit(me->all, p);
     commit_if_due(me, p);
@@ -400,7 +413,7 @@ static int part_init(struct followers *all, struct follower *me, uint32_t number
     p->dirty_since = TIME_NONE;
     atomic_init(&p->shown, -1);
     atomic_init(&p->time, TIME_NONE);
-    state_figures(all->o.state, number, &p->figures);
+    part_figures(all, number, &p->figures);
     p->emitter = emitter_new(all->o.log, wake_follower, me);
     me->parts[me->part_count++] = p;
     return p->emitter ? 0 : -ENOMEM;

@@ -26,9 +26,9 @@ struct followers_options {
      * (ownership_stint). NULL: all are, always. Quick. */
     uint64_t (*stint)(void *arg, uint32_t partition);
     /* Where the partition's own state does not reach the log, which begins at `log_begin`: puts that of a backup in its
-     * place. 0 when there is another state now, FOLLOWER_NO_BACKUP, or a negative errno. May take its time. NULL: there
-     * are no backups. */
-    int (*restore)(void *arg, uint32_t partition, int64_t log_begin, struct err *e);
+     * place. `other`: it is of another log; then only one will do that went on with a later one. 0 when there is
+     * another state now, FOLLOWER_NO_BACKUP, or a negative errno. May take its time. NULL: there are no backups. */
+    int (*restore)(void *arg, uint32_t partition, int64_t log_begin, bool other, struct err *e);
     /* Called by a follower whenever more is shown to look-ups than before. Must be quick. May be NULL. */
     void (*shown)(void *arg);
     void *arg;
@@ -55,9 +55,11 @@ int64_t followers_shown(const struct followers *f, uint32_t partition);
 bool followers_ready(const struct followers *f, uint32_t partition);
 /* Why a partition does not go on, in words for a person; false when it does. */
 bool followers_fault(struct followers *f, uint32_t partition, struct err *why);
-/* The state's figures as of the last moment at which all that it emitted was on the log. */
+/* The state's figures as of the last moment at which all that it emitted was on the log; in offsets of the log, so that
+ * a state that began before it began below 0. */
 void followers_figures(struct followers *f, uint32_t partition, struct state_figures *out);
-/* When the record folded last was appended; TIME_NONE when none was since the start. */
+/* When the record folded last was appended; when none was since the start, since when the partition is followed;
+ * TIME_NONE when it never was. */
 int64_t followers_time(const struct followers *f, uint32_t partition);
 
 #endif

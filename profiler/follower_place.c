@@ -9,7 +9,7 @@
 #include "common/clock.h"
 #include "common/limits.h"
 #include "profiler/follower_private.h"
-#include "proto/codec.h"
+#include "profiler/same_log.h"
 
 /* For the log to give the record that is to be checked. */
 #define CHECK_MS 10000
@@ -54,17 +54,16 @@ static bool fresh(const struct state_figures *f)
 
 /* --- the same log --------------------------------------------------------------------------------------------- */
 
-static bool same_event(const struct log_record *record, int64_t offset, const struct uid *uid)
+/* With its offset on the log. */
+static bool last_event(const struct followers *all, const struct part *p, int64_t *offset, struct uid *uid)
 {
-    struct event event;
-    struct arena arena;
+    struct state_figures f;
 
-    if (record->offset != offset || record->kind != LOG_KIND_EVENT)
+    if (!state_last_event(all->o.state, p->number, offset, uid))
         return false;
-    arena_init(&arena, LIMIT_LOOKUP_ARENA);
-    bool same = event_unpack(record->value, &arena, &event) == CODEC_OK && memcmp(event.uid.b, uid->b, UID_BYTES) == 0;
-    arena_deinit(&arena);
-    return same;
+    state_figures(all->o.state, p->number, &f);
+    *offset -= f.base;
+    return true;
 }
 
 /* Whether the record that the state folded last is still the same on this log: reads it again. One that retention has
@@ -76,7 +75,7 @@ static enum check check_begin(struct follower *me, struct part *p)
     struct uid uid;
     int64_t offset;
 
-    if (!state_last_event(me->all->o.state, p->number, &offset, &uid))
+    if (!last_event(me->all, p, &offset, &uid))
         return CHECK_NOTHING;
     int r = log_reader_seek(me->reader, p->number, offset);
     if (r == LOG_READ_GAP)
@@ -107,30 +106,37 @@ static enum check check_read(struct follower *me, struct part *p)
         unreachable(me->all, p, n < 0 ? e.text : "it does not give the record before the place");
         return CHECK_FAILED;
     }
-    bool known = state_last_event(me->all->o.state, p->number, &offset, &uid);
+    bool known = last_event(me->all, p, &offset, &uid);
     assert(known);
     return same_event(&record, offset, &uid) ? CHECK_SAME : CHECK_OTHER;
 }
 
 /* --- the place ------------------------------------------------------------------------------------------------ */
 
-static void follow(struct follower *me, struct part *p, int64_t offset)
+static void follow(struct follower *me, struct part *p, const struct state_figures *f)
 {
     p->place = PLACE_FOLLOWED;
-    p->next = offset;
+    p->next = f->offset;
+    p->base = f->base;
     p->target = event_log_end(me->all->o.log, LOG_EVENTS, p->number);
     part_worked(p, &p->folding, "follows the log");
     part_release(me, p);
     part_publish(me->all, p);
 }
 
-static void stop_at_gap(struct followers *all, struct part *p, const struct state_figures *f)
+/* `backup`: why none could be taken; "" when there is none. */
+static void stop_at_gap(struct followers *all, struct part *p, const struct state_figures *f, const char *backup)
 {
     long long begin = event_log_begin(all->o.log, LOG_EVENTS, p->number);
     long long end = event_log_end(all->o.log, LOG_EVENTS, p->number);
     char text[256];
 
-    if (fresh(f))
+    if (*backup)
+        snprintf(text, sizeof text,
+                 "its state does not reach the log, which begins at offset %lld, and the backup of it "
+                 "cannot be taken: %.120s",
+                 begin, backup);
+    else if (fresh(f))
         snprintf(text, sizeof text,
                  "there is no state of it here, and the log begins at offset %lld: restore a backup in which it stands "
                  "there or later",
@@ -138,24 +144,25 @@ static void stop_at_gap(struct followers *all, struct part *p, const struct stat
     else
         snprintf(text, sizeof text,
                  "the state stands at offset %lld but the log holds %lld up to %lld; it was not made from this log, or "
-                 "the log has lost records",
+                 "the log has lost records; see `waymark adopt`",
                  (long long)f->offset, begin, end);
     part_stop(all, p, text);
 }
 
-/* Puts a backup in the place of a state that does not reach the log, or of none. Returns whether there is another state
- * now, or the partition has to wait. */
-static bool restore(struct followers *all, struct part *p, const struct state_figures *f)
+/* Puts a backup in the place of a state that does not reach the log, or of another log, or of none. Returns whether
+ * there is another state now; if not, `e` may say why. */
+static bool restore(struct followers *all, struct part *p, const struct state_figures *f, struct err *e)
 {
     int64_t begin = event_log_begin(all->o.log, LOG_EVENTS, p->number);
-    struct err e = {0};
 
-    if (!all->o.restore || p->restored || !event_log_shared(all->o.log) || (!fresh(f) && f->offset >= begin))
+    if (!all->o.restore || p->restored || !event_log_shared(all->o.log))
         return false;
     p->restored = true; /* once: what then does not fit will not fit the next time */
-    int r = all->o.restore(all->o.arg, p->number, begin, &e);
+    int r = all->o.restore(all->o.arg, p->number, begin, !fresh(f) && f->offset >= begin, e);
     if (r < 0)
-        log_error("profiler: partition %u: a backup cannot be taken: %s", p->number, e.text);
+        log_error("profiler: partition %u: a backup cannot be taken: %s", p->number, e->text);
+    else if (r > 0)
+        e->text[0] = '\0';
     if (r != 0)
         return false;
     log_info("profiler: partition %u: goes on from a backup", p->number);
@@ -168,34 +175,40 @@ static void take_place(struct follower *me, struct part *p)
 {
     struct followers *all = me->all;
     struct state_figures f;
+    struct err e = {0};
 
-    state_figures(all->o.state, p->number, &f);
+    part_figures(all, p->number, &f);
     int r = log_reader_seek(me->reader, p->number, f.offset);
     if (r != 0 && r != LOG_READ_GAP) {
         unreachable(all, p, "it does not tell where it stands");
         return;
     }
-    if ((r == LOG_READ_GAP || fresh(&f)) && restore(all, p, &f))
+    if ((r == LOG_READ_GAP || fresh(&f)) && restore(all, p, &f, &e))
         return;
     if (r == LOG_READ_GAP && fresh(&f) && !event_log_shared(all->o.log)) {
         state_begin_at(all->o.state, p->number, event_log_begin(all->o.log, LOG_EVENTS, p->number));
-        state_figures(all->o.state, p->number, &f);
+        part_figures(all, p->number, &f);
         r = log_reader_seek(me->reader, p->number, f.offset);
     }
     if (r == 0)
-        follow(me, p, f.offset);
+        follow(me, p, &f);
     else
-        stop_at_gap(all, p, &f);
+        stop_at_gap(all, p, &f, e.text);
 }
 
+/* Others may have gone on with it. */
 static void stop_at_other(struct followers *all, struct part *p)
 {
     struct state_figures f;
-    char text[160];
+    struct err e = {0};
+    char text[256];
 
-    state_figures(all->o.state, p->number, &f);
+    part_figures(all, p->number, &f);
+    if (restore(all, p, &f, &e))
+        return;
     snprintf(text, sizeof text,
-             "the log was replaced: the record before offset %lld is not the one that the state folded",
+             "the log was replaced: the record before offset %lld is not the one that the state folded; see "
+             "`waymark adopt`",
              (long long)f.offset);
     part_stop(all, p, text);
 }

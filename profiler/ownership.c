@@ -279,7 +279,7 @@ static void look_after(struct ownership *o, uint32_t partition)
     int64_t now = clock_of(o);
     bool serves = claim_serves(&p->claim, shown(o, p, partition), now), began = serves && !p->serving;
 
-    if (p->serving && !serves)
+    if (p->serving && !serves && now >= p->claim.term)
         atomic_fetch_add(&o->terms_lost, 1);
     p->serving = serves;
     if (serves && o->o.cache)

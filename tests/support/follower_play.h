@@ -40,11 +40,12 @@ struct waiting_append {
 static struct play {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool shared;                                /* the log */
-    int64_t begin[PARTITIONS], end[PARTITIONS]; /* of the log */
-    int64_t offset[PARTITIONS], disk[PARTITIONS], began[PARTITIONS];
-    int64_t released[PARTITIONS]; /* what retention may pass; -1 */
-    int64_t sought[PARTITIONS];   /* last place that a reader was sent to; -1 */
+    bool shared;                                                     /* the log */
+    int64_t begin[PARTITIONS], end[PARTITIONS];                      /* of the log */
+    int64_t offset[PARTITIONS], disk[PARTITIONS], began[PARTITIONS]; /* the state's own */
+    int64_t base[PARTITIONS];                                        /* what they are more than those of the log */
+    int64_t released[PARTITIONS];                                    /* what retention may pass; -1 */
+    int64_t sought[PARTITIONS];                                      /* last place that a reader was sent to; -1 */
     int seeks[PARTITIONS];
     int64_t skip_at; /* the log has no record of this offset; -1 */
     int uncommitted[PARTITIONS];
@@ -75,7 +76,9 @@ static struct play {
     bool under_way, folded_early; /* while the cache said no */
     bool wants;
     /* backups */
-    int64_t backup; /* offset at which it stands; -1: there is none */
+    int64_t backup; /* the state's offset at which it stands; -1: there is none */
+    int64_t backup_base;
+    bool damaged; /* it cannot be taken */
     int restores;
     _Atomic int shown;
 } play;
@@ -288,7 +291,7 @@ static inline int reader_commit(struct log_reader *r, uint32_t partition, int64_
 {
     (void)r, (void)e;
     pthread_mutex_lock(&play.lock);
-    assert_true(offset <= play.disk[partition]);
+    assert_true(offset + play.base[partition] <= play.disk[partition]);
     play.released[partition] = offset;
     pthread_mutex_unlock(&play.lock);
     return 0;
@@ -325,6 +328,7 @@ void state_figures(struct state *s, uint32_t partition, struct state_figures *ou
     out->offset = play.offset[partition];
     out->disk_offset = play.disk[partition];
     out->began = play.began[partition];
+    out->base = play.base[partition];
     out->outcomes[OUTCOME_FOLDED] = (uint64_t)(play.offset[partition] - play.began[partition]);
     pthread_mutex_unlock(&play.lock);
 }
@@ -501,16 +505,21 @@ static inline uint64_t stint(void *arg, uint32_t partition)
     return now;
 }
 
-static inline int restore(void *arg, uint32_t partition, int64_t begin, struct err *e)
+static inline int restore(void *arg, uint32_t partition, int64_t begin, bool other, struct err *e)
 {
-    (void)arg, (void)e;
+    (void)arg;
     pthread_mutex_lock(&play.lock);
-    bool there = play.backup >= begin;
+    bool there = play.backup - play.backup_base >= begin && play.backup_base >= play.base[partition] + other;
+    bool damaged = play.damaged;
     play.restores++;
-    if (there)
+    if (there && !damaged) {
         play.offset[partition] = play.began[partition] = play.disk[partition] = play.backup;
+        play.base[partition] = play.backup_base;
+    }
     pthread_mutex_unlock(&play.lock);
-    return there ? 0 : FOLLOWER_NO_BACKUP;
+    if (there && damaged)
+        err_set(e, "a file of it is damaged");
+    return !there ? FOLLOWER_NO_BACKUP : damaged ? -EBADMSG : 0;
 }
 
 static struct event_log own_log = {&own_ops}, shared_log = {&shared_ops};

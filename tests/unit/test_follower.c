@@ -274,10 +274,12 @@ static void test_unreachable(void **state)
     play.shared = true;
     play.fail_seeks = 1 << 30;
     append(0, 5);
+    int64_t before = clock_now();
     struct followers *f = start(1, 1000000);
     wait_fault(f, 0, &e);
     assert_non_null(strstr(e.text, "the log cannot be reached"));
     assert_int_equal(followers_shown(f, 0), -1);
+    assert_true(followers_time(f, 0) >= before); /* it has been behind since then at least */
     pthread_mutex_lock(&play.lock);
     play.fail_seeks = 0;
     pthread_mutex_unlock(&play.lock);
@@ -335,6 +337,30 @@ static void test_backup(void **state)
     assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
     followers_free(f);
     expect_all_on_disk();
+}
+
+/* It is said why; a log that reaches back is folded from its begin instead. */
+static void test_damaged_backup(void **state)
+{
+    struct err e;
+
+    (void)state;
+    play_begin();
+    play.shared = play.damaged = true;
+    play.begin[0] = 40;
+    play.end[0] = 50;
+    play.end[1] = 46;
+    play.backup = 45;
+    struct followers *f = start(1, 1000000);
+    wait_fault(f, 0, &e);
+    assert_non_null(
+        strstr(e.text, "begins at offset 40, and the backup of it cannot be taken: a file of it is damaged"));
+    wait_shown(f, 1, 46);
+    assert_int_equal(play.began[1], 0);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), -ETIMEDOUT);
+    followers_free(f);
+    assert_int_equal(play.offset[0], 0);
+    assert_false(play.disorder);
 }
 
 /* A state that is on the log goes on by itself. */
@@ -610,6 +636,7 @@ int main(void)
         cmocka_unit_test(test_unreachable),
         cmocka_unit_test(test_fresh_behind_the_begin),
         cmocka_unit_test(test_backup),
+        cmocka_unit_test(test_damaged_backup),
         cmocka_unit_test(test_backup_not_needed),
         cmocka_unit_test(test_other_log),
         cmocka_unit_test(test_overtaken),
