@@ -22,7 +22,8 @@ static bool meta_write(const struct partition *p, uint32_t commit, struct buf *b
         buf_add_varint(b, f->outcomes[i]);
     buf_add_svarint(b, p->last_offset);
     buf_add(b, p->last_uid.b, UID_BYTES);
-    return buf_add(b, p->secret.b, sizeof p->secret.b);
+    buf_add(b, p->secret.b, sizeof p->secret.b);
+    return buf_add_svarint(b, f->base);
 }
 
 bool meta_read(struct str bytes, struct meta *out)
@@ -36,12 +37,14 @@ bool meta_read(struct str bytes, struct meta *out)
     for (int i = 0; i < OUTCOMES; i++)
         if (!get_varint(&at, end, &out->outcomes[i]))
             return false;
-    if (!get_svarint(&at, end, &out->last_offset) || end - at != UID_BYTES + (ptrdiff_t)sizeof out->secret.b)
+    if (!get_svarint(&at, end, &out->last_offset) || end - at < UID_BYTES + (ptrdiff_t)sizeof out->secret.b)
         return false;
     memcpy(out->last_uid.b, at, UID_BYTES);
     memcpy(out->secret.b, at + UID_BYTES, sizeof out->secret.b);
+    at += UID_BYTES + sizeof out->secret.b;
     out->commit = (uint32_t)commit;
-    return true;
+    out->base = 0; /* where none is said */
+    return at == end || (get_svarint(&at, end, &out->base) && at == end);
 }
 
 void meta_apply(struct partition *p, const struct meta *m)
@@ -49,6 +52,7 @@ void meta_apply(struct partition *p, const struct meta *m)
     p->commit = m->commit;
     p->figures.offset = p->figures.disk_offset = m->offset;
     p->figures.began = m->began;
+    p->figures.base = m->base;
     memcpy(p->figures.outcomes, m->outcomes, sizeof m->outcomes);
     p->last_offset = m->last_offset;
     p->last_uid = m->last_uid;

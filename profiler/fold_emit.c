@@ -30,7 +30,7 @@ int emit_bad(struct partition *p, const struct log_record *r, const char *why)
                             .full_size = r->value.n,
                             .from_log = true,
                             .log_partition = p->number,
-                            .log_offset = r->offset};
+                            .log_offset = r->offset - p->figures.base};
     struct buf b;
 
     if (bad.bytes.n > LIMIT_EVENT_BYTES)

@@ -1,6 +1,9 @@
 /* The state of one profiler: every partition's streams, profiles and orders, in memory between commits and in RocksDB
  * after them. One worker thread writes a partition; look-ups on other threads take views.
  *
+ * Offsets here are the state's own, which only grow, and versions with them. They are those of the log plus the base of
+ * the partition: 0 until it goes on with another log.
+ *
  * Words: a *profile* is "user:U" or "anon:D". A *stream* is the pair (anonymous id, user id) as events state it; an
  * event's uid is unique within its stream, and an event never leaves its stream, whoever it will belong to. */
 #ifndef WAYMARK_STATE_H
@@ -52,6 +55,7 @@ struct state_figures {
     int64_t offset;      /* next to read, as shown */
     int64_t disk_offset; /* what a crash comes back to */
     int64_t began;       /* the offset at which the state began */
+    int64_t base;        /* what they are more than offsets of the log: see state_adopt */
     uint64_t memory;     /* bytes held */
     uint64_t commits, refolds;
 };
@@ -86,7 +90,7 @@ bool state_dirty(struct state *s, uint32_t partition);
 /* Where a fresh partition (no state yet) starts. Only before its first fold. */
 void state_begin_at(struct state *s, uint32_t partition, int64_t offset);
 /* The last record that was an event, to tell whether the log is still the same: its offset and uid. False when there
- * was none. Only before the first fold. */
+ * was none of this log. Only before the first fold. */
 bool state_last_event(struct state *s, uint32_t partition, int64_t *offset, struct uid *uid);
 
 /* --- the look-ups' side: any thread --------------------------------------------------------------------------- */
@@ -145,6 +149,15 @@ int state_take_partition(struct state *s, uint32_t partition, const char *folder
 /* The names of all sorted files in the state's folder, each with the partition that it is of, UINT32_MAX for what all
  * share. */
 void state_files(struct state *s, void (*each)(void *arg, const char *name, uint32_t partition), void *arg);
+
+/* --- another log ---------------------------------------------------------------------------------------------- */
+
+/* The log that the partition was made from is lost: all that was folded stays, and folding goes on with the record
+ * `log_begin` of another log. On disk, in one step, when it returns. The state's offsets leave out a stretch: greater
+ * than every one that was ever shown, on disk or not, so that versions only grow. Only before the first fold, of a
+ * partition that has a state. 0 or a negative errno, and then it stands where it stood. */
+#define STATE_ADOPT_STRETCH INT64_C(1000000000000)
+int state_adopt(struct state *s, uint32_t partition, int64_t log_begin, struct err *e);
 
 /* --- verify --------------------------------------------------------------------------------------------------- */
 

@@ -203,7 +203,7 @@ struct partition {
     struct pointers dirty_streams, dirty_profiles, dirty_orders; /* [worker] this interval */
     size_t most_same;                                            /* [worker] the greatest same_count of this interval */
     struct uid last_uid;                                         /* [worker] of the last record that was an event */
-    int64_t last_offset;                                         /* [worker] its offset; -1: none */
+    int64_t last_offset;                                         /* [worker] its offset; -1: none of this log */
     struct store_batch *batch;          /* [worker] of the last commit, when it was a large one; or NULL */
     _Atomic size_t batch_held;          /* bytes that it keeps */
     struct decoded ahead[DECODE_AHEAD]; /* [worker] the records being folded */
@@ -394,7 +394,7 @@ void order_change_drop(struct order_change *c);
 /* What stands on disk of a partition as a whole. */
 struct meta {
     uint32_t commit;
-    int64_t offset, began;
+    int64_t offset, began, base;
     uint64_t outcomes[OUTCOMES];
     int64_t last_offset;
     struct uid last_uid;

@@ -286,6 +286,8 @@ static void check_counts(struct verify *v)
         sum += f.outcomes[i];
     if (sum != (uint64_t)(f.offset - f.began))
         verify_say(v, "%" PRIu64 " outcomes of %" PRId64 " records", sum, f.offset - f.began);
+    if (f.base < 0 || f.base > f.offset)
+        verify_say(v, "offset %" PRId64 " of the state is none of a log: its base is %" PRId64, f.offset, f.base);
     if (f.outcomes[OUTCOME_FOLDED] != v->path_events)
         verify_say(v, "%" PRIu64 " events folded, %" PRIu64 " in paths", f.outcomes[OUTCOME_FOLDED], v->path_events);
     if (v->stream_events != v->path_events)
