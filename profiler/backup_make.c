@@ -245,7 +245,8 @@ static int note_offsets(struct making *m, struct state *copy)
         for (int k = 0; k < OUTCOMES; k++)
             seen += f.outcomes[k];
         if (seen > 0 || f.offset > 0)
-            m->m.partitions[m->m.partitions_held++] = (struct manifest_partition){i, f.offset, f.began};
+            m->m.partitions[m->m.partitions_held++] = (struct manifest_partition){
+                .number = i, .offset = f.offset - f.base, .began = f.began - f.base, .base = f.base};
     }
     return 0;
 }

@@ -46,8 +46,9 @@ static void write_head(const struct manifest *m, struct buf *b)
     json_write_member(b, "topic_prefix", str_of(m->topic_prefix));
     buf_addf(b, ",\"partition_count\":%u,\n\"partitions\":[", (unsigned)m->partition_count);
     for (size_t i = 0; i < m->partitions_held; i++)
-        buf_addf(b, "%s\n{\"partition\":%u,\"offset\":%" PRId64 ",\"began\":%" PRId64 "}", i ? "," : "",
-                 (unsigned)m->partitions[i].number, m->partitions[i].offset, m->partitions[i].began);
+        buf_addf(b, "%s\n{\"partition\":%u,\"offset\":%" PRId64 ",\"began\":%" PRId64 ",\"base\":%" PRId64 "}",
+                 i ? "," : "", (unsigned)m->partitions[i].number, m->partitions[i].offset, m->partitions[i].began,
+                 m->partitions[i].base);
     buf_add_char(b, ']');
 }
 
@@ -124,6 +125,15 @@ static bool get_offset(const struct json *o, const char *name, int64_t *out)
     return true;
 }
 
+/* May be below 0. Not there: 0. */
+static bool get_place(const struct json *o, const char *name, int64_t *out)
+{
+    const struct json *j = json_get(o, name);
+
+    *out = 0;
+    return !j || (j->type == JSON_NUMBER && num_integer(j->text, INT64_MAX, out) == NUM_OK);
+}
+
 static bool get_list(struct reading *r, const struct json *o, const char *name, size_t each, void **out, size_t *n)
 {
     const struct json *list = json_get(o, name);
@@ -150,7 +160,8 @@ static bool read_partitions(struct reading *r, const struct json *o)
         struct manifest_partition *p = &m->partitions[i];
 
         if (!get_number(j, "partition", m->partition_count - 1, &number) || !get_offset(j, "offset", &p->offset) ||
-            !get_offset(j, "began", &p->began))
+            !json_get(j, "began") || !get_place(j, "began", &p->began) || !get_place(j, "base", &p->base) ||
+            p->base < 0 || p->base > INT64_MAX - p->offset)
             return false;
         p->number = (uint32_t)number;
     }

@@ -26,7 +26,8 @@ struct manifest_file {
 /* A partition that the copy holds something of. */
 struct manifest_partition {
     uint32_t number;
-    int64_t offset, began; /* next to read; where the state began */
+    int64_t offset, began; /* next to read; where the state began: of the log */
+    int64_t base;          /* what the state's own are more; greater for each log that it went on with */
 };
 
 struct manifest {

@@ -219,7 +219,7 @@ static int restore_partitions(const struct restore_options *o, const char *copy,
             struct state_figures f;
 
             state_figures(s, o->partitions[i], &f);
-            say_stands(o, o->partitions[i], f.offset);
+            say_stands(o, o->partitions[i], f.offset - f.base);
         }
     }
     state_close(s);
