@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -56,6 +57,48 @@ bool cli_number(const struct cli_command *c, const char *option, const char *tex
         return true;
     cli_usage_error(c, "--%s is a number from %" PRIu64 " to %" PRIu64, option, min, max);
     return false;
+}
+
+static bool read_partitions(const char *text, uint32_t count, uint32_t *out, size_t *n)
+{
+    struct str rest = str_of(text);
+
+    for (*n = 0; rest.n > 0 && *n < count; (*n)++) {
+        const char *comma = memchr(rest.p, ',', rest.n);
+        struct str one = {rest.p, comma ? (size_t)(comma - rest.p) : rest.n};
+        uint64_t v;
+
+        if (num_u64(one, &v) != NUM_OK || v >= count)
+            return false;
+        for (size_t i = 0; i < *n; i++)
+            if (out[i] == v)
+                return false;
+        out[*n] = (uint32_t)v;
+        rest = comma ? (struct str){comma + 1, rest.n - one.n - 1} : STR_NONE;
+        if (comma && rest.n == 0)
+            return false;
+    }
+    return *n > 0 && rest.n == 0;
+}
+
+int cli_partitions(const struct cli_command *c, const char *text, uint32_t count, uint32_t **out, size_t *n)
+{
+    uint32_t *list;
+
+    *out = NULL;
+    *n = 0;
+    if (!text)
+        return EXIT_OK;
+    list = calloc(count, sizeof *list);
+    if (!list)
+        return cli_error("out of memory");
+    if (read_partitions(text, count, list, n)) {
+        *out = list;
+        return EXIT_OK;
+    }
+    free(list);
+    *n = 0;
+    return cli_usage_error(c, "--partition: needs numbers below %u such as 0,3, each once", (unsigned)count);
 }
 
 static const struct cli_option *find_option(const struct cli_option *options, size_t n, struct str name)

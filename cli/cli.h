@@ -41,6 +41,9 @@ bool cli_args(const struct cli_command *c, const struct cli_option *options, siz
 /* A number option: `otherwise` when it was not given. False after a usage error. */
 bool cli_number(const struct cli_command *c, const char *option, const char *text, uint64_t otherwise, uint64_t min,
                 uint64_t max, uint64_t *out);
+/* The option --partition: "0,3,7", of `count` partitions, each once. `out` NULL and *n 0 when it was not given; else
+ * the caller frees. An exit code; what is wrong was said. */
+int cli_partitions(const struct cli_command *c, const char *text, uint32_t count, uint32_t **out, size_t *n);
 /* "waymark NAME: text" on standard error, and how to get help. Returns EXIT_USAGE. */
 int cli_usage_error(const struct cli_command *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "waymark: text" on standard error. Returns EXIT_FAILED. */
@@ -123,6 +126,7 @@ int cli_simulate(const struct cli_command *c, int argc, char **argv);
 int cli_verify(const struct cli_command *c, int argc, char **argv);
 int cli_backup(const struct cli_command *c, int argc, char **argv);
 int cli_restore(const struct cli_command *c, int argc, char **argv);
+int cli_adopt(const struct cli_command *c, int argc, char **argv);
 int cli_topics(const struct cli_command *c, int argc, char **argv);
 
 /* Writes a first configuration with fresh keys into a folder (made when missing). EXIT_OK or EXIT_FAILED, also when one

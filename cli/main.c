@@ -27,6 +27,11 @@ static const struct cli_command commands[] = {
     {"restore", "DIR", "bring a backup back into the state of a stopped instance",
      "Every file is checked first. A state that is there is moved aside. The next start folds what came after.",
      cli_restore},
+    {"adopt", "", "let the state of a stopped instance go on with a log that was lost and set up anew",
+     "For partitions that stop since the log was replaced or does not reach their place. What was folded stays; "
+     "folding\n"
+     "goes on with the first record of the log that there is. A partition whose state fits its log is refused.",
+     cli_adopt},
     {"topics", "create|list", "make and check the topics on Kafka, or list where their partitions begin and end",
      "Topics that are there are checked against what is needed.", cli_topics},
 };

@@ -7,8 +7,6 @@
 
 #include "cli/backups.h"
 #include "cli/cli.h"
-#include "common/limits.h"
-#include "common/num.h"
 #include "common/process.h"
 #include "profiler/profiler.h"
 #include "profiler/restore.h"
@@ -167,30 +165,6 @@ static int restore(struct restoring *r)
     return code;
 }
 
-/* "0,3,7", each once. */
-static bool read_partitions(const char *text, struct restoring *r)
-{
-    struct str rest = str_of(text);
-
-    r->partitions = calloc(LIMIT_PARTITIONS, sizeof *r->partitions);
-    while (r->partitions && rest.n > 0 && r->partition_count < LIMIT_PARTITIONS) {
-        const char *comma = memchr(rest.p, ',', rest.n);
-        struct str one = {rest.p, comma ? (size_t)(comma - rest.p) : rest.n};
-        uint64_t v;
-
-        if (num_u64(one, &v) != 0 || v >= r->conf->partitions)
-            return false;
-        for (size_t i = 0; i < r->partition_count; i++)
-            if (r->partitions[i] == v)
-                return false;
-        r->partitions[r->partition_count++] = (uint32_t)v;
-        rest = comma ? (struct str){comma + 1, rest.n - one.n - 1} : STR_NONE;
-        if (comma && rest.n == 0)
-            return false;
-    }
-    return r->partition_count > 0 && rest.n == 0;
-}
-
 int cli_restore(const struct cli_command *c, int argc, char **argv)
 {
     struct restoring r = {0};
@@ -208,10 +182,8 @@ int cli_restore(const struct cli_command *c, int argc, char **argv)
     if (!conf)
         return EXIT_FAILED;
     r.conf = conf;
-    if (partitions && !read_partitions(partitions, &r))
-        code = cli_usage_error(c, "--partition: needs numbers below %u such as 0,3, each once",
-                               (unsigned)conf->partitions);
-    else
+    code = cli_partitions(c, partitions, conf->partitions, &r.partitions, &r.partition_count);
+    if (code == EXIT_OK)
         code = cli_backup_open(conf, argv[0], 2, &r.backup);
     if (code == EXIT_OK)
         code = restore(&r);

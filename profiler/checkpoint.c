@@ -168,21 +168,35 @@ int checkpoint_each(const char *folder, checkpoint_visitor *each, void *arg, str
 
 struct candidate {
     char *path;
-    int64_t offset, made_at;
+    int64_t offset, made_at; /* the state's own; wall ms */
 };
 
 struct search {
     const struct checkpoint_log *log;
     uint32_t partition;
     int64_t log_begin;
+    int64_t base; /* the greatest that was seen */
     struct candidate *v;
     size_t n, cap;
 };
+
+struct checkpoint_log checkpoint_log_of(const struct conf *conf)
+{
+    return (struct checkpoint_log){.event_log = conf->kafka ? "kafka" : "embedded",
+                                   .topic_prefix = conf->kafka ? conf->topic_prefix : "",
+                                   .partitions = conf->partitions};
+}
 
 static bool is_of_log(const struct manifest *m, const struct checkpoint_log *log)
 {
     return strcmp(m->event_log, log->event_log) == 0 && strcmp(m->topic_prefix, log->topic_prefix) == 0 &&
            m->partition_count == log->partitions;
+}
+
+static void forget(struct search *s)
+{
+    while (s->n > 0)
+        free(s->v[--s->n].path);
 }
 
 static int consider(void *arg, const char *path, const struct manifest *m, const struct err *why)
@@ -192,7 +206,12 @@ static int consider(void *arg, const char *path, const struct manifest *m, const
 
     if (!m)
         log_warn("profiler: a backup is passed over: %s", why->text);
-    if (!p || p->offset < s->log_begin || !is_of_log(m, s->log))
+    if (!p || !is_of_log(m, s->log) || p->base < s->base)
+        return 0;
+    if (p->base > s->base)
+        forget(s);
+    s->base = p->base;
+    if (p->offset < s->log_begin)
         return 0;
     if (s->n == s->cap) {
         size_t cap = s->cap ? 2 * s->cap : 16;
@@ -203,7 +222,7 @@ static int consider(void *arg, const char *path, const struct manifest *m, const
         s->v = more;
         s->cap = cap;
     }
-    s->v[s->n] = (struct candidate){strdup(path), p->offset, m->made_at};
+    s->v[s->n] = (struct candidate){strdup(path), p->base + p->offset, m->made_at};
     if (!s->v[s->n].path)
         return -ENOMEM;
     s->n++;
@@ -257,15 +276,32 @@ static int choose(struct search *s, char *path, size_t size, int64_t *offset, st
 }
 
 int checkpoint_find(const char *folder, const struct checkpoint_log *log, uint32_t partition, int64_t log_begin,
-                    char *path, size_t size, int64_t *offset, struct err *e)
+                    int64_t base, char *path, size_t size, int64_t *offset, struct err *e)
 {
-    struct search s = {.log = log, .partition = partition, .log_begin = log_begin};
+    struct search s = {.log = log, .partition = partition, .log_begin = log_begin, .base = base};
     int rc = checkpoint_each(folder, consider, &s, e);
 
     if (rc == 0)
         rc = choose(&s, path, size, offset, e);
-    for (size_t i = 0; i < s.n; i++)
-        free(s.v[i].path);
+    forget(&s);
+    free(s.v);
+    return rc;
+}
+
+int checkpoint_newest(const char *folder, const struct checkpoint_log *log, uint32_t partition, char *path, size_t size,
+                      int64_t *offset, struct err *e)
+{
+    struct search s = {.log = log, .partition = partition};
+    int rc = checkpoint_each(folder, consider, &s, e);
+
+    if (rc == 0 && s.n == 0)
+        rc = CHECKPOINT_NONE;
+    if (rc == 0) {
+        qsort(s.v, s.n, sizeof *s.v, compare_candidates);
+        snprintf(path, size, "%s", s.v[0].path);
+        *offset = s.v[0].offset;
+    }
+    forget(&s);
     free(s.v);
     return rc;
 }

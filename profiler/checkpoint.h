@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/conf.h"
 #include "common/err.h"
 #include "profiler/copy_files.h"
 #include "profiler/manifest.h"
@@ -16,13 +17,21 @@ struct checkpoint_log {
     uint32_t partitions;
 };
 
+/* The one that a configuration names; lives with it. */
+struct checkpoint_log checkpoint_log_of(const struct conf *conf);
+
 /* Finds the newest place of a partition: of all backups under `folder` that hold it at an offset of `log_begin` or
- * later, the one with the greatest offset. Reads their manifests, and then the files of that partition in the one it
+ * later, the one with the greatest offset. Those of the greatest base, which is `base` at least, alone: the others are
+ * of a log that was lost. Reads their manifests, and then the files of that partition in the one it
  * chose, whose hashes must be right; a damaged one is passed over for the next, with a warning. `path` is what
- * state_take_partition takes. 0, 1 when there is none, or a negative errno. */
+ * state_take_partition takes, `offset` the state's own. 0, 1 when there is none, or a negative errno. */
 enum { CHECKPOINT_NONE = 1 };
 int checkpoint_find(const char *folder, const struct checkpoint_log *log, uint32_t partition, int64_t log_begin,
-                    char *path, size_t size, int64_t *offset, struct err *e);
+                    int64_t base, char *path, size_t size, int64_t *offset, struct err *e);
+/* The greatest offset, of the state's own, at which any of them holds the partition, and in `path` which one: whether
+ * there is more than in a state at hand. The same results. */
+int checkpoint_newest(const char *folder, const struct checkpoint_log *log, uint32_t partition, char *path, size_t size,
+                      int64_t *offset, struct err *e);
 
 /* Whether the files of a backup are those of its manifest: sizes, hashes, none missing, none beside them. `only` NULL,
  * or a partition: then just its files and those that all share are looked at, each for its hash. -EBADMSG, with words

@@ -32,7 +32,8 @@ struct part {
     uint64_t stint;         /* for which the place is good */
     bool restored;          /* from a backup, in this stint */
     int64_t check_until;    /* monotonic */
-    int64_t next;           /* offset that is to be read next */
+    int64_t next;           /* offset that is to be read next, of the log like all here */
+    int64_t base;           /* what the state's offsets are more */
     bool full;              /* memory is at its bound: no folding before a commit */
     bool at_end;            /* the last read found nothing */
     int64_t dirty_since;    /* monotonic; TIME_NONE: everything is on disk */
@@ -76,6 +77,9 @@ struct followers {
 
 /* --- follower.c: what goes wrong, and what is shown ----------------------------------------------------------- */
 
+/* The state's, in offsets of the log. */
+void part_figures(const struct followers *all, uint32_t partition, struct state_figures *out);
+
 /* Nothing is lost, since the log still has it. Try again, later and later. */
 void part_failed(struct followers *all, struct part *p, struct trouble *t, const char *what, const struct err *e);
 void part_worked(const struct part *p, struct trouble *t, const char *what);
@@ -102,7 +106,7 @@ void batch_ids_free(struct batch_ids *b);
 void batch_gather(struct follower *me, size_t n);
 /* Tells the cache. 0: it may be shown; else when, of the boot clock. */
 int64_t batch_begin(struct follower *me, const struct part *p);
-/* It is shown; profiles that changed from offset `from` on are copied. */
+/* It is shown; profiles that changed from the state's offset `from` on are copied. */
 void batch_end(struct follower *me, const struct part *p, int64_t from);
 
 #endif

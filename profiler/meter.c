@@ -118,7 +118,8 @@ static void write_offsets(const struct meter *m, struct buf *out)
     for (uint32_t k = 0; k < m->count; k++)
         partition_line(out, "waymark_state_disk_offset", m->followed[k],
                        (double)m->figures[m->followed[k]].disk_offset);
-    stats_gauge_head(out, "waymark_state_began_offset", "Offset at which the state began.");
+    stats_gauge_head(out, "waymark_state_began_offset",
+                     "Offset at which the state began; below 0 when it began before the log did.");
     for (uint32_t k = 0; k < m->count; k++)
         partition_line(out, "waymark_state_began_offset", m->followed[k], (double)m->figures[m->followed[k]].began);
 }

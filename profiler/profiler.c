@@ -112,20 +112,19 @@ static uint64_t stint(void *arg, uint32_t partition)
     return ownership_stint(p->ownership, partition);
 }
 
-static int restore(void *arg, uint32_t partition, int64_t log_begin, struct err *e)
+static int restore(void *arg, uint32_t partition, int64_t log_begin, bool other, struct err *e)
 {
     const struct profiler *p = arg;
     struct state_figures own;
     char path[4096];
     int64_t offset;
-    struct checkpoint_log log = {.event_log = p->conf->kafka ? "kafka" : "embedded",
-                                 .topic_prefix = p->conf->kafka ? p->conf->topic_prefix : "",
-                                 .partitions = p->conf->partitions};
-    int r = checkpoint_find(p->conf->profiler.backups, &log, partition, log_begin, path, sizeof path, &offset, e);
+    struct checkpoint_log log = checkpoint_log_of(p->conf);
 
+    state_figures(p->state, partition, &own);
+    int r = checkpoint_find(p->conf->profiler.backups, &log, partition, log_begin, own.base + other, path, sizeof path,
+                            &offset, e);
     if (r != 0)
         return r < 0 ? r : FOLLOWER_NO_BACKUP;
-    state_figures(p->state, partition, &own);
     if (offset <= own.offset)
         return FOLLOWER_NO_BACKUP;
     return state_take_partition(p->state, partition, path, e);

@@ -202,7 +202,7 @@ static void a_changed_manifest_is_refused(void **state)
 static void a_manifest_cannot_name_files_elsewhere(void **state)
 {
     static const char *const names[] = {"../x", "a/b", ".hidden", "", "..", "a\nb"};
-    struct manifest_partition p = {0, 5, 0};
+    struct manifest_partition p = {.number = 0, .offset = 5};
     struct manifest *back = NULL;
 
     (void)state;
@@ -474,7 +474,7 @@ static const struct checkpoint_log own_log = {"embedded", "", SHOP_PARTITIONS};
 static int find(struct spot *t, uint32_t partition, int64_t begin, char *path, int64_t *offset)
 {
     struct err e = {0};
-    int rc = checkpoint_find(t->backups, &own_log, partition, begin, path, 4096, offset, &e);
+    int rc = checkpoint_find(t->backups, &own_log, partition, begin, 0, path, 4096, offset, &e);
 
     if (rc < 0)
         fail_msg("%s", e.text);
@@ -553,7 +553,7 @@ static void backups_of_another_log_are_none(void **state)
     free(make(t, "first"));
     assert_int_equal(find(t, 0, 0, path, &offset), 0);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        assert_int_equal(checkpoint_find(t->backups, &others[i], 0, 0, path, sizeof path, &offset, &e),
+        assert_int_equal(checkpoint_find(t->backups, &others[i], 0, 0, 0, path, sizeof path, &offset, &e),
                          CHECKPOINT_NONE);
 }
 
