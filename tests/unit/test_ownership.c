@@ -544,12 +544,9 @@ static void test_unclear_append(void **state)
     play.refuse = false;
     play.keep_acks = true;
     pthread_mutex_unlock(&play.lock);
-    int64_t until = clock_monotonic() + PATIENCE_MS;
-    while (play.kept_count == 0 && clock_monotonic() < until)
-        pass(10);
+    WAIT_FOR(play.kept_count == 1);
     give_acks(LOG_FAILED); /* but it is there */
-    while (play.kept_count == 0 && clock_monotonic() < until)
-        pass(10);
+    WAIT_FOR(play.kept_count == 1);
     give_acks(LOG_OK);
     assert_int_equal(play.end[0], 2);
     wait_answer(o, 0, OWNERSHIP_SERVES);
@@ -685,14 +682,11 @@ static void test_own_log_with_cache(void **state)
     assert_int_equal(ownership_ask(o, 0), OWNERSHIP_NOT_YET); /* what was leased before the start may be believed */
     pass(30);
     assert_int_equal(ownership_ask(o, 0), OWNERSHIP_SERVES);
-    int64_t until = clock_monotonic() + PATIENCE_MS;
-    int64_t before = 0;
+    int64_t before = 0, now = 0;
     for (int renewals = 0; renewals < 3; renewals++) {
-        while (play.leased[0] <= before && clock_monotonic() < until)
-            pass(10);
-        assert_true(play.leased[0] > before);
-        assert_true(play.leased[0] <= play_clock() + CLAIM_TERM_MS);
-        before = play.leased[0];
+        WAIT_FOR((now = play.leased[0]) > before);
+        assert_true(now <= play_clock() + CLAIM_TERM_MS);
+        before = now;
     }
     stop(o);
     assert_int_equal(play.leased[0], 0);
