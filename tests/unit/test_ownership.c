@@ -319,6 +319,13 @@ static void changed(void *arg, uint32_t partition)
     atomic_fetch_add(&play.changes, 1);
 }
 
+#define SET(what, value)                                                                                               \
+    do {                                                                                                               \
+        pthread_mutex_lock(&play.lock);                                                                                \
+        what = value;                                                                                                  \
+        pthread_mutex_unlock(&play.lock);                                                                              \
+    } while (0)
+
 static struct ownership *start_on(struct event_log *log, struct cache *cache)
 {
     struct ownership *o;
@@ -384,7 +391,7 @@ static void test_begins(void **state)
 
     (void)state;
     play_begin();
-    play.events[0] = 7;
+    SET(play.events[0], 7);
     play.keep_acks = true;
     struct ownership *o = start();
     assert_int_equal(ownership_ask(o, 0), OWNERSHIP_ELSEWHERE);
@@ -396,8 +403,8 @@ static void test_begins(void **state)
     assert_true(why_is(o, 0, "claim"));
     int64_t acked = play_clock();
     give_acks(LOG_OK);
-    play.shown[0] = 3;
-    play.events[0] = 9; /* put there while it waits: counts, too */
+    SET(play.shown[0], 3);
+    SET(play.events[0], 9); /* put there while it waits: counts, too */
     WAIT_FOR(play.asked >= 2);
     assert_true(why_is(o, 0, "silent"));
     pass(acked + CLAIM_WAIT_MS - 1 - play_clock());
@@ -407,10 +414,10 @@ static void test_begins(void **state)
         pass(10);
     assert_true(why_is(o, 0, "still folding"));
     assert_int_equal(play.leases, 0);
-    play.shown[0] = 8;
+    SET(play.shown[0], 8);
     pass(300);
     assert_int_equal(ownership_ask(o, 0), OWNERSHIP_NOT_YET); /* rule `fold` */
-    play.shown[0] = 9;
+    SET(play.shown[0], 9);
     wait_answer(o, 0, OWNERSHIP_SERVES);
     WAIT_FOR(play.leased[0] > 0);
     assert_int_equal(ownership_ask(o, 1), OWNERSHIP_ELSEWHERE);
@@ -460,7 +467,7 @@ static void test_late_answer(void **state)
     pass(2000);
     assert_int_equal(ownership_ask(o, 0), OWNERSHIP_NOT_YET);
     int asked = play.asked, leases = play.leases;
-    play.end[0]--; /* none of the next ones confirms */
+    SET(play.end[0], play.end[0] - 1); /* none of the next ones confirms */
     pthread_mutex_lock(&play.lock);
     play.hang = false;
     pthread_cond_broadcast(&play.changed);
@@ -468,7 +475,7 @@ static void test_late_answer(void **state)
     WAIT_FOR(play.asked > asked);
     assert_int_equal(ownership_ask(o, 0), OWNERSHIP_NOT_YET);
     assert_int_equal(play.leases, leases);
-    play.end[0]++;
+    SET(play.end[0], play.end[0] + 1);
     stop(o);
 }
 
@@ -655,19 +662,19 @@ static void test_own_log(void **state)
 {
     (void)state;
     play_begin();
-    play.events[0] = 5;
+    SET(play.events[0], 5);
     struct ownership *o = start_on(&own_log, NULL);
     for (uint32_t p = 0; p < PARTITIONS; p++)
         ownership_given(o, p);
     assert_int_equal(ownership_ask(o, 1), OWNERSHIP_SERVES); /* at once: there is nothing to fold and nobody else */
     assert_int_equal(ownership_ask(o, 0), OWNERSHIP_NOT_YET);
     assert_true(why_is(o, 0, "partition 0 is still folding what was there before the start"));
-    play.shown[0] = 5;
-    play.events[0] = 9; /* what came since does not count */
+    SET(play.shown[0], 5);
+    SET(play.events[0], 9); /* what came since does not count */
     assert_int_equal(ownership_ask(o, 0), OWNERSHIP_SERVES);
     atomic_fetch_add(&play.now, TIME_DAY); /* the machine slept */
     assert_int_equal(ownership_ask(o, 0), OWNERSHIP_SERVES);
-    play.shown[0] = -1; /* stopped */
+    SET(play.shown[0], -1); /* stopped */
     assert_int_equal(ownership_ask(o, 0), OWNERSHIP_NOT_YET);
     stop(o);
 }
