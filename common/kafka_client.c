@@ -351,8 +351,10 @@ bool kafka_client_end(rd_kafka_t *rk, int64_t ms)
     x->rk = rk;
     pthread_mutex_init(&x->lock, NULL);
     kafka_cond_init(&x->cond);
-    if (pthread_create(&thread, NULL, end_client, x) != 0)
-        abort();
+    if (pthread_create(&thread, NULL, end_client, x) != 0) { /* here it could hang for ever */
+        ending_free(x);
+        return false;
+    }
     pthread_detach(thread);
     pthread_mutex_lock(&x->lock);
     while (!x->over && r == 0)

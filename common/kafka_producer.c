@@ -97,7 +97,8 @@ static struct batch *new_list(void)
     return b;
 }
 
-/* The oldest call under way; only the report thread frees batches. */
+/* The oldest call under way. It may only be looked into while nobody appends: a batch of which librdkafka takes nothing
+ * is freed by the one who appends. */
 static struct batch *oldest(struct kafka_producer *p)
 {
     pthread_mutex_lock(&p->list_lock);
@@ -293,12 +294,12 @@ static void replace_client(struct kafka_producer *p)
 
 static bool is_stalled(struct kafka_producer *p, int64_t now)
 {
-    struct batch *b = oldest(p);
-
-    if (!b || now - b->since < atomic_load(&p->patience))
+    pthread_mutex_lock(&p->list_lock);
+    int64_t held = p->list->next == p->list ? 0 : now - p->list->next->since;
+    pthread_mutex_unlock(&p->list_lock);
+    if (held < atomic_load(&p->patience))
         return false;
-    log_error("kafka: the producer has held records for %lld ms without saying what became of them",
-              (long long)(now - b->since));
+    log_error("kafka: the producer has held records for %lld ms without saying what became of them", (long long)held);
     return true;
 }
 
