@@ -154,9 +154,9 @@ static int64_t patience(const struct asking *a)
 
 static int send_some(struct asking *a, struct err *e)
 {
-    struct str rest = {a->out.p + a->sent, a->out.n - a->sent};
-    long n = rest.n ? redis_conn_send(a->conn, rest, e) : 0;
-
+    if (a->out.n == a->sent)
+        return 0;
+    long n = redis_conn_send(a->conn, (struct str){a->out.p + a->sent, a->out.n - a->sent}, e);
     if (n < 0)
         return (int)n;
     a->sent += (size_t)n;

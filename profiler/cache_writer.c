@@ -193,12 +193,11 @@ static int64_t next_step(struct cache *c, struct serving *s)
 
 static bool send_some(struct cache *c, struct serving *s)
 {
-    struct str rest = {s->out.p + s->sent, s->out.n - s->sent};
     struct err e;
 
-    if (rest.n == 0)
+    if (s->out.n == s->sent)
         return true;
-    long n = redis_conn_send(s->conn, rest, &e);
+    long n = redis_conn_send(s->conn, (struct str){s->out.p + s->sent, s->out.n - s->sent}, &e);
     if (n < 0) {
         give_up(c, s, e.text);
         return false;

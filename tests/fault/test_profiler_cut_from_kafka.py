@@ -1,9 +1,11 @@
 """The network between one profiler and Kafka is cut under load. It cannot know whether it still owns anything: within its
 term it stops showing what it had, the other takes over, and after the mend nothing is doubled or old (I4)."""
-from support.cluster import Cluster
+from support.cluster import Cluster, not_sanitized
 from support.instance import wait_until
 from support.outage import rewrite, served_by, wait_hits, wait_served, watching
 from support.redis import Redis
+
+pytestmark = not_sanitized
 
 
 def test_profiler_cut_from_kafka(kafka):
