@@ -557,6 +557,55 @@ static void backups_of_another_log_are_none(void **state)
                          CHECKPOINT_NONE);
 }
 
+/* Of the log that was lost a backup says nothing, however far it is; it is not the next best either. */
+static void backups_of_a_lost_log_are_none(void **state)
+{
+    struct spot *t = *state;
+    char path[4096], *old = make(t, "old"), *new, *manifest;
+    int64_t half = shop_offset(t->s, 0), other = shop_offset(t->s, 1), offset = -1;
+    struct state_figures f;
+    struct err e = {0};
+    size_t n;
+
+    assert_int_equal(state_adopt(t->s, 0, 7, &e), 0);
+    state_figures(t->s, 0, &f);
+    new = make(t, "new");
+    struct manifest *m = manifest_of(new);
+    assert_int_equal(manifest_partition(m, 0)->offset, 7);
+    assert_int_equal(manifest_partition(m, 0)->base, f.base);
+    assert_int_equal(manifest_partition(m, 0)->began, 7 - half);
+    assert_int_equal(manifest_partition(m, 1)->base, 0);
+    manifest_free(m);
+    must_find(t, 0, 0, "new/state", f.offset);
+    must_find(t, 0, 7, "new/state", f.offset);
+    assert_int_equal(find(t, 0, 8, path, &offset), CHECKPOINT_NONE);
+    assert_int_equal(checkpoint_find(t->backups, &own_log, 0, 0, f.base + 1, path, sizeof path, &offset, &e),
+                     CHECKPOINT_NONE);
+    must_find(t, 1, 0, "new/state", other);
+    assert_int_equal(checkpoint_newest(t->backups, &own_log, 0, path, sizeof path, &offset, &e), 0);
+    assert_string_equal(path, new);
+    assert_int_equal(offset, f.offset);
+    /* Nor when the one of the log that there is cannot be read. */
+    m = manifest_of(new);
+    for (size_t i = 0; i < m->file_count; i++) {
+        if (m->files[i].partition != 0)
+            continue;
+        snprintf(path, sizeof path, "%s/state/%s", new, m->files[i].name);
+        char *bytes = read_file(path, &n);
+        bytes[n / 2] ^= 1;
+        write_file(path, bytes, n);
+        free(bytes);
+    }
+    manifest_free(m);
+    assert_int_equal(find(t, 0, 0, path, &offset), CHECKPOINT_NONE);
+    manifest = path_in(new, "manifest.json");
+    assert_int_equal(unlink(manifest), 0);
+    must_find(t, 0, 0, "old/state", half);
+    free(manifest);
+    free(old);
+    free(new);
+}
+
 /* --- the thread --------------------------------------------------------------------------------------------------- */
 
 struct waiting {
@@ -984,6 +1033,7 @@ int main(int argc, char **argv)
         PLACED(another_file_system_gets_copies),
         PLACED(the_furthest_backup_is_found),
         PLACED(backups_of_another_log_are_none),
+        PLACED(backups_of_a_lost_log_are_none),
         PLACED(one_is_made_at_a_time),
         PLACED(the_end_leaves_whole_ones_only),
         PLACED(the_clock_makes_them_and_keeps_some),

@@ -106,10 +106,9 @@ static inline void shop_fold_all(struct state *s, const struct shop_for_test *sh
     }
 }
 
-/* A partition is the fold of its log up to where it stands. */
-static inline void shop_check(struct state *s, const struct shop_for_test *shop, uint32_t partition)
+/* A partition is the fold of the first `n` records of its log. */
+static inline void shop_check_first(struct state *s, const struct shop_for_test *shop, uint32_t partition, size_t n)
 {
-    size_t n = (size_t)shop_offset(s, partition);
     struct state_figures f;
     struct model m;
 
@@ -125,6 +124,12 @@ static inline void shop_check(struct state *s, const struct shop_for_test *shop,
     state_figures(s, partition, &f);
     assert_int_equal(f.outcomes[OUTCOME_FOLDED], m.n);
     model_deinit(&m);
+}
+
+/* That up to where it stands. */
+static inline void shop_check(struct state *s, const struct shop_for_test *shop, uint32_t partition)
+{
+    shop_check_first(s, shop, partition, (size_t)shop_offset(s, partition));
 }
 
 /* Of a state whose changes are all on disk. */

@@ -413,6 +413,84 @@ static void test_other_log(void **state)
     expect_all_on_disk();
 }
 
+/* What is asked of the log, told of it and shown is in its own offsets, whatever the state counts. */
+static void test_base(void **state)
+{
+    struct state_figures f;
+
+    (void)state;
+    play_begin();
+    play.shared = play.has_last = true;
+    play.base[0] = 1000;
+    play.offset[0] = play.disk[0] = 1004;
+    play.began[0] = 990;
+    append(0, 20);
+    struct followers *all = start(1, 1);
+    wait_shown(all, 0, 20);
+    wait_ready(all, 0);
+    WAIT_FOR(play.released[0] == 20);
+    followers_figures(all, 0, &f);
+    assert_int_equal(f.offset, 20);
+    assert_int_equal(f.disk_offset, 20);
+    assert_int_equal(f.began, -10);
+    append(0, 3);
+    wait_shown(all, 0, 23);
+    assert_int_equal(followers_finish(all, PATIENCE_MS), 0);
+    followers_free(all);
+    assert_int_equal(play.offset[0], 1023);
+    assert_int_equal(play.disk[0], 1023);
+    assert_false(play.disorder);
+
+    play_begin(); /* a batch that fails in the middle is read again from where the state stands */
+    play.base[0] = 1000;
+    play.offset[0] = play.disk[0] = play.began[0] = 1004;
+    play.fail_folds = 2;
+    play.half = 3;
+    append(0, 20);
+    all = start(1, 1);
+    wait_shown(all, 0, 20);
+    assert_int_equal(followers_finish(all, PATIENCE_MS), 0);
+    followers_free(all);
+    assert_int_equal(play.failed_folds, 2);
+    assert_int_equal(play.offset[0], 1020);
+    assert_false(play.disorder);
+}
+
+/* A state of another log: only a backup that went on with this one will do. */
+static void test_backup_of_this_log(void **state)
+{
+    struct err e;
+
+    (void)state;
+    play_begin();
+    play.shared = true;
+    play.offset[0] = play.disk[0] = 60;
+    append(0, 50);
+    play.backup = 70;
+    struct followers *f = start(1, 1);
+    wait_fault(f, 0, &e);
+    assert_non_null(strstr(e.text, "stands at offset 60 but the log holds 0 up to 50"));
+    assert_non_null(strstr(e.text, "waymark adopt"));
+    assert_int_equal(play.offset[0], 60);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), -ETIMEDOUT);
+    followers_free(f);
+
+    play_begin();
+    play.shared = true;
+    play.offset[0] = play.disk[0] = 60;
+    for (uint32_t p = 0; p < PARTITIONS; p++)
+        append(p, 50);
+    play.backup = 1045;
+    play.backup_base = 1000;
+    f = start(1, 1);
+    wait_shown(f, 0, 50);
+    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
+    followers_free(f);
+    assert_int_equal(play.offset[0], 1050);
+    assert_int_equal(play.released[0], 50);
+    assert_false(play.disorder);
+}
+
 /* Retention overtakes a partition that is being followed. */
 static void test_overtaken(void **state)
 {
@@ -639,6 +717,8 @@ int main(void)
         cmocka_unit_test(test_damaged_backup),
         cmocka_unit_test(test_backup_not_needed),
         cmocka_unit_test(test_other_log),
+        cmocka_unit_test(test_base),
+        cmocka_unit_test(test_backup_of_this_log),
         cmocka_unit_test(test_overtaken),
         cmocka_unit_test(test_missing_record),
         cmocka_unit_test(test_emissions),
