@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 
 struct acks {
     struct acks_options o;
@@ -104,7 +105,7 @@ static void settle_late(struct acks *s, struct ack *late)
 /* With the lock held: until something changes or the monotonic time `until` (ms). */
 static void wait_until(struct acks *s, int64_t until)
 {
-    struct timespec t = {until / 1000, until % 1000 * 1000000};
+    struct timespec t = cond_at(until);
 
     pthread_cond_timedwait(&s->changed, &s->lock, &t);
 }
@@ -131,16 +132,12 @@ static void *run_timer(void *arg)
 struct acks *acks_new(const struct acks_options *o)
 {
     struct acks *s = calloc(1, sizeof *s);
-    pthread_condattr_t attr;
 
     if (!s)
         return NULL;
     s->o = *o;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&s->changed);
     if (pthread_create(&s->timer, NULL, run_timer, s) == 0)
         return s;
     pthread_cond_destroy(&s->changed);

@@ -8,6 +8,7 @@
 
 #include "collector/sink_inside.h"
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/limits.h"
 
 #define PROBE_MS 1000
@@ -153,16 +154,6 @@ static void add_stats(struct sink *s, struct stats *stats)
 
 /* Life */
 
-static void init_cond(pthread_cond_t *c)
-{
-    pthread_condattr_t attr;
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(c, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 static void end_timer(struct sink *s)
 {
     pthread_mutex_lock(&s->lock);
@@ -199,7 +190,7 @@ int sink_start(const struct sink_options *o, struct sink **out, struct err *e)
     s->o = *o;
     atomic_init(&s->refs, 1);
     pthread_mutex_init(&s->lock, NULL);
-    init_cond(&s->changed);
+    cond_init(&s->changed);
     if (o->spool) {
         if (o->stats)
             add_stats(s, o->stats);
@@ -217,7 +208,7 @@ int sink_start(const struct sink_options *o, struct sink **out, struct err *e)
 
 static bool wait_idle(struct sink *s, int64_t until)
 {
-    struct timespec t = {until / 1000, until % 1000 * 1000000};
+    struct timespec t = cond_at(until);
 
     pthread_mutex_lock(&s->lock);
     while (s->under_way > 0 && clock_monotonic() < until)

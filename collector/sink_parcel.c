@@ -9,6 +9,7 @@
 
 #include "collector/sink_inside.h"
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/limits.h"
 
 /* Of a record. From WAITING to SPOOLING goes who will append it to the spool. */
@@ -417,7 +418,7 @@ void *parcels_timer(void *arg)
     pthread_mutex_lock(&s->lock);
     while (!s->stop_timer) {
         int64_t until = s->waiting.first ? s->waiting.first->deadline : 0;
-        struct timespec t = {until / 1000, until % 1000 * 1000000};
+        struct timespec t = cond_at(until);
 
         if (!s->waiting.first)
             pthread_cond_wait(&s->changed, &s->lock);

@@ -12,6 +12,7 @@
 
 #include "collector/sink_inside.h"
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/limits.h"
 
 #define READER "forwarder"
@@ -73,7 +74,7 @@ static bool is_stopping(struct forwarder *f)
 static bool pause_for(struct forwarder *f, int64_t ms, bool for_work)
 {
     int64_t until = clock_monotonic() + ms;
-    struct timespec t = {until / 1000, until % 1000 * 1000000};
+    struct timespec t = cond_at(until);
     int status = 0;
 
     pthread_mutex_lock(&f->lock);
@@ -134,7 +135,7 @@ static bool wait_reports(struct forwarder *f, struct window *w)
     pthread_mutex_lock(&f->lock);
     while (!f->stop && w->owed > 0) {
         int64_t until = clock_monotonic() + WAITED_MS;
-        struct timespec t = {until / 1000, until % 1000 * 1000000};
+        struct timespec t = cond_at(until);
 
         if (pthread_cond_timedwait(&f->changed, &f->lock, &t) == ETIMEDOUT)
             log_limited(&f->waiting_limit, LOG_WARN, "collector: %u records of the spool wait for the event log",
@@ -426,17 +427,13 @@ static int open_lane(struct forwarder *f, struct lane *l, struct err *e)
 static struct forwarder *new_forwarder(struct sink *s)
 {
     struct forwarder *f = calloc(1, sizeof *f);
-    pthread_condattr_t attr;
 
     if (!f)
         return NULL;
     f->sink = s;
     f->too_large_limit.period_ms = f->damaged_limit.period_ms = f->waiting_limit.period_ms = TIME_MINUTE;
     pthread_mutex_init(&f->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&f->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&f->changed);
     return f;
 }
 

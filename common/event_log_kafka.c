@@ -4,28 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
 #include "common/kafka_inside.h"
 #include "common/log.h"
 
 #define CLOSE_MS 3000 /* for what was appended; the clients' ends come on top, a second at most */
-
-void kafka_cond_init(pthread_cond_t *c)
-{
-    pthread_condattr_t a;
-
-    pthread_condattr_init(&a);
-    pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
-    pthread_cond_init(c, &a);
-    pthread_condattr_destroy(&a);
-}
-
-struct timespec kafka_deadline(int64_t ms)
-{
-    int64_t at = clock_monotonic() + ms;
-
-    return (struct timespec){.tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000};
-}
 
 uint32_t kafka_partitions(const struct kafka_log *log, enum log_topic topic)
 {

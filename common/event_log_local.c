@@ -14,35 +14,12 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/log.h"
 #include "common/log_record.h"
 #include "common/log_wal.h"
 
 #define DISK_AGE_MS 200 /* how old the figure of free space may be */
-
-void log_cond_init(pthread_cond_t *c)
-{
-    pthread_condattr_t a;
-
-    pthread_condattr_init(&a);
-    pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
-    pthread_cond_init(c, &a);
-    pthread_condattr_destroy(&a);
-}
-
-struct timespec log_deadline(int64_t ms)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += ms / 1000;
-    t.tv_nsec += (ms % 1000) * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    return t;
-}
 
 uint32_t log_family_of(const struct local_log *log, enum log_topic topic, uint32_t partition)
 {
@@ -297,9 +274,9 @@ static struct local_log *new_log(const struct event_log_options *o)
     pthread_mutex_init(&log->ends_lock, NULL);
     pthread_mutex_init(&log->readers_lock, NULL);
     pthread_mutex_init(&log->tick_lock, NULL);
-    log_cond_init(&log->queue_cond);
-    log_cond_init(&log->ends_cond);
-    log_cond_init(&log->tick_cond);
+    cond_init(&log->queue_cond);
+    cond_init(&log->ends_cond);
+    cond_init(&log->tick_cond);
     return log;
 }
 

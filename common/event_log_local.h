@@ -128,9 +128,6 @@ int log_take_store(struct local_log *log, struct err *e);
 int log_write(struct local_log *log, struct log_batch *b, struct err *e);
 /* Free bytes of the disk as of at most a fifth of a second ago. */
 int64_t log_disk_free(struct local_log *log);
-/* A condition variable on the monotonic clock, and the moment `ms` from now for it. */
-void log_cond_init(pthread_cond_t *c);
-struct timespec log_deadline(int64_t ms);
 
 /* log_append.c: the seam's append and ready */
 enum log_status local_append(struct event_log *log, enum log_topic topic, enum log_by by,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/http_internal.h"
 #include "common/limits.h"
 
@@ -111,7 +112,6 @@ static size_t connection_bound(void)
 static struct http_server *server_new(const struct http_options *o)
 {
     struct http_server *s = calloc(1, sizeof *s);
-    pthread_condattr_t monotonic;
 
     if (!s)
         return NULL;
@@ -125,10 +125,7 @@ static struct http_server *server_new(const struct http_options *o)
     s->max_connections = connection_bound();
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->conns_lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->timer_wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    cond_init(&s->timer_wake);
     return s;
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/http_internal.h"
 #include "common/limits.h"
 
@@ -239,7 +240,7 @@ static void *timer_main(void *arg)
     pthread_mutex_lock(&s->conns_lock);
     while (!s->timer_stop) {
         int64_t wake = clock_monotonic() + tick_ms(s);
-        struct timespec t = {.tv_sec = wake / 1000, .tv_nsec = wake % 1000 * 1000000};
+        struct timespec t = cond_at(wake);
         pthread_cond_timedwait(&s->timer_wake, &s->conns_lock, &t);
         check_connections(s, clock_monotonic());
         check_lingering(s, clock_monotonic());

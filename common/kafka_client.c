@@ -7,6 +7,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/kafka_inside.h"
 #include "common/log.h"
 
@@ -340,7 +341,7 @@ static void *end_client(void *arg)
 bool kafka_client_end(rd_kafka_t *rk, int64_t ms)
 {
     struct ending *x = rk ? calloc(1, sizeof(*x)) : NULL;
-    struct timespec until = kafka_deadline(ms);
+    struct timespec until = cond_in(ms);
     pthread_t thread;
     int r = 0;
 
@@ -350,7 +351,7 @@ bool kafka_client_end(rd_kafka_t *rk, int64_t ms)
         abort();
     x->rk = rk;
     pthread_mutex_init(&x->lock, NULL);
-    kafka_cond_init(&x->cond);
+    cond_init(&x->cond);
     if (pthread_create(&thread, NULL, end_client, x) != 0) { /* here it could hang for ever */
         ending_free(x);
         return false;

@@ -4,7 +4,8 @@
  * for those who watch the group; others only set marks.
  *
  * A partition is given when it is assigned and the topic has as many partitions as the configuration says; with another
- * number a key's records would be elsewhere. When another process takes over this instance's place, everything is
+ * number a key's records would be elsewhere, and who says another number stays outside the group, for what it is given
+ * there nobody else would follow. When another process takes over this instance's place, everything is
  * taken, and it joins again only once that place is free: who of the two is right cannot be known here. */
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/kafka_inside.h"
 #include "common/log.h"
 
@@ -39,7 +41,7 @@ struct kafka_group {
     rd_kafka_t *rk; /* NULL: it joins again at again_at */
     int fatal;      /* librdkafka's error, after which the client is of no use */
     int64_t again_at, again_ms, commit_at;
-    bool fenced;
+    bool fenced, subscribed;
     pthread_t thread;
     pthread_mutex_t lock; /* `muted` and the calls of given and taken; `ended` */
     pthread_cond_t cond;
@@ -169,31 +171,41 @@ static void take_trouble(rd_kafka_t *rk, int error, const char *reason, void *ar
 /* --- the client -----------------------------------------------------------------------------------------------------
  */
 
-static int subscribe(struct kafka_group *g, struct err *e)
+static void subscribe(struct kafka_group *g)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 
     rd_kafka_topic_partition_list_add(list, g->log->topic[LOG_EVENTS], RD_KAFKA_PARTITION_UA);
     rd_kafka_resp_err_t error = rd_kafka_subscribe(g->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
-    if (!error)
-        return 0;
-    err_set(e, "%s", rd_kafka_err2str(error));
-    return -EINVAL;
+    g->subscribed = !error;
+    if (error)
+        log_limited(&g->limit, LOG_ERROR, "kafka: the group cannot be joined: %s", rd_kafka_err2str(error));
+}
+
+/* In the group while the topic has the partitions of the configuration, outside while it has others; while it is not
+ * known which it has, as it was. */
+static void join_or_leave(struct kafka_group *g)
+{
+    int has = kafka_watch_count(g->log->watch, LOG_EVENTS), wanted = (int)g->log->o.partitions;
+
+    if (!g->subscribed && has == wanted) {
+        subscribe(g);
+    } else if (g->subscribed && has > 0 && has != wanted) {
+        log_error("kafka: this instance leaves the group: %s has %d partitions, the configuration says %d",
+                  g->log->topic[LOG_EVENTS], has, wanted);
+        rd_kafka_unsubscribe(g->rk);
+        g->subscribed = false;
+    }
 }
 
 static int make_client(struct kafka_group *g, struct err *e)
 {
     int r = kafka_client_new(&g->log->o, KAFKA_MEMBER, g->name, &g->calls, &g->rk, e);
 
-    if (r != 0)
-        return r;
-    rd_kafka_poll_set_consumer(g->rk); /* log lines and errors come with the rest */
-    r = subscribe(g, e);
-    if (r != 0) {
-        kafka_client_end(g->rk, 500);
-        g->rk = NULL;
-    }
+    g->subscribed = false;
+    if (r == 0)
+        rd_kafka_poll_set_consumer(g->rk); /* log lines and errors come with the rest */
     return r;
 }
 
@@ -320,6 +332,8 @@ static void *group_main(void *arg)
         if (g->fatal)
             give_up(g);
         settle(g);
+        if (g->rk)
+            join_or_leave(g);
         if (g->rk && clock_monotonic() >= g->commit_at)
             commit(g);
         if (!g->rk)
@@ -370,7 +384,7 @@ int kafka_group_join(struct event_log *seam, const struct log_group_options *o, 
     g->o = *o;
     g->calls = (struct kafka_client_calls){.arg = g, .trouble = take_trouble, .rebalance = take_rebalance};
     pthread_mutex_init(&g->lock, NULL);
-    kafka_cond_init(&g->cond);
+    cond_init(&g->cond);
     int r = make_client(g, e);
     if (r != 0) {
         g->over = true;
@@ -387,7 +401,7 @@ int kafka_group_join(struct event_log *seam, const struct log_group_options *o, 
 void kafka_group_leave(struct event_log *seam, bool for_good, int64_t ms)
 {
     struct kafka_group *g = kafka_log(seam)->group;
-    struct timespec until = kafka_deadline(ms);
+    struct timespec until = cond_in(ms);
     int r = 0;
 
     if (!g || g->left)

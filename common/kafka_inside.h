@@ -65,9 +65,6 @@ static inline struct kafka_log *kafka_log(struct event_log *seam)
 
 uint32_t kafka_partitions(const struct kafka_log *log, enum log_topic topic);
 struct kafka_range *kafka_range(struct kafka_log *log, enum log_topic topic, uint32_t partition);
-/* A condition on the monotonic clock, and the time in `ms` on it. */
-void kafka_cond_init(pthread_cond_t *c);
-struct timespec kafka_deadline(int64_t ms);
 
 /* --- kafka_client.c ----------------------------------------------------------------------------------------------- */
 

@@ -12,6 +12,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/kafka_inside.h"
 #include "common/log.h"
 
@@ -508,7 +509,7 @@ int kafka_producer_new(struct kafka_log *log, struct kafka_producer **out, struc
     pthread_rwlockattr_destroy(&a);
     pthread_mutex_init(&p->list_lock, NULL);
     pthread_mutex_init(&p->end_lock, NULL);
-    kafka_cond_init(&p->end_cond);
+    cond_init(&p->end_cond);
     int r = make_client(p, e);
     if (r != 0) {
         kafka_producer_free(p);
@@ -528,7 +529,7 @@ void kafka_producer_run(struct kafka_producer *p)
 
 void kafka_producer_stop(struct kafka_producer *p, int64_t ms)
 {
-    struct timespec until = kafka_deadline(ms);
+    struct timespec until = cond_in(ms);
     int r = 0;
 
     atomic_store(&p->stopping, true);

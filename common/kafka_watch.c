@@ -12,6 +12,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/kafka_inside.h"
 #include "common/log.h"
 
@@ -316,7 +317,7 @@ static bool look_at_offsets(struct kafka_watch *w, enum log_topic topic)
 
 static bool rest(struct kafka_watch *w)
 {
-    struct timespec until = kafka_deadline(atomic_load(&w->answered) ? LOOK_MS : AWAY_MS);
+    struct timespec until = cond_in(atomic_load(&w->answered) ? LOOK_MS : AWAY_MS);
     int r = 0;
 
     pthread_mutex_lock(&w->lock);
@@ -376,7 +377,7 @@ int kafka_watch_start(struct kafka_log *log, struct kafka_watch **out, struct er
     w->calls.arg = w;
     w->heard = INT64_MIN;
     pthread_mutex_init(&w->lock, NULL);
-    kafka_cond_init(&w->cond);
+    cond_init(&w->cond);
     int r = kafka_client_new(&log->o, KAFKA_ASKER, NULL, &w->calls, &w->rk, e);
     if (r != 0) {
         kafka_watch_free(w);

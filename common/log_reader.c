@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
+#include "common/cond.h"
 #include "common/event_log_local.h"
 #include "common/log_record.h"
 
@@ -267,7 +267,7 @@ static void local_wait(struct log_reader *seam, const uint32_t *partitions, size
 {
     struct local_reader *r = local_reader(seam);
     struct local_log *log = r->log;
-    struct timespec until = log_deadline(ms < 0 ? 0 : ms);
+    struct timespec until = cond_in(ms < 0 ? 0 : ms);
     int status = 0;
 
     pthread_mutex_lock(&log->ends_lock);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/event_log_local.h"
 #include "common/log.h"
 #include "common/log_record.h"
@@ -255,7 +256,7 @@ int log_retention_run(struct local_log *log, int64_t now, struct err *e)
 
 static bool wait_tick(struct local_log *log)
 {
-    struct timespec until = log_deadline(log->o.limit_bytes > 0 ? TICK_LIMITED_MS : TICK_MS);
+    struct timespec until = cond_in(log->o.limit_bytes > 0 ? TICK_LIMITED_MS : TICK_MS);
     int status = 0;
 
     pthread_mutex_lock(&log->tick_lock);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/event_log_local.h"
 #include "common/log.h"
 #include "common/log_record.h"
@@ -35,7 +36,7 @@ static bool take(struct writer *w)
     pthread_mutex_lock(&log->queue_lock);
     while (log->filling->n == 0 && !log->stopping) {
         int64_t ms = log->broken ? HEAL_MS : SAVE_MS;
-        struct timespec until = log_deadline(ms);
+        struct timespec until = cond_in(ms);
 
         if (!log->broken && !log->unsaved)
             pthread_cond_wait(&log->queue_cond, &log->queue_lock);

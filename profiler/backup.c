@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "profiler/backup_make.h"
@@ -229,7 +230,7 @@ static void time_name(char *to)
 
 static void wait_until(struct backups *b, int64_t due)
 {
-    struct timespec until = {due / 1000, due % 1000 * 1000000};
+    struct timespec until = cond_at(due);
 
     if (due == TIME_NONE)
         pthread_cond_wait(&b->asked, &b->lock);
@@ -330,17 +331,13 @@ static int place(struct backups *b, struct err *e)
 int backups_start(const struct backups_options *o, struct backups **out, struct err *e)
 {
     struct backups *b = calloc(1, sizeof *b);
-    pthread_condattr_t attr;
     int rc;
 
     if (!b)
         return -ENOMEM;
     b->o = *o;
     pthread_mutex_init(&b->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&b->asked, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&b->asked);
     rc = place(b, e);
     if (rc == 0 && o->stats)
         count(b);

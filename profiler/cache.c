@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "profiler/cache_inside.h"
 
 /* --- figures */
@@ -79,12 +80,7 @@ static void write_gauges(struct buf *out, void *arg)
 
 static void make_locks(struct cache *c)
 {
-    pthread_condattr_t monotonic;
-
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->confirmed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    cond_init(&c->confirmed);
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->reader.lock, NULL);
 }
@@ -119,15 +115,11 @@ static int make_targets(struct cache *c, struct err *e)
 /* Tells the threads to end and waits for them. */
 static bool end_threads(struct cache *c, int64_t ms)
 {
-    struct timespec until;
+    struct timespec until = cond_in(ms);
     int error = 0;
 
     atomic_store(&c->stopping, true);
     cache_wake(c->stop_fd);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += ms % 1000 * 1000000;
-    until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&c->lock);
     while (c->running > 0 && error == 0)
         error = pthread_cond_timedwait(&c->confirmed, &c->lock, &until);

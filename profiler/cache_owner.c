@@ -28,6 +28,7 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "profiler/cache_inside.h"
 
 /* Rule `deadline`: clocks run at rates that differ by less than this. */
@@ -202,13 +203,9 @@ static bool queue_deletes(struct cache *c, uint64_t connection, const struct str
 /* Waits for the replies to everything up to `last`. With the lock. */
 static bool wait_confirmed(struct cache *c, uint64_t connection, uint64_t last)
 {
-    struct timespec until;
+    struct timespec until = cond_in(c->confirm_ms);
     int error = 0;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += c->confirm_ms % 1000 * 1000000L;
-    until.tv_sec += c->confirm_ms / 1000 + until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
     while (c->writer.connection == connection && c->writer.answered < last && error == 0)
         error = pthread_cond_timedwait(&c->confirmed, &c->lock, &until);
     if (c->writer.connection != connection)

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/limits.h"
 #include "profiler/follower_private.h"
 
@@ -467,17 +468,13 @@ int followers_start(const struct followers_options *o, struct followers **out, s
 {
     assert(o->partitions > 0 && o->partitions <= LIMIT_PARTITIONS);
     struct followers *all = calloc(1, sizeof *all);
-    pthread_condattr_t attr;
 
     if (!all)
         return -ENOMEM;
     all->o = *o;
     all->follower_count = o->threads < 1 ? 1 : o->threads > o->partitions ? o->partitions : o->threads;
     pthread_mutex_init(&all->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&all->ended, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&all->ended);
     all->parts = calloc(o->partitions, sizeof *all->parts);
     all->followers = calloc(all->follower_count, sizeof *all->followers);
     int r = all->parts && all->followers ? 0 : -ENOMEM;
@@ -506,14 +503,9 @@ static void wake_all(struct followers *all)
 /* Waits until every thread has left its loop; false when the time ran out. */
 static bool wait_ended(struct followers *all, int64_t ms)
 {
-    struct timespec until;
+    struct timespec until = cond_in(ms);
     int r = 0;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&all->lock);
     while (all->running > 0 && r == 0)
         r = pthread_cond_timedwait(&all->ended, &all->lock, &until);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/limits.h"
 
 #define POLL_MS 250
@@ -120,7 +121,7 @@ static void *waiter_main(void *arg)
     while (!l->closing || l->waiting > 0) {
         l->look = false;
         int64_t next = look_through(l);
-        struct timespec until = {next / 1000, next % 1000 * 1000000};
+        struct timespec until = cond_at(next);
         int r = 0;
         while (!l->look && !l->closing && r == 0)
             r = pthread_cond_timedwait(&l->waken, &l->lock, &until);
@@ -178,17 +179,13 @@ bool lookups_submit(struct lookups *l, struct lookup_job *job)
 int lookups_start(unsigned threads, struct lookups **out, struct err *e)
 {
     struct lookups *l = calloc(1, sizeof *l);
-    pthread_condattr_t attr;
     int r = 0;
 
     if (!l)
         return -ENOMEM;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->work, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&l->waken, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&l->waken);
     threads = threads < 1 ? 1 : threads;
     l->threads = calloc(threads, sizeof *l->threads);
     if (!l->threads)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "profiler/ownership_private.h"
@@ -313,11 +314,7 @@ static void wait_beat(struct ownership *o, int64_t ms)
 
     pthread_mutex_lock(&o->beat_lock);
     while (!o->woken && !atomic_load(&o->stopping) && left > 0) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += (long)(o->o.clock ? 1 : left) * 1000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
+        struct timespec until = cond_in(o->o.clock ? 1 : left);
         pthread_cond_timedwait(&o->beat, &o->beat_lock, &until);
         left = end - clock_of(o);
     }
@@ -347,7 +344,6 @@ static void *asker_main(void *arg)
 static struct ownership *new_ownership(const struct ownership_options *options)
 {
     struct ownership *o = calloc(1, sizeof *o);
-    pthread_condattr_t attr;
     uint32_t n = options->partitions;
 
     if (!o)
@@ -356,10 +352,7 @@ static struct ownership *new_ownership(const struct ownership_options *options)
     atomic_init(&o->refs, 1);
     o->shared = event_log_shared(options->log);
     pthread_mutex_init(&o->beat_lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&o->beat, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&o->beat);
     o->owned = calloc(n, sizeof *o->owned);
     o->asked.numbers = calloc(n, sizeof *o->asked.numbers);
     o->asked.serials = calloc(n, sizeof *o->asked.serials);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/cond.h"
 #include "common/event_log_inside.h"
 
 #define FAKE_IDS (1 << 20)
@@ -235,15 +236,11 @@ static const struct event_log_ops fake_ops = {.close = fake_close,
 static inline struct fake_log *fake_new(void)
 {
     struct fake_log *l = calloc(1, sizeof *l);
-    pthread_condattr_t attr;
 
     assert(l);
     l->base.ops = &fake_ops;
     pthread_mutex_init(&l->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&l->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&l->changed);
     int r = pthread_create(&l->thread, NULL, fake_main, l);
     assert(r == 0);
     (void)r;
