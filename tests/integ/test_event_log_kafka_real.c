@@ -201,13 +201,13 @@ static void test_create_checks_what_is_there(void **state)
 static void test_what_goes_in_comes_out(void **state)
 {
     struct fixture *f = *state;
-    char *big = malloc(LIMIT_RECORD_BYTES);
     struct log_record out[8];
     struct tally t = {0};
     void *args[3] = {&t, &t, &t};
     int64_t before = clock_now();
 
     NEEDS_KAFKA(f);
+    char *big = malloc(LIMIT_RECORD_BYTES);
     for (size_t i = 0; i < LIMIT_RECORD_BYTES; i++)
         big[i] = (char)(rand() % 256); /* does not compress */
     struct log_record in[3] = {{.key = STR_LIT("k"), .value = {big, LIMIT_RECORD_BYTES - 1}},
