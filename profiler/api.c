@@ -320,7 +320,8 @@ static bool knows_others(const struct api *a)
     return false;
 }
 
-/* Every partition of ours can be shown, or there is none and others have them. */
+/* Every partition of ours can be shown, or there is none and others have them. One whose configuration says other
+ * topics than there are is given nothing, whatever others do. */
 static bool prepare_ready(struct ask *ask)
 {
     struct api *a = ask->api;
@@ -341,7 +342,10 @@ static bool prepare_ready(struct ask *ask)
             return false;
         }
     }
-    if (ours == 0 && !knows_others(a))
+    if (ours == 0 && event_log_ready(a->o.log) == LOG_FAILED)
+        ask_error(ask, 503, "unavailable",
+                  "the topics are not as the configuration says; the log of this instance tells more");
+    else if (ours == 0 && !knows_others(a))
         ask_error(ask, 503, "not_yet", "no partition was given to this instance, and nobody else is known to have one");
     else
         http_answer_send(ask->request, &(struct http_answer){.status = 200, .body = STR_LIT("{\"ready\":true}")});
