@@ -1,4 +1,4 @@
-/* The URL of this profiler for others. The thread that starts it. */
+/* The URL of this profiler for others, and theirs. Any thread. */
 #include "profiler/address.h"
 
 #include <errno.h>
@@ -15,6 +15,22 @@ static int everywhere(const char *host, size_t n)
         if (strlen(all[i]) == n && memcmp(all[i], host, n) == 0)
             return 1;
     return 0;
+}
+
+bool address_is_valid(struct str url)
+{
+    static const struct str schemes[] = {STR_LIT("http://"), STR_LIT("https://")};
+    size_t from = 0;
+
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+        if (str_starts(url, schemes[i]))
+            from = schemes[i].n;
+    if (from == 0 || from == url.n || url.p[from] == '/' || url.p[from] == ':')
+        return false;
+    for (size_t i = from; i < url.n; i++)
+        if (url.p[i] <= ' ' || url.p[i] > '~' || strchr("\"#<>?@\\^`{|}", url.p[i]))
+            return false;
+    return true;
 }
 
 int address_of(const char *advertised, const char *listen, uint16_t port, char *out, size_t size, struct err *e)
@@ -36,8 +52,11 @@ int address_of(const char *advertised, const char *listen, uint16_t port, char *
     } else {
         length = snprintf(out, size, "http://%.*s:%u", (int)n, listen, port);
     }
-    if (length > 0 && (size_t)length < size)
+    if (length <= 0 || (size_t)length >= size)
+        err_set(e, "the address at which others reach this profiler is too long or empty: set profiler.advertise");
+    else if (!address_is_valid(str_of(out)))
+        err_set(e, "others cannot reach this profiler at %.200s: set profiler.advertise to http://HOST:PORT", out);
+    else
         return 0;
-    err_set(e, "the address at which others reach this profiler is too long or empty: set profiler.advertise");
     return -EINVAL;
 }

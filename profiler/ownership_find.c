@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "profiler/address.h"
 #include "profiler/ownership_private.h"
 #include "proto/codec.h"
 
@@ -34,8 +35,7 @@ static void note(struct finder *f, uint32_t partition, const struct log_record *
     arena_reset(&f->arena);
     if (record->kind != LOG_KIND_CLAIM || claim_unpack(record->value, &f->arena, &claim) != CODEC_OK)
         return;
-    bool others = !str_is(claim.instance, o->o.instance) && claim.url.n < sizeof p->url && claim.url.n > 0 &&
-                  !memchr(claim.url.p, '\0', claim.url.n);
+    bool others = !str_is(claim.instance, o->o.instance) && claim.url.n < sizeof p->url && address_is_valid(claim.url);
 
     pthread_mutex_lock(&p->lock);
     if (others)

@@ -39,9 +39,45 @@ static void test_address(void **state)
     assert_int_equal(address_of("/", "127.0.0.1:0", 8081, url, sizeof url, NULL), -EINVAL);
 }
 
+/* What somebody may have put on the topic of claims. */
+static void test_valid(void **state)
+{
+    static const char *const good[] = {"http://a", "https://a.example:8081", "http://[::1]:9", "http://a/b/c",
+                                       "http://a_b~c:1/%20"};
+    static const char *const bad[] = {"",
+                                      "http://",
+                                      "http:///v1",
+                                      "http://:80",
+                                      "a:8081",
+                                      "HTTP://a",
+                                      "ftp://a",
+                                      "file:///etc/passwd",
+                                      "gopher://a",
+                                      "http://a@b",
+                                      "http://a:b@c",
+                                      "http://a/?x=",
+                                      "http://a#",
+                                      "http://a b",
+                                      "http://a\r\nX: y",
+                                      "http://a\\b",
+                                      "http://a\x7f",
+                                      "http://\xc3\xa4"};
+    char url[300];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(address_is_valid(str_of(good[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_false(address_is_valid(str_of(bad[i])));
+        assert_int_equal(address_of(bad[i], "127.0.0.1:0", 8081, url, sizeof url, NULL), -EINVAL);
+    }
+    assert_false(address_is_valid((struct str){"http://a\0b", 10}));
+    assert_false(address_is_valid(STR_NONE));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_address)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_address), cmocka_unit_test(test_valid)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -624,6 +624,10 @@ static void test_urls(void **state)
         pause_a_moment();
     assert_string_equal(url, "http://c:3");
     assert_false(ownership_url(o, 1, url, sizeof url));
+    others_claim(2, "c", "http://somebody@else:80/?to=");
+    while (ownership_url(o, 2, url, sizeof url) && clock_monotonic() < until)
+        pause_a_moment();
+    assert_false(ownership_url(o, 2, url, sizeof url));
     stop(o);
 }
 
