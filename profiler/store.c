@@ -1,11 +1,10 @@
-/* RocksDB behind store.h. Called by fold workers (writes) and look-up threads (reads); RocksDB's own threads compact.
- */
+/* RocksDB behind store.h: opening, reading, writing. Called by fold workers (writes) and look-up threads (reads);
+ * RocksDB's own threads compact. */
 #include "profiler/store.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <rocksdb/c.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,28 +14,13 @@
 
 #include "common/limits.h"
 #include "profiler/store_batch.h"
+#include "profiler/store_inside.h"
 #include "profiler/store_names.h"
 #include "proto/keys.h"
 
 enum { INFO_LOG_SILENT = 4, BLOOM_BITS = 10, BLOCK_BYTES = 16384, FORMAT_VERSION = 5 };
 /* Sorted files of a family above which a commit waits for compaction, up to a second. */
 enum { FILES_MAX = 40, COMPACTION_WAITS = 100, COMPACTION_WAIT_NS = 10000000 };
-/* Of one file of those that fill a partition. */
-#define FILL_FILE_BYTES (128 * MIB)
-
-struct store {
-    rocksdb_t *db;
-    rocksdb_options_t *options;
-    rocksdb_cache_t *cache;
-    rocksdb_column_family_handle_t **families; /* partitions, then the shared one */
-    uint32_t partitions;
-    _Atomic uint32_t generation; /* the latest that a family was made with */
-    rocksdb_ingestexternalfileoptions_t *ingest;
-    rocksdb_envoptions_t *env;
-    char *path;
-    rocksdb_readoptions_t *read;
-};
-
 struct store_iter {
     rocksdb_iterator_t *it;
     rocksdb_readoptions_t *read;
@@ -47,8 +31,7 @@ struct store_snapshot {
     rocksdb_readoptions_t *read;
 };
 
-/* RocksDB's words become an errno; takes the text. */
-static int failed(char *text, struct err *e)
+int store_failed(char *text, struct err *e)
 {
     bool full = strstr(text, "No space left") || strstr(text, "Out of space") || strstr(text, "quota");
 
@@ -155,7 +138,7 @@ static int list_read(struct family_list *l, const struct store_options *o, const
     if (access(name, F_OK) == 0)
         names = rocksdb_list_column_families(options, o->path, &n, &text);
     if (text)
-        return failed(text, e);
+        return store_failed(text, e);
     rc = list_fill(l, names, n, o, options, e);
     if (names)
         rocksdb_list_column_families_destroy(names, n);
@@ -200,7 +183,7 @@ static int open_list(struct store *s, const struct store_options *o, struct fami
         rocksdb_free(text);
         return -EBUSY;
     }
-    return failed(text, e);
+    return store_failed(text, e);
 }
 
 /* A family that was to take another's place is whole when it has an offset: all of it came in one step. */
@@ -211,14 +194,13 @@ static int is_whole(const struct store *s, rocksdb_column_family_handle_t *famil
     rocksdb_pinnableslice_t *pin = rocksdb_get_pinned_cf(s->db, s->read, family, (const char *)key.b, key.n, &text);
 
     if (text)
-        return failed(text, e);
+        return store_failed(text, e);
     if (pin)
         rocksdb_pinnableslice_destroy(pin);
     return pin != NULL;
 }
 
-/* Forgets a family, and unless others read here too, the files of it. */
-static void drop(const struct store *s, rocksdb_column_family_handle_t *family, bool read_only)
+void store_drop(const struct store *s, struct rocksdb_column_family_handle_t *family, bool read_only)
 {
     char *text = NULL;
 
@@ -251,7 +233,7 @@ static int choose_families(struct store *s, struct family_list *l, bool read_onl
             *generation = name.generation;
         }
         if (loser)
-            drop(s, loser, read_only || rc < 0);
+            store_drop(s, loser, read_only || rc < 0);
     }
     return rc < 0 ? rc : 0;
 }
@@ -283,7 +265,7 @@ int store_make_families(struct store *s, struct err *e)
         store_name_write((struct store_name){i, 0}, name);
         s->families[i] = rocksdb_create_column_family(s->db, s->options, name, &text);
         if (text)
-            return failed(text, e);
+            return store_failed(text, e);
     }
     return 0;
 }
@@ -365,7 +347,7 @@ int store_get(struct store *s, uint32_t family, struct str key, const struct sto
     size_t n;
 
     if (text)
-        return failed(text, e);
+        return store_failed(text, e);
     if (!pin)
         return STORE_NOT_FOUND;
     out->pin = pin;
@@ -455,7 +437,7 @@ int store_iter_status(struct store_iter *it, struct err *e)
     char *text = NULL;
 
     rocksdb_iter_get_error(it->it, &text);
-    return text ? failed(text, e) : 0;
+    return text ? store_failed(text, e) : 0;
 }
 
 /* --- writing -------------------------------------------------------------------------------------------------- */
@@ -523,154 +505,8 @@ int store_write(struct store *s, struct store_batch *b, struct err *e)
         rocksdb_ingest_external_file_cf(s->db, family_of(s, family), names, 1, s->ingest, &text);
     if (text) {
         unlink(name);
-        return failed(text, e);
+        return store_failed(text, e);
     }
     wait_for_compaction(s, family);
     return 0;
-}
-
-/* --- copies --------------------------------------------------------------------------------------------------- */
-
-int store_copy(struct store *s, const char *folder, struct err *e)
-{
-    char *text = NULL;
-    rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(s->db, &text);
-
-    if (!text)
-        rocksdb_checkpoint_create(c, folder, 0, &text);
-    if (c)
-        rocksdb_checkpoint_object_destroy(c);
-    return text ? failed(text, e) : 0;
-}
-
-void store_files(struct store *s, store_file_visitor *each, void *arg)
-{
-    const rocksdb_livefiles_t *files = rocksdb_livefiles(s->db);
-
-    for (int i = 0; i < rocksdb_livefiles_count(files); i++) {
-        const char *file = rocksdb_livefiles_name(files, i);
-        struct store_name name;
-
-        if (!store_name_read(rocksdb_livefiles_column_family_name(files, i), &name))
-            name.partition = STORE_SHARED;
-        each(arg, file + (*file == '/'), name.partition);
-    }
-    rocksdb_livefiles_destroy(files);
-}
-
-/* --- filling a partition anew --------------------------------------------------------------------------------- */
-
-struct store_filler {
-    struct store *s;
-    uint32_t partition;
-    rocksdb_column_family_handle_t *family; /* that is to take the place; NULL: it has */
-    rocksdb_sstfilewriter_t *w;             /* of the last file; NULL: none is open */
-    char (*files)[STORE_PATH_BYTES];
-    size_t n, cap;
-};
-
-int store_filler_new(struct store *s, uint32_t partition, struct store_filler **out, struct err *e)
-{
-    struct store_name name = {partition, atomic_fetch_add(&s->generation, 1) + 1};
-    struct store_filler *f = calloc(1, sizeof *f);
-    char text[STORE_NAME_BYTES], *why = NULL;
-
-    assert(partition < s->partitions);
-    if (!f)
-        return -ENOMEM;
-    *f = (struct store_filler){.s = s, .partition = partition};
-    store_name_write(name, text);
-    f->family = rocksdb_create_column_family(s->db, s->options, text, &why);
-    if (why) {
-        free(f);
-        return failed(why, e);
-    }
-    *out = f;
-    return 0;
-}
-
-static char *end_file(struct store_filler *f)
-{
-    char *text = NULL;
-
-    if (f->w)
-        rocksdb_sstfilewriter_finish(f->w, &text);
-    if (f->w)
-        rocksdb_sstfilewriter_destroy(f->w);
-    f->w = NULL;
-    return text;
-}
-
-static int begin_file(struct store_filler *f, struct err *e)
-{
-    char *text = NULL;
-
-    if (f->n == f->cap) {
-        size_t cap = f->cap ? 2 * f->cap : 4;
-        void *more = realloc(f->files, cap * sizeof *f->files);
-
-        if (!more)
-            return -ENOMEM;
-        f->files = more;
-        f->cap = cap;
-    }
-    store_new_file(f->s->path, f->partition, f->n + 1, f->files[f->n]);
-    f->w = rocksdb_sstfilewriter_create(f->s->env, f->s->options);
-    rocksdb_sstfilewriter_open(f->w, f->files[f->n++], &text);
-    return text ? failed(text, e) : 0;
-}
-
-int store_filler_put(struct store_filler *f, struct str key, struct str value, struct err *e)
-{
-    uint64_t bytes = 0;
-    char *text = NULL;
-    int rc = 0;
-
-    if (f->w)
-        rocksdb_sstfilewriter_file_size(f->w, &bytes);
-    if (bytes >= FILL_FILE_BYTES)
-        text = end_file(f);
-    if (!text && !f->w)
-        rc = begin_file(f, e);
-    if (!text && rc == 0)
-        rocksdb_sstfilewriter_put(f->w, key.p, key.n, value.p, value.n, &text);
-    return text ? failed(text, e) : rc;
-}
-
-int store_filler_end(struct store_filler *f, struct err *e)
-{
-    const char **names = calloc(f->n + 1, sizeof *names);
-    char *text = names ? end_file(f) : NULL;
-
-    if (!names)
-        return -ENOMEM;
-    for (size_t i = 0; i < f->n; i++)
-        names[i] = f->files[i];
-    if (!text)
-        rocksdb_ingest_external_file_cf(f->s->db, f->family, names, f->n, f->s->ingest, &text);
-    free(names);
-    return text ? failed(text, e) : 0;
-}
-
-void store_filler_swap(struct store_filler *f)
-{
-    rocksdb_column_family_handle_t **at = &f->s->families[f->partition];
-
-    drop(f->s, *at, false);
-    *at = f->family;
-    f->family = NULL;
-}
-
-void store_filler_free(struct store_filler *f)
-{
-    if (!f)
-        return;
-    if (f->w)
-        rocksdb_sstfilewriter_destroy(f->w);
-    for (size_t i = 0; i < f->n; i++)
-        unlink(f->files[i]);
-    free(f->files);
-    if (f->family)
-        drop(f->s, f->family, false);
-    free(f);
 }

@@ -1,6 +1,6 @@
 /* The state's RocksDB: one column family for each partition and one for what they share. A batch goes into one family,
  * as one sorted file that is taken in whole: there is no write-ahead log and nothing in a memtable, so all of a batch
- * is on disk or none of it. The only file that knows RocksDB. Any thread, but one writer for each family. */
+ * is on disk or none of it. Only store.c and store_fill.c know RocksDB. Any thread, but one writer for each family. */
 #ifndef WAYMARK_STORE_H
 #define WAYMARK_STORE_H
 

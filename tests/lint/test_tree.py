@@ -15,6 +15,8 @@ MAY_USE = {
 }
 # A foreign library is known to one .c file of a folder and to no header that others include.
 FOREIGN = ['rocksdb/', 'microhttpd.h', 'simdjson.h', 'curl/', 'waymark.pb-c.h', 'protobuf-c', 'zlib.h', 'librdkafka', 'hiredis', 'openssl']
+# Those that a family of files knows, and that only by its names.
+FAMILIES = {'librdkafka': (r'kafka_\w+\.c$', 'kafka_*.c'), 'rocksdb/': (r'profiler/store\w*\.c$', 'profiler/store*.c')}
 # Headers for the one or two files that know the library; nobody else includes them.
 PRIVATE = {'proto/pb.h'}
 
@@ -44,8 +46,9 @@ def test_foreign_headers_stay_behind_one_file():
             users = [os.path.relpath(p, ROOT) for p in sources(folder) if any(i.startswith(foreign) for i in includes(p))]
             users = [u for u in users if u not in PRIVATE]
             assert all(not u.endswith('.h') for u in users), f'{foreign} in a header: {users}'
-            if foreign == 'librdkafka':
-                users = sorted({re.sub(r'kafka_\w+\.c$', 'kafka_*.c', u) for u in users})
+            if foreign in FAMILIES:
+                pattern, family = FAMILIES[foreign]
+                users = sorted({re.sub(pattern, family, u) for u in users})
             assert len(users) <= 1, f'{foreign} is known to several files of {folder}: {users}'
 
 

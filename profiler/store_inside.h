@@ -1,0 +1,30 @@
+/* What the files of the store share: store.c opens, reads and writes, store_fill.c copies and fills partitions anew.
+ * Nobody else includes it. */
+#ifndef WAYMARK_STORE_INSIDE_H
+#define WAYMARK_STORE_INSIDE_H
+
+#include <stdatomic.h>
+
+#include "profiler/store.h"
+
+struct rocksdb_column_family_handle_t;
+
+struct store {
+    struct rocksdb_t *db;
+    struct rocksdb_options_t *options;
+    struct rocksdb_cache_t *cache;
+    struct rocksdb_column_family_handle_t **families; /* partitions, then the shared one */
+    uint32_t partitions;
+    _Atomic uint32_t generation; /* the latest that a family was made with */
+    struct rocksdb_ingestexternalfileoptions_t *ingest;
+    struct rocksdb_envoptions_t *env;
+    char *path;
+    struct rocksdb_readoptions_t *read;
+};
+
+/* RocksDB's words become an errno; takes the text. */
+int store_failed(char *text, struct err *e);
+/* Forgets a family, and unless others read here too, the files of it. */
+void store_drop(const struct store *s, struct rocksdb_column_family_handle_t *family, bool read_only);
+
+#endif
