@@ -232,7 +232,8 @@ static rd_kafka_NewTopic_t *describe(const struct topic *t, int replicas, char *
     return n;
 }
 
-static int take_created(const struct work *w, const struct topic *t, rd_kafka_event_t *event)
+/* `there`: it was there all the same: somebody was faster, or the brokers had not heard of it yet. */
+static int take_created(const struct work *w, const struct topic *t, rd_kafka_event_t *event, bool *there)
 {
     size_t n = 0;
 
@@ -243,8 +244,8 @@ static int take_created(const struct work *w, const struct topic *t, rd_kafka_ev
     }
     const rd_kafka_topic_result_t **list =
         rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
-    if (n == 1 && rd_kafka_topic_result_error(list[0]) && /* somebody else may have been faster */
-        rd_kafka_topic_result_error(list[0]) != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
+    *there = n == 1 && rd_kafka_topic_result_error(list[0]) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS;
+    if (n == 1 && !*there && rd_kafka_topic_result_error(list[0])) {
         const char *why = rd_kafka_topic_result_error_string(list[0]);
 
         return wrong(w, "%s cannot be made: %s", t->name,
@@ -254,7 +255,7 @@ static int take_created(const struct work *w, const struct topic *t, rd_kafka_ev
 }
 
 /* The brokers hear of a topic a moment after it was made; whoever is told of it should find it. */
-static int wait_made(const struct work *w, const struct topic *t)
+static int wait_made(const struct work *w, const struct topic *t, bool there)
 {
     const struct timespec pause = {.tv_nsec = 20000000};
     int has;
@@ -263,6 +264,8 @@ static int wait_made(const struct work *w, const struct topic *t)
         nanosleep(&pause, NULL);
     if (has < 0)
         return has;
+    if (there)
+        return check(w, t, has);
     if (has != t->partitions)
         return wrong(w, "%s has %d partitions after it was made with %d", t->name, has, t->partitions);
     say(w, "%s: made, %d partition%s", t->name, t->partitions, t->partitions == 1 ? "" : "s");
@@ -272,6 +275,7 @@ static int wait_made(const struct work *w, const struct topic *t)
 static int make(const struct work *w, const struct topic *t, int replicas)
 {
     char text[200] = "";
+    bool there = false;
     rd_kafka_NewTopic_t *new = describe(t, replicas, text, sizeof(text));
     rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(w->rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
 
@@ -282,12 +286,12 @@ static int make(const struct work *w, const struct topic *t, int replicas)
     rd_kafka_AdminOptions_set_operation_timeout(o, left_ms(w), text, sizeof(text));
     rd_kafka_CreateTopics(w->rk, &new, 1, o, w->queue);
     rd_kafka_event_t *event = rd_kafka_queue_poll(w->queue, left_ms(w));
-    int r = take_created(w, t, event);
+    int r = take_created(w, t, event, &there);
     if (event)
         rd_kafka_event_destroy(event);
     rd_kafka_AdminOptions_destroy(o);
     rd_kafka_NewTopic_destroy(new);
-    return r == 0 ? wait_made(w, t) : r;
+    return r == 0 ? wait_made(w, t, there) : r;
 }
 
 int event_log_kafka_create(const struct event_log_kafka_options *o, int replicas, int64_t ms,

@@ -94,8 +94,7 @@ def check_reading_ones_writes(c):
         user = f'w{i}'
         s, h, b = c.collectors[0].post('/v1/batch', {'type': 'track', 'event': 'Product Viewed', 'userId': user})
         assert s == 200, b
-        asked = c.profilers[i % len(c.profilers)]
-        s, _, b = asked.request('GET', f'/v1/profiles/user:{user}?after={h["x-waymark-position"]}&wait=5s')
+        s, b = ask(c.profilers[i % len(c.profilers)], f'/v1/profiles/user:{user}?after={h["x-waymark-position"]}&wait=5s')
         assert s == 200 and json.loads(b)['facts']['events'] == 1, (i, s, b)
 
 
