@@ -122,7 +122,7 @@ def ended(s):
 def refused(proxy):
     try:
         return ended(connect(proxy))
-    except OSError:  # the end came before the call returned
+    except ConnectionError:  # the end came before the call returned
         return True
 
 
