@@ -40,7 +40,8 @@ static void take(struct state *s, uint32_t partition, const char *copy)
 struct load {
     struct state *s;
     struct shop_for_test *shop;
-    _Atomic bool copied;
+    _Atomic bool copied, ended;
+    _Atomic unsigned commits;
     uint64_t chance; /* of its own: rnd() is the main thread's */
 };
 
@@ -65,11 +66,23 @@ static void *fold_on(void *arg)
                 end = l->shop->logs[p].n;
             more |= end < l->shop->logs[p].n;
             shop_fold_to(l->s, l->shop, p, end);
-            if (load_below(l, 3) == 0)
-                shop_commit(l->s, p);
+            if (load_below(l, 3) != 0)
+                continue;
+            shop_commit(l->s, p);
+            atomic_fetch_add(&l->commits, 1);
         }
     }
+    atomic_store(&l->ended, true);
     return NULL;
+}
+
+/* So that each copy has something that the one before had not. */
+static void wait_commit(struct load *l)
+{
+    unsigned before = atomic_load(&l->commits);
+
+    while (atomic_load(&l->commits) == before && !atomic_load(&l->ended))
+        usleep(200);
 }
 
 static void a_copy_is_the_fold_of_a_prefix(void **unused)
@@ -86,6 +99,7 @@ static void a_copy_is_the_fold_of_a_prefix(void **unused)
     assert_int_equal(pthread_create(&thread, NULL, fold_on, &l), 0);
     for (int i = 0; i < COPIES; i++) {
         snprintf(name, sizeof name, "copy%d", i);
+        wait_commit(&l);
         copies[i] = copy_of(l.s, folder, name);
     }
     atomic_store(&l.copied, true);
