@@ -134,6 +134,11 @@ enum log_status event_log_ready(struct event_log *log)
     return log->ops->ready(log);
 }
 
+uint64_t event_log_identity(struct event_log *log)
+{
+    return log->ops->identity ? log->ops->identity(log) : 0;
+}
+
 bool event_log_shared(const struct event_log *log)
 {
     return log->ops->join != NULL;

@@ -126,6 +126,9 @@ uint64_t event_log_bytes(struct event_log *log);
 uint64_t event_log_appends(struct event_log *log, enum log_by by);
 /* Whether an append would be taken now; else why not. For /readyz. */
 enum log_status event_log_ready(struct event_log *log);
+/* A number by which processes that share the log tell it from other logs, wherever those are; 0: not known yet, or it
+ * is shared with nobody. Any thread, quick. */
+uint64_t event_log_identity(struct event_log *log);
 /* Whether other processes may have the log open too, so that who owns a partition must be found out. The embedded log
  * is its process's alone. */
 bool event_log_shared(const struct event_log *log);

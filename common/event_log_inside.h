@@ -18,6 +18,7 @@ struct event_log_ops {
     uint64_t (*bytes)(struct event_log *log); /* NULL: 0 */
     uint64_t (*appends)(struct event_log *log, enum log_by by);
     enum log_status (*ready)(struct event_log *log);
+    uint64_t (*identity)(struct event_log *log); /* NULL: it has none */
     int (*reader_open)(struct event_log *log, enum log_topic topic, const char *name, struct log_reader **out,
                        struct err *e);
     /* NULL, both: the log is this process's alone. */

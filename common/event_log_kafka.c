@@ -56,6 +56,11 @@ static uint64_t appends(struct event_log *seam, enum log_by by)
 }
 
 /* The claims are the profilers' business: who only collects can do without. */
+static uint64_t identity(struct event_log *seam)
+{
+    return kafka_watch_identity(kafka_log(seam)->watch);
+}
+
 static enum log_status ready(struct event_log *seam)
 {
     struct kafka_log *log = kafka_log(seam);
@@ -115,6 +120,7 @@ static const struct event_log_ops ops = {.close = close_log,
                                          .ask_ends = ask_ends,
                                          .appends = appends,
                                          .ready = ready,
+                                         .identity = identity,
                                          .reader_open = kafka_reader_open,
                                          .join = kafka_group_join,
                                          .leave = kafka_group_leave};

@@ -146,6 +146,8 @@ int kafka_watch_range(struct kafka_watch *w, enum log_topic topic, uint32_t part
                       int64_t *end, struct err *e);
 /* When all begins and ends were heard last, monotonic; INT64_MIN: never. */
 int64_t kafka_watch_heard(const struct kafka_watch *w);
+/* Of the cluster and the name of the events; 0 as long as the brokers have not said which cluster they are. */
+uint64_t kafka_watch_identity(const struct kafka_watch *w);
 
 /* --- kafka_fetch.c, kafka_reader.c -------------------------------------------------------------------------------- */
 

@@ -31,6 +31,7 @@ struct kafka_watch {
     _Atomic int error[LOG_TOPICS];      /* librdkafka's */
     _Atomic uint32_t gone[LOG_TOPICS];
     _Atomic int64_t heard;
+    _Atomic uint64_t identity;
     pthread_mutex_t lock;
     pthread_cond_t cond;
     _Atomic bool stopping;
@@ -115,6 +116,25 @@ static void set_answered(struct kafka_watch *w, bool answered, const char *why)
         log_error("kafka: the brokers do not answer: %s", why);
 }
 
+/* FNV-1a */
+static uint64_t mix(uint64_t hash, const char *text)
+{
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
+    return (hash ^ 0xff) * 0x100000001b3; /* so that it matters where one text ends */
+}
+
+static void look_at_cluster(struct kafka_watch *w)
+{
+    char *id = rd_kafka_clusterid(w->rk, 0); /* known with the metadata */
+
+    if (!id)
+        return;
+    uint64_t hash = mix(mix(0xcbf29ce484222325, id), w->log->topic[LOG_EVENTS]);
+    rd_kafka_mem_free(w->rk, id);
+    atomic_store(&w->identity, hash ? hash : 1);
+}
+
 static void look_at_topics(struct kafka_watch *w)
 {
     const struct rd_kafka_metadata *m = NULL;
@@ -126,6 +146,8 @@ static void look_at_topics(struct kafka_watch *w)
     for (int i = 0; i < m->topic_cnt; i++)
         take_topic(w, &m->topics[i]);
     rd_kafka_metadata_destroy(m);
+    if (atomic_load(&w->identity) == 0)
+        look_at_cluster(w);
 }
 
 bool kafka_watch_reachable(const struct kafka_watch *w)
@@ -298,6 +320,11 @@ int kafka_watch_range(struct kafka_watch *w, enum log_topic topic, uint32_t part
 int64_t kafka_watch_heard(const struct kafka_watch *w)
 {
     return atomic_load(&w->heard);
+}
+
+uint64_t kafka_watch_identity(const struct kafka_watch *w)
+{
+    return atomic_load(&w->identity);
 }
 
 static bool look_at_offsets(struct kafka_watch *w, enum log_topic topic)

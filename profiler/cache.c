@@ -1,6 +1,7 @@
 /* The cache's life, and what it counts. */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -146,6 +147,14 @@ static int start_threads(struct cache *c, struct err *e)
     return -error;
 }
 
+bool cache_shop(const struct cache *c, char digits[SHOP_DIGITS + 1])
+{
+    uint64_t number = c->shop ? c->shop(c->arg) : 0;
+
+    snprintf(digits, SHOP_DIGITS + 1, "%08x", (unsigned)(number ^ number >> 32));
+    return !c->shop || number != 0;
+}
+
 int cache_start(const struct cache_options *o, struct cache **out, struct err *e)
 {
     struct cache *c = calloc(1, sizeof *c);
@@ -155,6 +164,8 @@ int cache_start(const struct cache_options *o, struct cache **out, struct err *e
     assert(o->redis->url && o->redis->prefix && o->partitions > 0 && o->partitions <= LIMIT_PARTITIONS);
     c->conf = o->redis;
     c->partitions = o->partitions;
+    c->shop = o->shop;
+    c->arg = o->arg;
     c->confirm_ms = LIMIT_CACHE_CONFIRM_MS;
     c->read_ms = LIMIT_CACHE_READ_MS;
     c->reader.last = &c->reader.first;

@@ -10,6 +10,8 @@
  *   sent      ... that is, by the last lease that was sent, not the last one confirmed
  *   fill      a miss copies no profile that a batch under way may change, nor one that changed since it was read
  *   fresh     a generation is random, belongs to one partition and one connection, and ends with either
+ *   shop      ... and begins with the shop's number: where two shops have one prefix by mistake, neither believes the
+ *             other's copies
  *
  * (claim, wait, asked and clock are the owner's: ownership.h.)
  *
@@ -44,6 +46,10 @@ struct cache_options {
     const struct conf_redis *redis;
     uint32_t partitions;
     struct stats *stats; /* gets waymark_cache_*; may be NULL */
+    /* Rule `shop`: a number that all profilers of this shop give, and no others; 0 while it is not known, when nothing
+     * is leased or believed. Quick, any thread. NULL: nobody else reads or writes these keys. */
+    uint64_t (*shop)(void *arg);
+    void *arg;
 };
 
 /* Fails on options that can never work (a bad url, an unreadable file); Redis may be away. */

@@ -80,6 +80,7 @@ struct cache_reader {
     bool up;
     struct cache_question *first, **last; /* wait to be asked */
     size_t asked;                         /* taken and not answered, these included */
+    struct log_limit foreign;             /* of another shop's leases, read by the thread alone */
     bool asleep;
     int wake_fd;
 };
@@ -96,6 +97,8 @@ struct cache_figures {
 struct cache {
     const struct conf_redis *conf;
     uint32_t partitions;
+    uint64_t (*shop)(void *arg);
+    void *arg;
     _Atomic unsigned without;
     int64_t confirm_ms,
         read_ms; /* LIMIT_CACHE_CONFIRM_MS and LIMIT_CACHE_READ_MS, but where a test has more patience */
@@ -123,6 +126,12 @@ bool cache_queue(struct cache *c, enum cache_command command, const struct buf *
 void cache_give_up(struct cache *c, const char *why);
 /* Without the lock. */
 void *cache_writer_run(void *cache);
+
+/* --- cache.c */
+
+/* Rule `shop`: how its generations begin. False while that is not known. */
+#define SHOP_DIGITS 8
+bool cache_shop(const struct cache *c, char digits[SHOP_DIGITS + 1]);
 
 /* --- cache_owner.c; with `lock` */
 

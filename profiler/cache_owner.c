@@ -76,10 +76,12 @@ static bool believed(struct tenure *t, int64_t now)
     return t->live;
 }
 
-static void begin_generation(struct cache *c, struct tenure *t)
+static void begin_generation(struct cache *c, struct tenure *t, const char *shop)
 {
     if (!(c->without & CACHE_WITHOUT_FRESH) || t->generation.digits[0] == '\0')
         make_random(&t->generation);
+    if (c->shop)
+        memcpy(t->generation.digits, shop, SHOP_DIGITS);
     t->live = true;
     t->since = changes_step(&c->changes);
     stats_add(c->figures.generations, 1);
@@ -127,13 +129,14 @@ static void ask_time(struct cache *c)
 void cache_lease(struct cache *c, uint32_t partition, int64_t until)
 {
     struct tenure *t = tenure_of(c, partition);
+    char shop[SHOP_DIGITS + 1];
 
     pthread_mutex_lock(&c->lock);
     int64_t now = clock_boot();
     t->until = until;
     if (c->writer.up && until > now) {
-        if (!believed(t, now) && now >= t->lease_over && !t->waiting)
-            begin_generation(c, t);
+        if (!believed(t, now) && now >= t->lease_over && !t->waiting && cache_shop(c, shop))
+            begin_generation(c, t, shop);
         if (t->live) {
             ask_time(c);
             if (until > t->lease_over)

@@ -48,6 +48,23 @@ static void count_answered(struct cache_reader *r, size_t n)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* Rule `shop` */
+static bool is_ours(struct cache *c, struct str lease)
+{
+    char shop[SHOP_DIGITS + 1];
+
+    if (!c->shop)
+        return true;
+    if (!cache_shop(c, shop))
+        return false;
+    if (lease.n >= SHOP_DIGITS && memcmp(lease.p, shop, SHOP_DIGITS) == 0)
+        return true;
+    log_limited(&c->reader.foreign, LOG_ERROR,
+                "cache: another shop uses the prefix %s on this Redis, too: set redis.prefix, to another for each",
+                c->conf->prefix);
+    return false;
+}
+
 /* Rules `run` and `fresh` at the reader: the copy's generation must be that of the lease. */
 static void judge(struct cache *c, struct cache_question *q, const struct redis_reply *lease,
                   const struct redis_reply *copy, int64_t now)
@@ -58,7 +75,7 @@ static void judge(struct cache *c, struct cache_question *q, const struct redis_
 
     if (now - q->asked > c->read_ms)
         result = CACHE_LATE;
-    else if (lease->kind == REDIS_STRING && copy->kind == REDIS_STRING &&
+    else if (lease->kind == REDIS_STRING && copy->kind == REDIS_STRING && is_ours(c, lease->text) &&
              cache_value_read(copy->text, lease->text, &version, &text))
         result = CACHE_HIT;
     answer(c, q, result, text, version);

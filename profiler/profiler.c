@@ -170,13 +170,25 @@ static int check_partitions(const struct conf *conf, const struct event_log *log
     return -EINVAL;
 }
 
+/* Of the cache: what tells the shop from others that have their copies in the same Redis. */
+static uint64_t shop(void *arg)
+{
+    struct profiler *p = arg;
+
+    return event_log_identity(p->log);
+}
+
 static int start_cache(struct profiler *p, struct err *e)
 {
     const struct conf_redis *redis = &p->conf->redis;
 
     if (!redis->url || p->conf->profiler.cache_off)
         return 0;
-    return cache_start(&(struct cache_options){.redis = redis, .partitions = p->conf->partitions, .stats = p->stats},
+    return cache_start(&(struct cache_options){.redis = redis,
+                                               .partitions = p->conf->partitions,
+                                               .stats = p->stats,
+                                               .shop = event_log_shared(p->log) ? shop : NULL,
+                                               .arg = p},
                        &p->cache, e);
 }
 

@@ -263,6 +263,39 @@ static void paused_owner(void **state)
     cache_free(other);
 }
 
+/* Two shops with one prefix on one Redis: neither is told what the other one copied (rule `shop`), and who does not
+ * know yet which it is believes and leases nothing. */
+static void two_shops(void **state)
+{
+    struct cache_case *k = *state;
+    _Atomic uint64_t one = 0, two = 0;
+    struct cache *a = cache_of_shop(&k->conf, &one), *same = cache_of_shop(&k->conf, &one),
+                 *other = cache_of_shop(&k->conf, &two);
+
+    WAIT_UNTIL(cache_is_up(a) && cache_is_up(same) && cache_is_up(other));
+    lease(a, 0, 60000);
+    assert_false(cache_wants(a, 0));
+    atomic_store(&one, 0x1234567800000001);
+    lease(a, 0, 60000);
+    change(a, 0, "user:1", 1);
+    WAIT_UNTIL(cache_is_quiet(a));
+    assert_int_equal(ask(a, 0, "user:1"), 1);
+    assert_int_equal(ask(same, 0, "user:1"), 1);
+    assert_int_equal(ask(other, 0, "user:1"), -1);
+    atomic_store(&two, 0x1234567800000002);
+    assert_int_equal(ask(other, 0, "user:1"), -1);
+    lease(other, 0, 60000);
+    change(other, 0, "user:1", 7);
+    WAIT_UNTIL(cache_is_quiet(other));
+    assert_int_equal(ask(other, 0, "user:1"), 7);
+    assert_int_equal(ask(same, 0, "user:1"), -1);
+    struct cache *each[] = {a, same, other};
+    for (size_t i = 0; i < 3; i++) {
+        cache_stop(each[i], 5000);
+        cache_free(each[i]);
+    }
+}
+
 /* A partition that was given up and comes back: what was copied before is not believed, nor what was read before. */
 static void released_and_leased_again(void **state)
 {
@@ -511,6 +544,7 @@ int main(void)
         TEST(flushed),
         TEST(rule_deadline),
         TEST(paused_owner),
+        TEST(two_shops),
         TEST(released_and_leased_again),
         TEST(rule_before),
         TEST(write_in_flight),

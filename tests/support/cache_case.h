@@ -17,16 +17,32 @@ struct cache_case {
     struct cache *c;
 };
 
-static inline struct cache *cache_of(const struct conf_redis *conf, struct stats *stats)
+static inline struct cache *cache_start_of(const struct cache_options *o)
 {
-    const struct cache_options o = {.redis = conf, .partitions = CASE_PARTITIONS, .stats = stats};
     struct cache *c = NULL;
     struct err e = {.text = ""};
 
-    if (cache_start(&o, &c, &e) != 0)
+    if (cache_start(o, &c, &e) != 0)
         fail_msg("%s", e.text);
     c->confirm_ms = c->read_ms = CASE_WAIT_MS / 2; /* a busy machine is no fault of Redis */
     return c;
+}
+
+static inline struct cache *cache_of(const struct conf_redis *conf, struct stats *stats)
+{
+    return cache_start_of(&(struct cache_options){.redis = conf, .partitions = CASE_PARTITIONS, .stats = stats});
+}
+
+static inline uint64_t shop_number(void *number)
+{
+    return atomic_load((_Atomic uint64_t *)number);
+}
+
+/* That of a shop whose number is there from a time on. */
+static inline struct cache *cache_of_shop(const struct conf_redis *conf, _Atomic uint64_t *number)
+{
+    return cache_start_of(&(struct cache_options){
+        .redis = conf, .partitions = CASE_PARTITIONS, .shop = shop_number, .arg = (void *)number});
 }
 
 /* For tests of what happens when Redis does not answer in time. */
