@@ -158,13 +158,14 @@ static struct forward_call *let_go(struct transfer *t)
 
 static void transfer_done(struct transfer *t, CURLcode code)
 {
+    struct forward *f = t->forward; /* let_go may free the transfer */
     long status = 0;
     const char *why = t->why ? t->why : code == CURLE_OK ? "no HTTP answer" : curl_easy_strerror(code);
 
     if (code == CURLE_OK)
         curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     bool answered = status >= 200 && status <= 599;
-    finish(t->forward, let_go(t), answered ? (unsigned)status : 0, why);
+    finish(f, let_go(t), answered ? (unsigned)status : 0, why);
 }
 
 static void take_ended(struct forward *f)

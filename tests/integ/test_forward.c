@@ -379,6 +379,22 @@ static void test_nobody_there(void **state)
     expect(&a, 0, NULL);
 }
 
+/* More end at once than libcurl's handles are kept. */
+static void test_many_end_at_once(void **state)
+{
+    struct asked *all = calloc(LIMIT_FORWARDS, sizeof *all);
+    struct server s;
+
+    assert_non_null(all);
+    server_start(&s, hang_up);
+    server_stop(&s);
+    for (size_t i = 0; i < LIMIT_FORWARDS; i++)
+        assert_true(send_call(*state, &all[i], s.port, "/", 60000));
+    for (size_t i = 0; i < LIMIT_FORWARDS; i++)
+        expect(&all[i], 0, NULL);
+    free(all);
+}
+
 static void test_bad_urls(void **state)
 {
     static const char *const bad[] = {"file:///etc/passwd",      "ftp://127.0.0.1/",
@@ -450,6 +466,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nobody_there, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_end_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_urls, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_token, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bound_and_stop, setup, teardown),
