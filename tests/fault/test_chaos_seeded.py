@@ -1,7 +1,7 @@
 """Faults at random, several at once: collectors and profilers killed, stopped and paused, Redis flushed, killed, paused and brought back with
 an old dump, Kafka killed and paused, networks cut, stalled and slow; while callers at every instance look up by one id and by many, and
 others write through both collectors and read their own writes. Nothing acked is lost or doubled, no look-up is stale, and after the last
-fault all is well by itself within seconds. WAYMARK_CHAOS_SEED and WAYMARK_CHAOS_ROUNDS choose another and longer run."""
+fault all is well by itself within seconds. WAYMARK_CHAOS_SEED and WAYMARK_CHAOS_ROUNDS choose another and longer run; CI has always the same."""
 import contextlib
 import os
 import random
@@ -23,7 +23,7 @@ def is_well(c):
 
 
 def test_chaos():
-    seed = int(os.environ.get('WAYMARK_CHAOS_SEED', random.randrange(1 << 30)))
+    seed = int(os.environ.get('WAYMARK_CHAOS_SEED', 1 if os.environ.get('CI') == 'true' else random.randrange(1 << 30)))
     rounds = int(os.environ.get('WAYMARK_CHAOS_ROUNDS', 4))
     print(f'WAYMARK_CHAOS_SEED={seed} WAYMARK_CHAOS_ROUNDS={rounds}')
     with Kafka(proxy=free_ports(2)) as kafka, Redis() as redis, contextlib.ExitStack() as stack:
