@@ -270,6 +270,27 @@ int store_make_families(struct store *s, struct err *e)
     return 0;
 }
 
+/* A file that is taken in and covers nothing gets the sequence number 0, and so does a snapshot while nothing has got a
+ * greater one. A compaction that meets both takes what the file holds for hidden and drops it. A file that is taken in
+ * beside a snapshot always gets a number of its own: with one that deletes what is not there, 0 is over for good. */
+static int leave_sequence_zero(struct store *s, struct err *e)
+{
+    if (rocksdb_get_latest_sequence_number(s->db) > 0)
+        return 0;
+    struct store_snapshot *snap = store_snapshot_new(s);
+    struct store_batch *b = store_batch_new(STORE_SHARED);
+    int rc = -ENOMEM;
+
+    if (snap && b) {
+        store_batch_delete(b, STR_LIT("sequence"));
+        rc = store_write(s, b, e);
+    }
+    assert(rc < 0 || rocksdb_get_latest_sequence_number(s->db) > 0);
+    store_batch_free(b);
+    store_snapshot_free(s, snap);
+    return rc;
+}
+
 static int open_db(struct store *s, const struct store_options *o, struct err *e)
 {
     struct family_list l = {0};
@@ -278,6 +299,8 @@ static int open_db(struct store *s, const struct store_options *o, struct err *e
     list_deinit(&l);
     if (rc == 0 && !o->read_only)
         store_remove_new_files(o->path);
+    if (rc == 0 && !o->read_only)
+        rc = leave_sequence_zero(s, e);
     return rc;
 }
 
