@@ -22,7 +22,14 @@ struct event_log;
 enum log_topic { LOG_EVENTS, LOG_BAD, LOG_CLAIMS, LOG_TOPICS };
 
 /* What a record is; a flag beside the value, so that internal records can share the log with events. */
-enum log_kind { LOG_KIND_EVENT = 0, LOG_KIND_BAD = 1, LOG_KIND_CLAIM = 2, LOG_KIND_UNKNOWN = 255 };
+enum log_kind {
+    LOG_KIND_EVENT = 0,
+    LOG_KIND_BAD = 1,
+    LOG_KIND_CLAIM = 2,
+    LOG_KIND_INTERNAL = 3, /* of one partition for another: proto/internal.h */
+    LOG_KIND_COMMAND = 4,  /* of people or programs that administer the profiles: proto/internal.h */
+    LOG_KIND_UNKNOWN = 255
+};
 
 enum log_by { LOG_BY_COLLECTOR, LOG_BY_SPOOL, LOG_BY_PROFILER, LOG_BY_COMMAND, LOG_BYS };
 

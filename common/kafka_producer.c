@@ -384,8 +384,13 @@ static struct batch *new_batch(enum log_by by, const struct log_record *records,
 
 static const char *kind_text(enum log_kind kind)
 {
-    assert(kind == LOG_KIND_BAD || kind == LOG_KIND_CLAIM);
-    return kind == LOG_KIND_BAD ? "bad" : "claim";
+    static const char *const texts[] = {[LOG_KIND_BAD] = "bad",
+                                        [LOG_KIND_CLAIM] = "claim",
+                                        [LOG_KIND_INTERNAL] = "internal",
+                                        [LOG_KIND_COMMAND] = "command"};
+
+    assert(kind > LOG_KIND_EVENT && kind <= LOG_KIND_COMMAND);
+    return texts[kind];
 }
 
 static rd_kafka_resp_err_t send_record(struct kafka_producer *p, enum log_topic topic, const struct log_record *r,

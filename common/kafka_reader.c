@@ -243,8 +243,10 @@ static enum log_kind kind_of(const rd_kafka_message_t *m)
     struct str kind = {value, n};
     return str_is(kind, "event")   ? LOG_KIND_EVENT
            : str_is(kind, "bad")   ? LOG_KIND_BAD
-           : str_is(kind, "claim") ? LOG_KIND_CLAIM
-                                   : LOG_KIND_UNKNOWN;
+           : str_is(kind, "claim")    ? LOG_KIND_CLAIM
+           : str_is(kind, "internal") ? LOG_KIND_INTERNAL
+           : str_is(kind, "command")  ? LOG_KIND_COMMAND
+                                      : LOG_KIND_UNKNOWN;
 }
 
 static void give_out(struct kafka_reader *r, struct kafka_place *p, rd_kafka_message_t *m, struct log_record *out)
