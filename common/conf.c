@@ -102,7 +102,7 @@ static int by_place(const void *a, const void *b)
     return strcmp(x->text, y->text);
 }
 
-static void write_errors(struct conf_state *s, struct buf *out)
+void conf_write_errors(struct conf_state *s, struct buf *out)
 {
     size_t n = s->error_count < CONF_ERRORS ? s->error_count : CONF_ERRORS;
 
@@ -266,7 +266,7 @@ struct conf_node *conf_fallback_node(struct conf_state *s, const struct conf_row
 {
     if (!row->fallback)
         return NULL;
-    if (row->type == &conf_type_hosts || row->type == &conf_type_ids)
+    if (row->type == &conf_type_hosts || row->type == &conf_type_ids || row->type == &conf_type_parameters)
         return fallback_list(s, row->fallback);
     struct conf_node *n = conf_alloc(s, sizeof *n);
     if (n)
@@ -326,6 +326,9 @@ static void check_kafka(struct conf_state *s, const struct conf *c, const struct
 static void check_agreement(struct conf_state *s, const struct conf *c, const struct conf_node *const *seen)
 {
     check_kafka(s, c, seen);
+    if (c->collector.require_user_hash && !c->collector.user_hash_secret_file)
+        conf_error(s, node_of(seen, "collector.require_user_hash"),
+                   "collector.require_user_hash: needs user_hash_secret_file beside it");
     check_metrics(s, node_of(seen, "collector.metrics_listen"), c->collector.listen, c->collector.metrics_listen);
     check_metrics(s, node_of(seen, "profiler.metrics_listen"), c->profiler.listen, c->profiler.metrics_listen);
     const struct conf_node *at = node_of(seen, "profiler.listen");
@@ -360,6 +363,8 @@ static void read_all(struct conf_state *s, struct str text, struct conf *c)
         return;
     conf_read_map(s, conf_rows, conf_row_count, "", root, c, seen);
     check_agreement(s, c, seen);
+    if (!c->keys && s->error_count == 0)
+        c->keys = conf_within(s, c->data, "keys");
     if (!c->profiler.backups && s->error_count == 0)
         c->profiler.backups = conf_within(s, c->data, "backups");
 }
@@ -387,7 +392,7 @@ struct conf *conf_parse_within(const char *file, struct str text, struct buf *er
     else
         read_all(s, text, &w->conf);
     bool good = s->error_count == 0;
-    write_errors(s, errors);
+    conf_write_errors(s, errors);
     free(s);
     if (good)
         return &w->conf;
@@ -395,20 +400,31 @@ struct conf *conf_parse_within(const char *file, struct str text, struct buf *er
     return NULL;
 }
 
-struct conf *conf_load(const char *file, struct buf *errors)
+char *conf_read_file(const char *file, size_t *n, struct buf *errors)
 {
-    struct conf *c = NULL;
     FILE *f = fopen(file, "rb");
     char *text = malloc(CONF_FILE_BYTES + 1);
-    size_t n = f && text ? fread(text, 1, CONF_FILE_BYTES + 1, f) : 0;
+    bool good;
 
-    if (!f || !text || ferror(f))
+    *n = f && text ? fread(text, 1, CONF_FILE_BYTES + 1, f) : 0;
+    good = f && text && !ferror(f);
+    if (!good)
         buf_addf(errors, "%s: cannot be read: %s\n", file, strerror(errno));
-    else
-        c = conf_parse(file, (struct str){text, n}, errors);
-    free(text);
     if (f)
         fclose(f);
+    if (good)
+        return text;
+    free(text);
+    return NULL;
+}
+
+struct conf *conf_load(const char *file, struct buf *errors)
+{
+    size_t n;
+    char *text = conf_read_file(file, &n, errors);
+    struct conf *c = text ? conf_parse(file, (struct str){text, n}, errors) : NULL;
+
+    free(text);
     return c;
 }
 

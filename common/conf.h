@@ -51,6 +51,9 @@ struct conf_redis {
     int64_t ttl_ms;                             /* of copies; 0: for ever */
 };
 
+/* What is kept of a person's address. */
+enum conf_ip { CONF_IP_TRUNCATED, CONF_IP_FULL, CONF_IP_NONE };
+
 struct conf_collector {
     const char *listen;
     const char *metrics_listen; /* NULL: on the own port while that is a loopback address */
@@ -59,6 +62,12 @@ struct conf_collector {
     unsigned threads;
     uint64_t rate_limit;  /* events a second and key; 0: none */
     uint64_t spool_bytes; /* that may wait on disk for Kafka */
+    bool require_user_hash;
+    const char *user_hash_secret_file; /* its first line is the secret; NULL: none */
+    bool respect_dnt, respect_gpc;
+    unsigned ip;                 /* enum conf_ip */
+    const char **cut_parameters; /* of urls, in lower case */
+    size_t cut_parameter_count;
     struct conf_key *keys;
     size_t key_count;
 };
@@ -87,11 +96,15 @@ struct conf_profiler {
     uint64_t cache_bytes;  /* memory of profiles kept after a commit, over all partitions */
     struct conf_token *tokens;
     size_t token_count;
+    const char *tokens_file; /* more of them, looked at while running; absolute; NULL: none */
+    uint64_t audit_bytes;    /* of a file of the audit log, before the next one is begun */
+    unsigned audit_files;    /* full ones that are kept */
 };
 
 struct conf {
     const char *file; /* as given */
     const char *data; /* absolute */
+    const char *keys; /* folder of the keys that seal personal values, absolute */
     bool kafka;       /* the event log is Kafka; else the embedded one */
     const char *topic_prefix;
     const char *instance; /* name of this process among others; NULL: one is made and kept in `data` */
@@ -113,6 +126,22 @@ struct conf *conf_load(const char *file, struct buf *errors);
 /* The same from memory; `file` is for messages and relative paths. */
 struct conf *conf_parse(const char *file, struct str text, struct buf *errors);
 void conf_free(struct conf *c);
+
+/* The tokens of a file that holds a YAML list of the shape of profiler.tokens. */
+struct conf_tokens {
+    struct conf_token *tokens;
+    size_t count;
+};
+/* Reads and checks it; a name or a hash that stands in `beside` (n of them) already is a mistake. NULL when anything is
+ * wrong: then `errors` has a line "file:line:column: text" for each mistake. Free with conf_tokens_free. Any thread. */
+struct conf_tokens *conf_tokens_load(const char *file, const struct conf_token *beside, size_t n, struct buf *errors);
+/* The same from memory. */
+struct conf_tokens *conf_tokens_parse(const char *file, struct str text, const struct conf_token *beside, size_t n,
+                                      struct buf *errors);
+/* NULL is allowed. */
+void conf_tokens_free(struct conf_tokens *t);
+/* "lookup", …, in the order of enum conf_scope; NULL past the last. Pure. */
+const char *conf_scope_name(unsigned i);
 
 /* Whether an id counts as absent: in the list whatever its case, or empty. Pure. */
 bool conf_blocked(const struct conf_blocked *b, struct str id);

@@ -98,7 +98,7 @@ struct conf_row {
     const char *fallback; /* YAML text, lists without brackets; NULL: none */
     uint64_t min, max;
     const char *choices[4]; /* of a choice, up to a NULL */
-    const char *truth;      /* the choice that is stored as true */
+    const char *truth;      /* the choice that is stored as true; of an index nothing */
     const char *range;      /* in words, where min, max and choices do not say it */
     bool unbuilt;           /* only the fallback is taken */
     enum conf_change change;
@@ -137,7 +137,19 @@ extern const struct conf_type conf_type_choice, conf_type_boolean, conf_type_cou
     conf_type_duration, conf_type_size, conf_type_listen, conf_type_folder, conf_type_currency, conf_type_zone,
     conf_type_name, conf_type_write_key, conf_type_sha256, conf_type_scopes, conf_type_hosts, conf_type_origins,
     conf_type_ids, conf_type_keys, conf_type_tokens, conf_type_properties, conf_type_word, conf_type_file,
-    conf_type_http, conf_type_redis;
+    conf_type_http, conf_type_redis, conf_type_index, conf_type_parameters;
+
+/* --- tokens --- */
+
+#define CONF_TOKENS 1000 /* of one list; compared pair by pair */
+
+/* The entries of a list of at most CONF_TOKENS; mistakes are reported. NULL: out of memory. */
+struct conf_token *conf_token_list(struct conf_state *s, const struct conf_node *n);
+
+/* The mistakes as lines, in the order of the file. */
+void conf_write_errors(struct conf_state *s, struct buf *out);
+/* A file of at most CONF_FILE_BYTES, which the caller frees. NULL: `errors` says why. */
+char *conf_read_file(const char *file, size_t *n, struct buf *errors);
 
 /* --- blocked ids --- */
 

@@ -54,13 +54,27 @@ static bool good_origin(const char *origin)
     return good_host(host + 3, true);
 }
 
+static bool good_parameter(const char *name)
+{
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-.");
+
+    return n > 0 && n <= 64 && name[n] == '\0';
+}
+
+static bool good_word(const struct conf_row *row, const char *word)
+{
+    return row->type == &conf_type_origins      ? good_origin(word)
+           : row->type == &conf_type_parameters ? good_parameter(word)
+                                                : good_host(word, false);
+}
+
 static bool read_words(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base,
                        const char *what)
 {
     bool origins = row->type == &conf_type_origins, good = true;
     size_t count = 0;
 
-    if (!check_list(s, row, n, CONF_LIST, origins))
+    if (!check_list(s, row, n, row->type == &conf_type_parameters ? 1000 : CONF_LIST, origins))
         return false;
     const char **words = conf_alloc(s, n->n * sizeof *words);
     if (!words)
@@ -70,7 +84,7 @@ static bool read_words(struct conf_state *s, const struct conf_row *row, const s
         const char *word = conf_text(s, row, n->items[i], 512, what, &text) ? lower_copy(s, text) : NULL;
         if (!word) {
             good = false;
-        } else if (origins ? !good_origin(word) : !good_host(word, false)) {
+        } else if (!good_word(row, word)) {
             conf_error(s, n->items[i], "%s: needs %s, not %s", row->path, what, conf_shown(s, text));
             good = false;
         } else {
@@ -90,6 +104,11 @@ static bool read_hosts(struct conf_state *s, const struct conf_row *row, const s
 static bool read_origins(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
 {
     return read_words(s, row, n, base, "origins such as https://www.example.com, without a path");
+}
+
+static bool read_parameters(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
+{
+    return read_words(s, row, n, base, "names such as email or access_token");
 }
 
 /* An entry that YAML reads as null means the word. */
@@ -124,9 +143,16 @@ static bool read_ids(struct conf_state *s, const struct conf_row *row, const str
     return good && set != NULL;
 }
 
+static const char *const scope_names[] = {"lookup", "pii", "audience", "export", "admin"};
+#define SCOPES (sizeof scope_names / sizeof *scope_names)
+
+const char *conf_scope_name(unsigned i)
+{
+    return i < SCOPES ? scope_names[i] : NULL;
+}
+
 static bool read_scopes(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
 {
-    static const char *const names[] = {"lookup", "pii", "audience", "export", "admin"};
     unsigned *scopes = conf_field(row, base);
     bool good = true;
 
@@ -139,8 +165,8 @@ static bool read_scopes(struct conf_state *s, const struct conf_row *row, const 
     for (size_t i = 0; i < n->n; i++) {
         const struct conf_node *item = n->items[i];
         unsigned scope = 0;
-        for (unsigned k = 0; k < 5 && item->kind == CONF_SCALAR; k++)
-            if (str_is(item->text, names[k]))
+        for (unsigned k = 0; k < SCOPES && item->kind == CONF_SCALAR; k++)
+            if (str_is(item->text, scope_names[k]))
                 scope = 1u << k;
         if (scope == 0)
             conf_error(s, item, "%s: must be of lookup, pii, audience, export and admin, not %s", row->path,
@@ -310,19 +336,26 @@ static void compare_tokens(struct conf_state *s, const struct conf_node *list, c
     }
 }
 
+struct conf_token *conf_token_list(struct conf_state *s, const struct conf_node *n)
+{
+    struct conf_token *tokens = conf_alloc(s, n->n * sizeof *tokens);
+
+    for (size_t i = 0; i < n->n && tokens; i++) {
+        read_token(s, n->items[i], &tokens[i]);
+        compare_tokens(s, n, tokens, i);
+    }
+    return tokens;
+}
+
 static bool read_tokens(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
 {
     size_t before = s->error_count;
 
-    if (!check_list(s, row, n, ENTRIES_OF_KEYS, true))
+    if (!check_list(s, row, n, CONF_TOKENS, true))
         return false;
-    struct conf_token *tokens = conf_alloc(s, n->n * sizeof *tokens);
+    struct conf_token *tokens = conf_token_list(s, n);
     if (!tokens)
         return false;
-    for (size_t i = 0; i < n->n; i++) {
-        read_token(s, n->items[i], &tokens[i]);
-        compare_tokens(s, n, tokens, i);
-    }
     *(struct conf_token **)conf_field(row, base) = tokens;
     *(size_t *)((char *)base + row->count_offset) = n->n;
     return s->error_count == before;
@@ -376,6 +409,7 @@ static bool read_properties(struct conf_state *s, const struct conf_row *row, co
 
 const struct conf_type conf_type_properties = {"map", read_properties, NULL};
 const struct conf_type conf_type_origins = {"list of origins", read_origins, NULL};
+const struct conf_type conf_type_parameters = {"list of names", read_parameters, NULL};
 const struct conf_type conf_type_ids = {"list of ids", read_ids, NULL};
 const struct conf_type conf_type_scopes = {"list of scopes", read_scopes, NULL};
 const struct conf_type conf_type_keys = {"list of keys", read_keys, NULL};

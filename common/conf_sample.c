@@ -172,7 +172,7 @@ static void write_sample_row(struct buf *out, unsigned level, const struct conf_
         write_keys(out, level, s);
     else if (row->type == &conf_type_tokens)
         write_tokens(out, level, s);
-    else if (row->type == &conf_type_hosts || row->type == &conf_type_ids)
+    else if (row->type == &conf_type_hosts || row->type == &conf_type_ids || row->type == &conf_type_parameters)
         write_list(out, level, row->fallback);
     else if (row->type == &conf_type_properties)
         buf_add_text(out, "{}\n");

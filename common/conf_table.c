@@ -20,6 +20,15 @@
     "not_authenticated, not set, (not set), n/a, userid, user_id, anonymousid, anonymous_id, distinct_id, {}, [], "    \
     "[object object], 00000000-0000-0000-0000-000000000000"
 
+/* What sites put into links to people and must not reach a profile. */
+#define CUT_PARAMETERS                                                                                                 \
+    "email, e-mail, e_mail, mail, user_email, useremail, email_address, emailaddress, phone, phone_number, "           \
+    "phonenumber, mobile, tel, telephone, password, passwd, pwd, pass, passphrase, secret, client_secret, token, "     \
+    "access_token, accesstoken, auth_token, authtoken, id_token, refresh_token, reset_token, csrf_token, jwt, "        \
+    "api_key, apikey, api-key, auth, authorization, session, sessionid, session_id, sid, phpsessid, jsessionid, "      \
+    "otp, pin, code_verifier, signature, ssn, iban, card_number, cardnumber, cc, cvv, cvc, first_name, "               \
+    "firstname, last_name, lastname, full_name, fullname, birthday, birthdate, dob, address, street"
+
 const struct conf_row conf_rows[] = {
     {.path = "data",
      .type = &conf_type_folder,
@@ -28,6 +37,14 @@ const struct conf_row conf_rows[] = {
      .change = CONF_ANY,
      .why = "The folder of everything that is kept: the event log and the state. To move it, stop the programs and "
             "move the folder."},
+    {.path = "keys",
+     .type = &conf_type_folder,
+     IN(keys),
+     .change = CONF_ANY,
+     .range = "`keys` in `data` if not given",
+     .why = "The folder of the keys that seal personal values: profiler.key, profiler.pub and master.key. A collector "
+            "on a machine of its own needs profiler.pub only. Without the two secret ones sealed values are lost: keep "
+            "a copy apart from the data."},
     {.path = "event_log",
      .type = &conf_type_choice,
      IN(kafka),
@@ -136,11 +153,47 @@ const struct conf_row conf_rows[] = {
             "the end of X-Forwarded-For."},
     {.path = "collector.require_user_hash",
      .type = &conf_type_boolean,
-     .offset = CONF_NOWHERE,
+     IN(collector.require_user_hash),
      .fallback = "false",
-     .unbuilt = true,
      .change = CONF_ONWARD,
-     .why = "Whether a beacon may name an account only with userHash, the shop's HMAC of it."},
+     .why = "Whether a beacon may name an account only with userHash: the hex HMAC-SHA256 of the id under the shop's "
+            "secret, made by the back end. Without it, or with a wrong one, the id is ignored and counted."},
+    {.path = "collector.user_hash_secret_file",
+     .type = &conf_type_file,
+     IN(collector.user_hash_secret_file),
+     .change = CONF_ONWARD,
+     .range = "needed with require_user_hash; read again when it changes",
+     .why = "A file whose first line is the secret of userHash."},
+    {.path = "collector.ip",
+     .type = &conf_type_index,
+     IN(collector.ip),
+     .fallback = "truncated",
+     .choices = {"truncated", "full", "none"},
+     .change = CONF_ONWARD,
+     .why = "What is kept of a person's address: IPv4 without its last 8 bits and IPv6 without its last 80, all of it, "
+            "or nothing."},
+    {.path = "collector.respect_dnt",
+     .type = &conf_type_boolean,
+     IN(collector.respect_dnt),
+     .fallback = "false",
+     .change = CONF_ONWARD,
+     .why = "Whether a beacon with the header DNT: 1 states that analytics is refused, whatever the event says."},
+    {.path = "collector.respect_gpc",
+     .type = &conf_type_boolean,
+     IN(collector.respect_gpc),
+     .fallback = "false",
+     .change = CONF_ONWARD,
+     .why = "Whether a beacon with the header Sec-GPC: 1 states that marketing and sale are refused, whatever the "
+            "event says."},
+    {.path = "collector.cut_parameters",
+     .type = &conf_type_parameters,
+     IN(collector.cut_parameters),
+     .count_offset = offsetof(struct conf, collector.cut_parameter_count),
+     .fallback = CUT_PARAMETERS,
+     .change = CONF_ONWARD,
+     .range = "up to 1000, each up to 64 characters",
+     .why = "Parameters that are cut from the query and the fragment of every url before it is kept, in upper or lower "
+            "case. The list given replaces this one."},
     {.path = "collector.threads",
      .type = &conf_type_count,
      IN(collector.threads),
@@ -333,6 +386,29 @@ const struct conf_row conf_rows[] = {
      .change = CONF_ANY,
      .range = "up to 1000",
      .why = "The bearer tokens of look-ups, each with what it may do."},
+    {.path = "profiler.tokens_file",
+     .type = &conf_type_file,
+     IN(profiler.tokens_file),
+     .change = CONF_ANY,
+     .range = "none if not given",
+     .why = "A file with a list of more tokens of the same shape. It is read again whenever it changes; one with a "
+            "mistake changes nothing."},
+    {.path = "profiler.audit_bytes",
+     .type = &conf_type_size,
+     IN(profiler.audit_bytes),
+     .fallback = "64MiB",
+     .min = 64 * KIB,
+     .max = 1024 * GIB,
+     .change = CONF_ANY,
+     .why = "A file of the audit log (audit.log in the data folder) is closed at this size and another begun."},
+    {.path = "profiler.audit_files",
+     .type = &conf_type_count,
+     IN(profiler.audit_files),
+     .fallback = "100",
+     .min = 1,
+     .max = 10000,
+     .change = CONF_ANY,
+     .why = "Closed files of the audit log that are kept; the topic keeps everything."},
 
     {.path = "kafka",
      .type = &conf_type_properties,

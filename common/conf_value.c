@@ -80,27 +80,42 @@ static bool in_range(struct conf_state *s, const struct conf_row *row, const str
 
 /* --- choices --- */
 
-static bool read_choice(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
+/* The place of the word among the choices; -1 after an error. */
+static int choice_of(struct conf_state *s, const struct conf_row *row, const struct conf_node *n)
 {
     struct str text;
     struct buf all;
-    bool *field = conf_field(row, base);
 
     if (!conf_text(s, row, n, TEXT_BYTES, "a word", &text))
-        return false;
-    for (int i = 0; row->choices[i]; i++) {
-        if (str_is(text, row->choices[i])) {
-            if (field)
-                *field = row->truth && str_is(text, row->truth);
-            return true;
-        }
-    }
+        return -1;
+    for (int i = 0; row->choices[i]; i++)
+        if (str_is(text, row->choices[i]))
+            return i;
     buf_init(&all, 256);
     for (int i = 0; row->choices[i]; i++)
         buf_addf(&all, "%s%s", i ? " or " : "", row->choices[i]);
     conf_error(s, n, "%s: must be %.*s, not %s", row->path, STR_ARG(buf_str(&all)), conf_shown(s, text));
     buf_deinit(&all);
-    return false;
+    return -1;
+}
+
+static bool read_choice(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
+{
+    bool *field = conf_field(row, base);
+    int i = choice_of(s, row, n);
+
+    if (i >= 0 && field)
+        *field = row->truth && strcmp(row->choices[i], row->truth) == 0;
+    return i >= 0;
+}
+
+static bool read_index(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
+{
+    int i = choice_of(s, row, n);
+
+    if (i >= 0)
+        *(unsigned *)conf_field(row, base) = (unsigned)i;
+    return i >= 0;
 }
 
 static bool read_boolean(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
@@ -474,6 +489,7 @@ static bool read_redis(struct conf_state *s, const struct conf_row *row, const s
 }
 
 const struct conf_type conf_type_choice = {"one of", read_choice, NULL};
+const struct conf_type conf_type_index = {"one of", read_index, NULL};
 const struct conf_type conf_type_boolean = {"true or false", read_boolean, NULL};
 const struct conf_type conf_type_count = {"whole number", read_count, write_count};
 const struct conf_type conf_type_big_count = {"whole number", read_big_count, write_count};

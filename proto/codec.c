@@ -32,7 +32,8 @@
     X(came_from)                                                                                                       \
     X(referrer)                                                                                                        \
     X(traits)                                                                                                          \
-    X(extra)
+    X(extra)                                                                                                           \
+    X(sealed)
 #define CAMPAIGN_TEXTS(X) X(name) X(source) X(medium) X(term) X(content) X(click_id)
 #define PLACE_TEXTS(X) X(store_id) X(store_name) X(city) X(district) X(address)
 #define ITEM_TEXTS(X) X(product_id) X(sku) X(name) X(category) X(style) X(brand) X(color) X(size) X(extra)
@@ -299,6 +300,7 @@ bool bad_event_pack(const struct bad_event *from, struct buf *b)
     m->has_log_partition = m->has_log_offset = from->from_log;
     m->log_partition = from->log_partition;
     m->log_offset = from->log_offset;
+    m->has_sealed = m->sealed = from->sealed;
     BAD_TEXTS(PUT_TEXT)
     return pb_pack(&m->base, 16 * PB_FIELD_BYTES BAD_TEXTS(ADD_SIZE), b);
 }
@@ -545,6 +547,7 @@ int bad_event_unpack(struct str bytes, struct arena *a, struct bad_event *out)
     struct bad_event bad = {.received = m->received,
                             .position = m->has_position ? m->position : 0,
                             .full_size = m->has_full_size ? m->full_size : 0,
+                            .sealed = m->has_sealed && m->sealed,
                             .from_log = m->has_log_partition && m->has_log_offset,
                             .log_partition = m->has_log_partition ? m->log_partition : 0,
                             .log_offset = m->has_log_offset ? m->log_offset : 0};

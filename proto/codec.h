@@ -34,6 +34,7 @@ struct bad_event {
     uint32_t position;
     struct str code, message;
     struct str bytes;   /* as received, cut to LIMIT_EVENT_BYTES */
+    bool sealed;        /* `bytes` are sealed, see common/seal.h */
     uint64_t full_size; /* before it was cut */
     /* Of a record of the events' topic that is no event: where it stands. */
     bool from_log;

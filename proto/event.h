@@ -110,7 +110,8 @@ struct event {
     struct str properties; /* of a track, page or screen, as sent */
     struct str traits;
     struct str context;
-    struct str extra; /* an object of the members that have no field here */
+    struct str extra;  /* an object of the members that have no field here */
+    struct str sealed; /* common/seal.h: an object of the personal members of traits, context, properties and extra */
 };
 
 /* The order of events: total. */

@@ -450,7 +450,7 @@ static const struct {
     {"collector: {spool_bytes: 1KiB}",
      "x.yaml:1:26: collector.spool_bytes: '1KiB' is out of range: from 1MiB to 1024TiB\n"},
     {"collector: {require_user_hash: true}",
-     "x.yaml:1:32: collector.require_user_hash: 'true' is not built in this version, only false\n"},
+     "x.yaml:1:32: collector.require_user_hash: needs user_hash_secret_file beside it\n"},
     {"collector: {require_user_hash: yes}",
      "x.yaml:1:32: collector.require_user_hash: needs true or false, not 'yes'\n"},
     {"profiler: {identity: {link_by_order: 'true'}}",
