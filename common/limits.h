@@ -85,6 +85,8 @@
 #define LIMIT_STATEMENTS_BYTES (32 * MIB) /* of these, the first that take no more than this unpacked */
 #define LIMIT_SAME_ORDER 10000 /* log keys under which one order id changed since the last commit; then one is due */
 #define LIMIT_CHUNK_ENTRIES 96
+#define LIMIT_DEVICE_EVENTS 100000 /* of a device without a user that can still become a user's */
+#define LIMIT_DEVICE_USERS 64      /* that a device's home keeps apart; a device of more is shared for good */
 
 /* Look-ups */
 #define LIMIT_LOOKUP_IDS 1000
@@ -96,6 +98,7 @@
 #define LIMIT_ANSWER_BYTES (64 * MIB)  /* an answer of the profiler */
 #define LIMIT_PAGE_BYTES (4 * MIB)     /* a page of a path or a tail ends behind the event that passes this */
 #define LIMIT_TAIL_PAGE 1000
+#define LIMIT_TOKEN_NAME 64               /* bytes of a token's name */
 #define LIMIT_FORWARDS 1024               /* look-ups sent on to other instances and not yet answered */
 #define LIMIT_FORWARDS_OF_ONE 64          /* of them, for the ids of one question */
 #define LIMIT_FORWARD_MS 2000             /* for the answer of another instance, beside the time that a look-up waits */
@@ -109,6 +112,14 @@
 #define LIMIT_MANIFEST_BYTES (64 * MIB) /* what says what they are */
 #define LIMIT_BACKUPS 10000             /* looked at in one folder */
 #define LIMIT_BACKUP_NAME 100           /* bytes of a name */
+
+/* Audit */
+#define LIMIT_AUDIT_QUEUE 8192        /* records that wait to be on disk and on the log; reads beyond it are refused */
+#define LIMIT_AUDIT_BYTES (16 * MIB)  /* the same by their size */
+#define LIMIT_AUDIT_BATCH 256         /* records written with one sync */
+#define LIMIT_AUDIT_MS 10000          /* for the record of a change to be durable, before its answer is 503 */
+#define LIMIT_AUDIT_TARGETS 1000      /* profiles that one record names */
+#define LIMIT_AUDIT_LINE (64 * KIB)   /* of one record as text */
 
 /* Several profilers */
 #define LIMIT_URL_BYTES 512 /* of the address at which one is reached */

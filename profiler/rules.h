@@ -17,6 +17,11 @@ struct fold_rules {
     const char *const *payment_hosts;
     size_t payment_host_count;
     size_t map_names; /* names that one `by` map keeps; 0: LIMIT_MAP_NAMES */
+    /* Identity. */
+    bool link_by_order;            /* whether two statements of one order link a device to an account */
+    unsigned max_users_per_device; /* more, and the device is shared; 0: 20 */
+    unsigned max_devices_per_user; /* the user keeps those of earliest evidence; 0: 1000 */
+    size_t max_device_events;      /* without a user; more, and the device is shared; 0: LIMIT_DEVICE_EVENTS */
 };
 
 #endif

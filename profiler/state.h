@@ -20,6 +20,7 @@
 #include "profiler/order.h"
 #include "profiler/path.h"
 #include "profiler/rules.h"
+#include "proto/internal.h"
 
 struct state;
 
@@ -34,6 +35,8 @@ struct state_options {
     /* A record whose key is not that of its event, or of another partition, is no event: nobody would find what it
      * says. */
     bool keyed;
+    /* A cache is told of every profile before its change is shown: see state_unannounced. */
+    bool announce;
 };
 
 /* What became of a record of the log: exactly one each. */
@@ -83,6 +86,15 @@ struct state_emission {
 /* Those since the last call of state_emitted; they live until then. */
 size_t state_emissions(struct state *s, uint32_t partition, const struct state_emission **out);
 void state_emitted(struct state *s, uint32_t partition);
+/* Profiles that the last state_fold changed and that are not named by the key of the record that did so: a link moves
+ * events from one person to another. With the option `announce` look-ups of them wait until state_announced; the ids
+ * live until then. */
+size_t state_unannounced(struct state *s, uint32_t partition, const struct str **ids);
+void state_announced(struct state *s, uint32_t partition);
+/* What a partition told another last, and what that has heard of it: once the second has reached the first, whatever
+ * the folds up to now moved there is folded there. Any thread. */
+struct internal_version state_sent(struct state *s, uint32_t partition, uint32_t to);
+struct internal_version state_heard(struct state *s, uint32_t partition, uint32_t from);
 /* Writes everything uncommitted and the offset in one atomic step, waits until it is on disk, then evicts down to the
  * budget. Look-ups go on meanwhile. */
 int state_commit(struct state *s, uint32_t partition, struct err *e);
@@ -99,12 +111,19 @@ void state_figures(struct state *s, uint32_t partition, struct state_figures *ou
 
 /* A profile as of one moment. */
 struct state_profile {
-    struct str id;      /* "user:42" */
-    int64_t version;    /* 1 + offset of the last record that changed it */
+    struct str id;       /* "user:42" */
+    int64_t version;     /* 1 + offset of the last record that changed it */
+    struct str *devices; /* of a user: those with a link to it, sorted; in the arena */
+    size_t device_count;
     struct facts facts; /* owned by the caller: facts_deinit */
 };
-enum { STATE_NOT_FOUND = 1 };
-/* Facts of one profile; `id` is user:… or anon:…; spans come from the arena. 0, STATE_NOT_FOUND, negative errno. */
+/* STATE_LINKED: it is a device with links; ask for its user instead, see state_linked. */
+enum { STATE_NOT_FOUND = 1, STATE_LINKED = 2 };
+/* The user of a device's latest link, as a profile's id in the arena: 0, STATE_NOT_FOUND when it has none that counts,
+ * or a negative errno. `partition` is that of the device; `id` is anon:…. */
+int state_linked(struct state *s, uint32_t partition, struct str id, struct arena *a, struct str *user, struct err *e);
+/* Facts of one profile; `id` is user:… or anon:…; spans come from the arena. 0, STATE_NOT_FOUND, STATE_LINKED, negative
+ * errno. */
 int state_profile(struct state *s, uint32_t partition, struct str id, struct arena *a, struct state_profile *out,
                   struct err *e);
 

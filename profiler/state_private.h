@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "profiler/chunk.h"
+#include "profiler/links.h"
 #include "profiler/state.h"
 #include "profiler/state_table.h"
 #include "profiler/store.h"
@@ -24,7 +25,7 @@
 #define LARGE_STREAM_UIDS 1024
 /* A late chunk spans no more, so that a search by time knows where to stop. */
 #define LATE_SPAN_MS (4 * TIME_HOUR)
-#define STATE_FORMAT 3
+#define STATE_FORMAT 4
 #define PROFILE_KIND_BYTES 5 /* "user:" */
 #define PROFILE_ID_MAX_BYTES (PROFILE_KIND_BYTES + KEY_ID_MAX_BYTES)
 
@@ -70,7 +71,7 @@ static inline struct str entry_bytes(const struct entry *e)
 
 /* --- what is kept in memory ----------------------------------------------------------------------------------- */
 
-enum kept_kind { KEPT_STREAM, KEPT_PROFILE, KEPT_ORDER };
+enum kept_kind { KEPT_STREAM, KEPT_PROFILE, KEPT_ORDER, KEPT_DEVICE, KEPT_ACCOUNT, KEPT_ORDER_HOME };
 
 /* Links every object into the ring that the clock of eviction goes round. */
 struct kept {
@@ -90,11 +91,33 @@ struct uid_slot {
     struct entry *entry;
 };
 
+/* What stands in a stream. Each kind has keys of its own. */
+enum stream_kind {
+    STREAM_STATED = 0, /* events with these ids, in the partition of their key */
+    STREAM_PLACED = 1  /* events of the device without a user that are the user's: copies, from the device's home */
+};
+
+/* Flags of an entry beside those of path.h. */
+enum {
+    ENTRY_PLACED = 64, /* before the event stands the version of what placed it: placed_event() */
+    ENTRY_GONE = 128   /* it was placed and taken back; only the version is there */
+};
+
 struct stream {
     struct table_node node; /* key: hash of the stream */
     struct kept kept;
+    enum stream_kind kind;
     struct profile *profile;
     struct str anonymous_id, user_id; /* behind the struct */
+    /* [worker] The other stream of its profile with the same device: their events make sessions together. Worth
+     * nothing until `sibling_known`. */
+    struct stream *sibling;
+    bool sibling_known;
+    struct device *device;   /* [worker] of one without a user: NULL: it has no links */
+    struct account *account; /* [worker] of one with device and user */
+    bool paired;             /* [worker] the account knows of evidence at `pair` */
+    struct event_key pair;
+    uint64_t fresh; /* [worker] uids of this interval that are not on disk */
 
     uint64_t interval;         /* [lock] to which the three below belong */
     struct entry *entries;     /* [lock] newest first */
@@ -144,10 +167,82 @@ struct kept_order {
     size_t same_count;            /* [lock] of the head: with itself */
 };
 
+/* A device in the `ids` of a user. One that was taken back stays while it is within the user's cap, so that an older
+ * record does not bring it back. */
+struct member {
+    struct str device; /* owned */
+    struct internal_version version;
+    bool removed;
+};
+
+/* What a device's home knows of one of its users. */
+struct device_user {
+    struct str id; /* owned */
+    bool beyond;   /* the user's cap: it does not keep the device */
+    struct internal_version verdict;
+    int64_t unlinked_until; /* links up to this time do not count; INT64_MIN: none were undone */
+    bool told;              /* the user was told that the device is its */
+};
+
+/* A device that somebody was linked to, at its home. [worker] but for what says otherwise. */
+struct device {
+    struct table_node node; /* key: hash of the id */
+    struct kept kept;
+    uint64_t interval;         /* in which it changed last */
+    struct str id;             /* behind the struct */
+    struct stream *stream;     /* in memory: its events without a user; or NULL */
+    struct device_user *users; /* [lock] owned; never moves one to another number */
+    size_t user_count, user_cap;
+    bool crowded;       /* [lock] more users than it may have, for good: no link counts and no further one is kept */
+    bool shared;        /* [lock] more users or more events than it may have */
+    struct runs runs;   /* [lock] of the links that count */
+    struct links links; /* all; worth nothing unless `links_known` */
+    bool links_known;
+    struct links fresh;                   /* those of this interval, in the order in which they were said */
+    uint32_t link_parts, link_parts_next; /* values on disk that hold links; after the commit being made */
+    bool rewrite;                         /* the commit makes them one */
+    bool on_disk;
+};
+
+/* A device that a user is paired with, for the user's cap. */
+struct pair {
+    struct str device; /* owned */
+    bool by_events;    /* an event says so, the earliest at `evidence` */
+    struct event_key evidence;
+    bool beyond; /* the device's home was told that it is beyond the cap */
+};
+
+/* That an order pairs a device with the user, or did. */
+struct order_pair {
+    struct str device; /* owned */
+    struct event_key key;
+    struct internal_version version;
+    bool removed;
+};
+
+/* What a user's home knows of their devices. [worker] */
+struct account {
+    struct table_node node; /* key: hash of the user's id */
+    struct kept kept;
+    uint64_t interval;
+    struct str id;      /* behind the struct */
+    uint32_t streams;   /* in memory, which keep it there */
+    struct pair *pairs; /* owned; sorted by device */
+    size_t pair_count, pair_cap;
+    struct order_pair *order_pairs; /* owned */
+    size_t order_pair_count, order_pair_cap;
+    bool on_disk;
+};
+
 struct profile {
     struct table_node node; /* key: hash of its id */
     struct kept kept;
     struct str id;                   /* behind the struct */
+    struct str user;                 /* [lock] of a device with links: the user of the latest; owned. Its events are its
+                                      * users' then, and the profile itself has none */
+    struct member *members;          /* [lock] of a user: devices with a link to it, sorted by id; owned */
+    size_t member_count;             /* [lock] */
+    bool held;                       /* [lock] look-ups wait: the cache may still have it as it was */
     uint32_t streams;                /* [worker] in memory, which keep it there */
     int64_t version;                 /* [lock] 0: made for an event that was not folded yet */
     struct facts facts;              /* [lock] exact unless refold; a look-up that folded it puts both right */
@@ -174,10 +269,28 @@ struct pointers {
     size_t n, cap;
 };
 
-/* What is to be put on the log; the values are malloc'ed. */
+/* What is to be put on the log; keys and values are malloc'ed. */
 struct emissions {
     struct state_emission *v;
     size_t n, cap;
+};
+
+/* Something that this partition has to tell itself. */
+struct told {
+    struct told *next;
+    struct internal r; /* all of it in the arena of the cascade */
+    size_t done;       /* items that were worked off */
+};
+
+/* What one record of the log sets off. A record counts when all of it has been worked off: when the store fails in
+ * between, folding goes on there. */
+struct cascade {
+    struct arena arena;
+    struct told *first, *last;
+    int64_t cause;  /* offset of the record */
+    uint32_t index; /* of the last thing told because of it */
+    bool open;      /* the record is shown, and what it set off is not worked off yet */
+    enum outcome outcome;
 };
 
 struct partition {
@@ -188,11 +301,12 @@ struct partition {
      * before the lock. */
     pthread_rwlock_t place;
     pthread_mutex_t lock;
-    struct table streams, profiles, orders; /* [lock] */
-    struct table changed_orders;            /* [lock] heads, by order id; those of another interval do not count */
-    struct kept ring;                       /* [worker] head */
-    struct kept *hand;                      /* [worker] */
-    size_t kept_count;                      /* [worker] */
+    struct table streams, profiles, orders;      /* [lock] */
+    struct table changed_orders;                 /* [lock] heads, by order id; those of another interval do not count */
+    struct table devices, accounts, order_homes; /* [lock] */
+    struct kept ring;                            /* [worker] head */
+    struct kept *hand;                           /* [worker] */
+    size_t kept_count;                           /* [worker] */
 
     uint64_t interval_number;     /* [lock] */
     struct interval *interval;    /* [lock] the pointer */
@@ -201,9 +315,14 @@ struct partition {
     uint64_t memory;              /* [lock] of what is kept, without the interval */
     uint64_t memory_base;         /* [worker] memory after the last eviction */
     struct pointers dirty_streams, dirty_profiles, dirty_orders; /* [worker] this interval */
-    size_t most_same;                                            /* [worker] the greatest same_count of this interval */
-    struct uid last_uid;                                         /* [worker] of the last record that was an event */
-    int64_t last_offset;                                         /* [worker] its offset; -1: none of this log */
+    struct pointers dirty_devices, dirty_accounts, dirty_order_homes;
+    struct cascade cascade;             /* [worker] */
+    struct internal_version *sent;      /* [lock] last that each partition was told */
+    struct internal_version *heard;     /* [lock] newest that was heard of each */
+    struct pointers unannounced;        /* [worker] profiles changed that no key of the batch names; see state.h */
+    size_t most_same;                   /* [worker] the greatest same_count of this interval */
+    struct uid last_uid;                /* [worker] of the last record that was an event */
+    int64_t last_offset;                /* [worker] its offset; -1: none of this log */
     struct store_batch *batch;          /* [worker] of the last commit, when it was a large one; or NULL */
     _Atomic size_t batch_held;          /* bytes that it keeps */
     struct decoded ahead[DECODE_AHEAD]; /* [worker] the records being folded */
@@ -222,6 +341,7 @@ struct state {
     uint32_t partition_count;
     bool read_only;
     bool keyed;
+    bool announce;
     struct partition *partitions;
 };
 
@@ -332,6 +452,34 @@ int chunks_visit(struct state *s, uint32_t partition, const struct store_snapsho
                  const struct chunk_range *range, chunk_visitor *each, void *arg, struct err *e);
 /* -EIO with words. */
 int damaged(struct err *e, const char *what);
+
+/* --- cascade.c: what one record sets off ------------------------------------------------------------------------ */
+
+/* Tells the partition that the record is for, this one or another: sets sender and version, and copies all of it. Only
+ * while a record is worked out or a cascade is worked off, when nothing can fail any more: memory that is out ends the
+ * process. Worker, without the lock. */
+void tell(struct partition *p, struct internal *r);
+/* Begins with a record of the log; ends with it: everything told to this partition is worked off, in order. On failure
+ * call cascade_run again. 0 or negative errno. */
+void cascade_begin(struct partition *p, int64_t offset);
+int cascade_run(struct partition *p, struct err *e);
+/* Forgets what is told and not worked off. */
+void cascade_clear(struct cascade *c);
+
+/* What works off a record. Each is called again with the same record after a failure (negative errno), which must have
+ * shown nothing, or have counted in `done` the items that it has worked off. What is not newer than what is known of
+ * its subject changes nothing. All of them with p->cascade.cause + 1 as the version of the profiles they change. */
+int device_linked(struct partition *p, const struct internal *r, struct err *e);                  /* device.c */
+int device_verdict(struct partition *p, const struct internal *r, struct err *e);                 /* device.c */
+int device_unlink(struct partition *p, const struct command *c, struct err *e);                   /* device.c */
+int account_member(struct partition *p, const struct internal *r, struct err *e);                 /* account.c */
+int account_pair(struct partition *p, const struct internal *r, struct err *e);                   /* account.c */
+int place_events(struct partition *p, const struct internal *r, size_t *done, struct err *e);     /* fold_entry.c */
+int order_statements(struct partition *p, const struct internal *r, size_t *done, struct err *e); /* order_home.c */
+int order_placed(struct partition *p, const struct internal *r, size_t *done, struct err *e);     /* fold_order.c */
+
+/* The version before a placed event, and the event; absent for one that is gone. False for bytes that are none. */
+bool placed_event(struct str bytes, struct internal_version *version, struct str *event);
 
 /* --- fold_emit.c: what folding asks to be put on the log ------------------------------------------------------ */
 

@@ -211,7 +211,7 @@ int internal_unpack(struct str bytes, struct arena *a, struct internal *out)
         .removed = m->has_removed && m->removed,
         .by_order = m->has_by_order && m->by_order,
     };
-    if (out->kind < INTERNAL_FIRST || out->kind > INTERNAL_LAST)
+    if (m->kind < (int)INTERNAL_FIRST || m->kind > (int)INTERNAL_LAST)
         return CODEC_INVALID;
     if (has_key(out->kind) && !get_key(m->key, &out->key))
         return CODEC_INVALID;
