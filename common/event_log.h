@@ -3,8 +3,9 @@
  * embedded log on RocksDB (event_log_local.c) and Kafka
  * (event_log_kafka.c); the files behind them include event_log_inside.h.
  *
- * Topics: events; bad events, which have partition 0 only; and, where several processes share the log, the claims by
- * which they tell each other who has a partition: as many partitions as the events, and nothing else in them.
+ * Topics: events; bad events, which have partition 0 only; where several processes share the log, the claims by which
+ * they tell each other who has a partition: as many partitions as the events, and nothing else in them; and the audit
+ * log, which has partition 0 only and is kept for ever.
  *
  * Threads: append, read and the figures from any thread. Callbacks come on a thread of the log, in offset order within
  * a partition; they must be short and must not call back into append with a wait. */
@@ -19,7 +20,7 @@
 
 struct event_log;
 
-enum log_topic { LOG_EVENTS, LOG_BAD, LOG_CLAIMS, LOG_TOPICS };
+enum log_topic { LOG_EVENTS, LOG_BAD, LOG_CLAIMS, LOG_AUDIT, LOG_TOPICS };
 
 /* What a record is; a flag beside the value, so that internal records can share the log with events. */
 enum log_kind {
@@ -28,6 +29,7 @@ enum log_kind {
     LOG_KIND_CLAIM = 2,
     LOG_KIND_INTERNAL = 3, /* of one partition for another: proto/internal.h */
     LOG_KIND_COMMAND = 4,  /* of people or programs that administer the profiles: proto/internal.h */
+    LOG_KIND_AUDIT = 5,    /* proto/codec_audit.h */
     LOG_KIND_UNKNOWN = 255
 };
 
@@ -84,7 +86,7 @@ struct kafka_property {
 struct event_log_kafka_options {
     const struct kafka_property *properties; /* passed on; event_log_kafka_check has taken them */
     size_t property_count;
-    const char *prefix;   /* of the topics: "waymark." makes waymark.events, waymark.bad and waymark.claims */
+    const char *prefix;   /* of the topics: "waymark." makes waymark.events, .bad, .claims and .audit */
     uint32_t partitions;  /* that events and claims must have */
     const char *instance; /* this process for the brokers: client.id, and its place in the consumer group */
 };

@@ -12,7 +12,7 @@
 uint32_t kafka_partitions(const struct kafka_log *log, enum log_topic topic)
 {
     assert(topic < LOG_TOPICS);
-    return topic == LOG_BAD ? 1 : log->o.partitions;
+    return topic == LOG_BAD || topic == LOG_AUDIT ? 1 : log->o.partitions;
 }
 
 struct kafka_range *kafka_range(struct kafka_log *log, enum log_topic topic, uint32_t partition)
@@ -151,7 +151,7 @@ static void copy_options(struct kafka_log *log, const struct event_log_kafka_opt
 
 static struct kafka_log *new_log(const struct event_log_kafka_options *o)
 {
-    static const char *const names[LOG_TOPICS] = {"events", "bad", "claims"};
+    static const char *const names[LOG_TOPICS] = {"events", "bad", "claims", "audit"};
     struct kafka_log *log = calloc(1, sizeof(*log));
 
     if (!log)

@@ -25,7 +25,7 @@ uint32_t log_family_of(const struct local_log *log, enum log_topic topic, uint32
 {
     assert(log->magic == EVENT_LOG_MAGIC);
     assert(partition < local_partitions(log, topic));
-    return topic == LOG_EVENTS ? partition : log->families - 1;
+    return topic == LOG_EVENTS ? partition : topic == LOG_BAD ? log->o.partitions : log->o.partitions + 1;
 }
 
 /* Disk */
@@ -254,12 +254,13 @@ static struct local_log *new_log(const struct event_log_options *o)
     struct local_log *log = calloc(1, sizeof(*log));
     pthread_rwlockattr_t a;
 
-    if (!log || !(log->path = strdup(o->path)) || !(log->family = calloc(o->partitions + 1, sizeof(*log->family))))
+    if (!log || !(log->path = strdup(o->path)) ||
+        !(log->family = calloc(o->partitions + LOG_OTHER_FAMILIES, sizeof(*log->family))))
         abort();
     log->magic = EVENT_LOG_MAGIC;
     log->o = *o;
     log->o.path = log->path;
-    log->families = o->partitions + 1;
+    log->families = o->partitions + LOG_OTHER_FAMILIES;
     log->lock_fd = -1;
     log->disk_checked = INT64_MIN / 2;
     log->disk_limit.period_ms = log->full_limit.period_ms = TIME_MINUTE;
@@ -332,7 +333,7 @@ static void local_close(struct event_log *seam)
 
 uint32_t local_partitions(const struct local_log *log, enum log_topic topic)
 {
-    assert(topic < LOG_CLAIMS);
+    assert(topic != LOG_CLAIMS);
     return topic == LOG_EVENTS ? log->o.partitions : 1;
 }
 

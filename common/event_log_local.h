@@ -73,7 +73,7 @@ struct local_log {
     char *path;
     int lock_fd;
 
-    uint32_t families; /* partitions of the events, then the bad events */
+    uint32_t families; /* partitions of the events, then the bad events, then the audit log */
     struct log_family *family;
 
     pthread_rwlock_t store_lock;

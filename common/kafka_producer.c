@@ -387,9 +387,10 @@ static const char *kind_text(enum log_kind kind)
     static const char *const texts[] = {[LOG_KIND_BAD] = "bad",
                                         [LOG_KIND_CLAIM] = "claim",
                                         [LOG_KIND_INTERNAL] = "internal",
-                                        [LOG_KIND_COMMAND] = "command"};
+                                        [LOG_KIND_COMMAND] = "command",
+                                        [LOG_KIND_AUDIT] = "audit"};
 
-    assert(kind > LOG_KIND_EVENT && kind <= LOG_KIND_COMMAND);
+    assert(kind > LOG_KIND_EVENT && kind <= LOG_KIND_AUDIT);
     return texts[kind];
 }
 

@@ -50,11 +50,11 @@ static void say(const struct work *w, const char *format, ...)
 
 static void name_topic(const struct event_log_kafka_options *o, enum log_topic t, struct topic *out)
 {
-    static const char *const names[LOG_TOPICS] = {"events", "bad", "claims"};
+    static const char *const names[LOG_TOPICS] = {"events", "bad", "claims", "audit"};
 
     snprintf(out->name, sizeof(out->name), "%s%s", o->prefix, names[t]);
     out->topic = t;
-    out->partitions = t == LOG_BAD ? 1 : (int)o->partitions;
+    out->partitions = t == LOG_BAD || t == LOG_AUDIT ? 1 : (int)o->partitions;
 }
 
 static int open_work(struct work *w, const struct kafka_client_calls *calls)
@@ -170,7 +170,10 @@ static int wrong(const struct work *w, const char *format, ...)
 
 static void warn(const struct work *w, const struct topic *t, const struct settings *s)
 {
-    if (t->topic != LOG_CLAIMS && s->retain_ms >= 0 && s->retain_ms < RETAIN_MS)
+    if (t->topic == LOG_AUDIT && s->retain_ms >= 0)
+        say(w, "%s: warning: retention.ms is %lld: who read and changed what is to be kept for ever, with -1", t->name,
+            (long long)s->retain_ms);
+    else if (t->topic != LOG_CLAIMS && s->retain_ms >= 0 && s->retain_ms < RETAIN_MS)
         say(w, "%s: warning: retention.ms is %lld, less than the 30 days within which a state can be rebuilt", t->name,
             (long long)s->retain_ms);
     if (t->topic == LOG_CLAIMS && !s->compacts)
@@ -228,7 +231,7 @@ static rd_kafka_NewTopic_t *describe(const struct topic *t, int replicas, char *
         set(n, "min.insync.replicas", replicas >= 3 ? 2 : 1);
     rd_kafka_NewTopic_set_config(n, "cleanup.policy", t->topic == LOG_CLAIMS ? "compact" : "delete");
     if (t->topic != LOG_CLAIMS)
-        set(n, "retention.ms", RETAIN_MS);
+        set(n, "retention.ms", t->topic == LOG_AUDIT ? -1 : RETAIN_MS);
     return n;
 }
 

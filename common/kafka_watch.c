@@ -68,7 +68,7 @@ static enum log_status judge(const struct kafka_watch *w, enum log_topic topic, 
 
     if (error)
         return kafka_status(error);
-    if (topic == LOG_BAD ? has < 1 : has != (int)wanted)
+    if (topic == LOG_BAD || topic == LOG_AUDIT ? has < 1 : has != (int)wanted)
         return LOG_FAILED;
     return LOG_OK;
 }

@@ -114,12 +114,12 @@
 #define LIMIT_BACKUP_NAME 100           /* bytes of a name */
 
 /* Audit */
-#define LIMIT_AUDIT_QUEUE 8192        /* records that wait to be on disk and on the log; reads beyond it are refused */
-#define LIMIT_AUDIT_BYTES (16 * MIB)  /* the same by their size */
-#define LIMIT_AUDIT_BATCH 256         /* records written with one sync */
-#define LIMIT_AUDIT_MS 10000          /* for the record of a change to be durable, before its answer is 503 */
-#define LIMIT_AUDIT_TARGETS 1000      /* profiles that one record names */
-#define LIMIT_AUDIT_LINE (64 * KIB)   /* of one record as text */
+#define LIMIT_AUDIT_QUEUE 8192       /* records that wait to be on disk and on the log; reads beyond it are refused */
+#define LIMIT_AUDIT_BYTES (16 * MIB) /* the same by their size */
+#define LIMIT_AUDIT_BATCH 256        /* records written with one sync */
+#define LIMIT_AUDIT_MS 10000         /* for the record of a change to be durable, before its answer is 503 */
+#define LIMIT_AUDIT_TARGETS 1000     /* profiles that one record names */
+#define LIMIT_AUDIT_LINE (64 * KIB)  /* of one record as text */
 
 /* Several profilers */
 #define LIMIT_URL_BYTES 512 /* of the address at which one is reached */

@@ -198,8 +198,9 @@ int64_t log_names_held(struct local_log *log, const struct log_name *name, uint3
 
 static int64_t least(const struct local_log *log, uint32_t family, int64_t most)
 {
-    enum log_topic topic = family == log->families - 1 ? LOG_BAD : LOG_EVENTS;
-    uint32_t partition = topic == LOG_BAD ? 0 : family;
+    uint32_t events = log->o.partitions;
+    enum log_topic topic = family < events ? LOG_EVENTS : family == events ? LOG_BAD : LOG_AUDIT;
+    uint32_t partition = topic == LOG_EVENTS ? family : 0;
 
     for (size_t i = 0; i < log->n_names; i++)
         if (log->names[i]->topic == topic && log->names[i]->held[partition] < most)

@@ -317,7 +317,7 @@ int local_reader_open(struct event_log *seam, enum log_topic topic, const char *
     struct local_log *log = local_log(seam);
     struct log_name *registered = NULL;
 
-    assert(topic < LOG_CLAIMS);
+    assert(topic != LOG_CLAIMS);
     int status = name ? log_names_register(log, topic, name, &registered, e) : 0;
     if (status < 0)
         return status;

@@ -6,7 +6,7 @@
  * halving. By size: the oldest records over all partitions go first, a step at a time; counted are records uncompressed
  * with their headers. A log with a limit is emptied by its readers: all that they have passed goes. Nothing is dropped
  * for less than a 256th of what is there, so that the store does not fill with small deletions: the bounds are kept
- * that exactly. */
+ * that exactly. The audit log is kept for ever. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -225,13 +225,13 @@ static int run_open(struct local_log *log, int64_t now, struct err *e)
 
     if (!cuts)
         return -ENOMEM;
-    for (uint32_t f = 0; f < log->families && r == 0; f++) {
+    for (uint32_t f = 0; f < log->families - 1 && r == 0; f++) { /* the audit log stays */
         r = start_cut(log, f, &cuts[f], e);
         if (r == 0 && (log->o.retain_ms > 0 || log->o.limit_bytes > 0))
             r = cut_by_age(&cuts[f], log->o.limit_bytes > 0 ? INT64_MAX : now - log->o.retain_ms, e);
     }
     if (r == 0 && log->o.retain_bytes > 0)
-        r = cut_by_size(cuts, log->families, log->o.retain_bytes, e);
+        r = cut_by_size(cuts, log->families - 1, log->o.retain_bytes, e);
     if (r == 0)
         r = apply(log, cuts, e);
     for (uint32_t f = 0; f < log->families; f++)

@@ -19,7 +19,9 @@
 struct log_store;
 
 /* Opens the store in a folder that exists and that the caller has locked, or makes it. Rows 0 to partitions - 1 are
- * those of the events, the one after them is that of the bad events. -EINVAL when it holds another number. */
+ * those of the events, then come the row of the bad events and that of the audit log. -EINVAL when it holds another
+ * number. */
+#define LOG_OTHER_FAMILIES 2
 int log_store_open(const char *path, uint32_t partitions, struct log_store **out, struct err *e);
 /* All iterators and batches must be gone. NULL is allowed. */
 void log_store_close(struct log_store *s);

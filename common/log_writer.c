@@ -111,7 +111,7 @@ static void tell(struct local_log *log, const struct log_queue *q, size_t from, 
     pthread_mutex_unlock(&log->queue_lock);
     for (size_t i = from; i < to; i++) {
         const struct log_waiting *r = &q->waiting[i];
-        uint32_t partition = r->family == log->families - 1 ? 0 : r->family;
+        uint32_t partition = r->family < log->o.partitions ? r->family : 0;
 
         if (r->done)
             r->done(r->arg, status, partition, status == LOG_OK ? r->offset : -1);

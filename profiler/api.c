@@ -1,16 +1,17 @@
-/* Routing, tokens, and the way of a request from a pool thread over the look-ups to its answer. */
+/* Routing, and the way of a request from a pool thread over the look-ups to its answer. */
 #include "profiler/api.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
-#include <strings.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "profiler/api_ask.h"
+#include "profiler/tokens.h"
 
 #define MOST_SEGMENTS 6
 #define LIMIT_SMALL_BODY (64 * KIB)
@@ -106,58 +107,6 @@ static bool method_allowed(const struct route *route, struct str method)
     if (str_is(method, "POST"))
         return strstr(route->allow, "POST") != NULL;
     return route->allow[0] == 'G' && (str_is(method, "GET") || str_is(method, "HEAD"));
-}
-
-/* --- tokens --------------------------------------------------------------------------------------------------- */
-
-/* What stands behind "Bearer "; absent when there is no such thing. */
-static struct str bearer(struct str authorization)
-{
-    static const char scheme[] = "bearer ";
-    size_t n = sizeof scheme - 1;
-
-    if (authorization.n < n || strncasecmp(authorization.p, scheme, n) != 0)
-        return STR_NONE;
-    while (n < authorization.n && authorization.p[n] == ' ')
-        n++;
-    while (authorization.n > n && strchr(" \t", authorization.p[authorization.n - 1]))
-        authorization.n--;
-    return n < authorization.n ? (struct str){authorization.p + n, authorization.n - n} : STR_NONE;
-}
-
-/* Looks at every token, so that the time says nothing about which. */
-static bool token_scopes(const struct conf_profiler *conf, struct str token, unsigned *scopes)
-{
-    unsigned char hash[crypto_hash_sha256_BYTES];
-    bool found = false;
-
-    crypto_hash_sha256(hash, (const unsigned char *)token.p, token.n);
-    for (size_t i = 0; i < conf->token_count; i++) {
-        if (sodium_memcmp(hash, conf->tokens[i].sha256, sizeof hash) != 0)
-            continue;
-        *scopes = found ? *scopes | conf->tokens[i].scopes : conf->tokens[i].scopes;
-        found = true;
-    }
-    return found;
-}
-
-static bool check_token(struct ask *ask)
-{
-    struct str token = bearer(http_header(ask->request, "Authorization"));
-    unsigned scopes = 0;
-
-    if (!ask->route->scope)
-        return true;
-    if (!str_has(token))
-        ask_error(ask, 401, "token_missing", "a bearer token is needed: Authorization: Bearer TOKEN");
-    else if (!token_scopes(&ask->api->o.conf->profiler, token, &scopes))
-        ask_error(ask, 401, "token_unknown", "no such token");
-    else if (!(scopes & ask->route->scope))
-        ask_error(ask, 403, "scope_missing", "the token lacks the scope %s",
-                  ask->route->scope == SCOPE_ADMIN ? "admin" : "lookup");
-    else
-        return true;
-    return false;
 }
 
 /* --- on the way to a look-up thread --------------------------------------------------------------------------- */
@@ -256,7 +205,7 @@ static void ask_start(struct api *a, struct http_request *r, const struct route 
     ask->forwarded = str_has(http_header(r, "X-Waymark-Forwarded"));
     ask->id = id;
     ask->as_of = ask->from = ask->to = TIME_NONE;
-    if (!check_token(ask) || !check_id(ask))
+    if (!ask_authorise(ask) || !check_id(ask))
         return;
     if (route->scope && !ask_read_waiting(ask))
         return;
@@ -410,7 +359,9 @@ int api_start(const struct api_options *o, struct api **out, struct err *e)
                                 .handle = handle,
                                 .done = done,
                                 .arg = a};
-    r = tails_start(a, e);
+    r = tokens_start(conf, o->stats, &a->tokens, e);
+    if (r == 0)
+        r = tails_start(a, e);
     if (r == 0)
         r = http_server_start(&http, &a->server, e);
     if (r == 0 && conf->metrics_listen) {
@@ -422,6 +373,7 @@ int api_start(const struct api_options *o, struct api **out, struct err *e)
     if (r != 0) {
         http_server_stop(a->server, 0);
         tails_stop(a);
+        tokens_stop(a->tokens);
         free(a);
         return r;
     }
@@ -448,5 +400,11 @@ void api_stop(struct api *a, int64_t ms)
     tails_stop(a);
     http_server_stop(a->metrics_server, ms);
     http_server_stop(a->server, ms);
+    tokens_stop(a->tokens);
     free(a);
+}
+
+void api_reload(struct api *a)
+{
+    tokens_reload(a->tokens);
 }

@@ -24,6 +24,7 @@
 #include "profiler/state.h"
 
 struct api;
+struct audit;
 
 struct api_options {
     const struct conf *conf;
@@ -38,12 +39,15 @@ struct api_options {
     struct cache *cache;     /* NULL: none */
     struct forward *forward; /* NULL: look-ups of others' partitions are refused */
     struct backups *backups; /* NULL: none are made */
+    struct audit *audit;     /* NULL: nothing is recorded */
     const char *instance;    /* in answers to other instances; NULL: "waymark" */
 };
 
 /* Everything in the options must outlive it. */
 int api_start(const struct api_options *o, struct api **out, struct err *e);
 uint16_t api_port(const struct api *a);
+/* Reads what may be read anew while running: profiler.tokens_file. Any thread; does not wait for it. */
+void api_reload(struct api *a);
 /* New requests are refused from now on. */
 void api_quiesce(struct api *a);
 /* After the look-up threads have ended, and cache and forwarder were stopped. Waits up to `ms` for answers on their

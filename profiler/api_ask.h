@@ -6,6 +6,7 @@
 #include "common/http.h"
 #include "common/limits.h"
 #include "profiler/api.h"
+#include "profiler/audit.h"
 #include "profiler/cursor.h"
 #include "profiler/lookup.h"
 
@@ -17,6 +18,7 @@ struct route {
     const char *allow;       /* methods, as in Allow */
     const char *segments[5]; /* NULL ends; "*" is an id */
     unsigned scope;          /* that the token must have; 0: no token asked for */
+    enum audit_kind audit;   /* of what it does; AUDIT_BY_TOKEN when not given */
     bool personal_id;        /* the id is user:… or anon:… */
     bool cached;             /* the answer as of now is what the cache holds */
     bool urgent;
@@ -55,11 +57,13 @@ struct ask {
     struct api *api;
     struct http_request *request;
     const struct route *route;
-    int64_t arrived;    /* monotonic ms */
-    bool forwarded;     /* by another instance: never sent on again */
-    struct str id;      /* "user:42", or an order's id */
-    uint32_t partition; /* of a personal id */
-    bool in_time;       /* what was waited for is there */
+    char who[LIMIT_TOKEN_NAME + 1]; /* the token's name; "" without one */
+    unsigned scopes;                /* of the token: SCOPE_… */
+    int64_t arrived;                /* monotonic ms */
+    bool forwarded;                 /* by another instance: never sent on again */
+    struct str id;                  /* "user:42", or an order's id */
+    uint32_t partition;             /* of a personal id */
+    bool in_time;                   /* what was waited for is there */
     const struct place_on_log *after;
     size_t after_count;
     int64_t wait_ms;
@@ -91,6 +95,7 @@ struct api {
     struct http_server *server, *metrics_server;
     bool metrics_here; /* /metrics stands on the own port */
     struct stats_counter *peers[PEER_RESULTS];
+    struct tokens *tokens;
     struct tails *tails; /* api_tail_read.c */
 };
 
@@ -106,6 +111,14 @@ void ask_broken(struct ask *ask, int r, const struct err *e);
 /* The answer of another instance as it is; its body is taken. */
 void ask_pass_on(struct ask *ask, struct peer_call *c);
 void request_error(struct http_request *r, unsigned status, const char *code, const char *allow, const char *message);
+
+/* --- who asks (api_auth.c) ------------------------------------------------------------------------------------ */
+
+/* Whether the token of the request is one and has the scope of its route: then `who` and `scopes` are set. Answers when
+ * not. */
+bool ask_authorise(struct ask *ask);
+/* Whether the answer may hold personal values unmasked: the token has the scope pii. Pure. */
+bool ask_sees_pii(const struct ask *ask);
 
 /* --- whose partition it is (api_owner.c) ---------------------------------------------------------------------- */
 

@@ -350,6 +350,11 @@ uint16_t profiler_port(const struct profiler *p)
     return api_port(p->api);
 }
 
+void profiler_reload(struct profiler *p)
+{
+    api_reload(p->api);
+}
+
 /* --- stopping ------------------------------------------------------------------------------------------------- */
 
 /* Where others may take over, partitions are let go before what was folded is committed; the group keeps them for this

@@ -30,6 +30,8 @@ void profiler_settings_deinit(struct profiler_settings *s);
 int profiler_start(const struct conf *conf, struct event_log *log, struct stats *stats, struct profiler **out,
                    struct err *e);
 uint16_t profiler_port(const struct profiler *p);
+/* Reads anew what may be read anew while running: profiler.tokens_file. Any thread; does not wait for it. */
+void profiler_reload(struct profiler *p);
 /* Folds everything that the log holds now, commits, answers what is waiting, stops: in `ms` milliseconds, unless the
  * store does not let go. NULL is allowed. Returns 0 when everything acked is on disk. */
 int profiler_stop(struct profiler *p, int64_t ms);

@@ -152,8 +152,17 @@ static void test_topics_are_apart(void **state)
     assert_int_equal(read_some(reader, 0, out, 2), 1);
     assert_true(str_is(out[0].value, "bad"));
     log_reader_close(reader);
+    r.kind = LOG_KIND_AUDIT;
+    assert_int_equal(event_log_append_wait(f->log, LOG_AUDIT, LOG_BY_PROFILER, &r, &partition, &offset), LOG_OK);
+    assert_int_equal(partition, 0);
+    assert_int_equal(offset, 0);
+    assert_int_equal(log_reader_open(f->log, LOG_AUDIT, NULL, &reader, NULL), 0);
+    assert_int_equal(read_some(reader, 0, out, 2), 1);
+    assert_int_equal(out[0].kind, LOG_KIND_AUDIT);
+    log_reader_close(reader);
     assert_int_equal(event_log_partitions(f->log, LOG_EVENTS), 3);
     assert_int_equal(event_log_partitions(f->log, LOG_BAD), 1);
+    assert_int_equal(event_log_partitions(f->log, LOG_AUDIT), 1);
     assert_int_equal(event_log_appends(f->log, LOG_BY_COLLECTOR), 1);
     assert_int_equal(event_log_appends(f->log, LOG_BY_COMMAND), 1);
 }
