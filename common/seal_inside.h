@@ -1,0 +1,62 @@
+/* What the files of sealing share: a set of keys as it was read at one moment. */
+#ifndef WAYMARK_SEAL_INSIDE_H
+#define WAYMARK_SEAL_INSIDE_H
+
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/seal.h"
+
+#define SEAL_ID_BYTES 8
+#define SEAL_KEY_BYTES 32
+#define SEAL_FORMAT 1 /* the first byte of all that is sealed or wrapped */
+
+struct seal_id {
+    unsigned char b[SEAL_ID_BYTES];
+};
+
+/* A line of a file. Of profiler.key `key` is the secret half and `pub` follows from it; of profiler.pub only `pub` is
+ * filled; of master.key only `key`. */
+struct seal_key {
+    struct seal_id id;
+    unsigned char key[SEAL_KEY_BYTES], pub[SEAL_KEY_BYTES];
+};
+
+/* One file, the newest last. n is 0 for one that is missing. */
+struct seal_keys_file {
+    struct seal_key keys[SEAL_KEYS_MAX];
+    size_t n;
+};
+
+/* Never changed once made; cleared before it is freed. */
+struct seal_set {
+    struct seal_keys_file profiler, pub, master;
+    const struct seal_key *sealing; /* the one that seals: its public half */
+};
+
+enum seal_name { SEAL_NAME_PROFILER, SEAL_NAME_PUB, SEAL_NAME_MASTER, SEAL_NAMES };
+extern const char *const seal_names[SEAL_NAMES];
+
+/* Runs `work` with the newest set, which lives until it returns. */
+typedef int seal_work(const struct seal_set *set, void *arg);
+int seal_with(struct seal_keys *k, seal_work *work, void *arg);
+
+/* The ids under which keys stand. */
+struct seal_id seal_id_of_pub(const unsigned char pub[SEAL_KEY_BYTES]);
+struct seal_id seal_id_of_master(const unsigned char key[SEAL_KEY_BYTES]);
+/* NULL when it is not in the file. */
+const struct seal_key *seal_find(const struct seal_keys_file *f, const unsigned char *id);
+
+/* --- files ----------------------------------------------------------------------------------------------------- */
+
+/* Reads a file of the folder; a missing one is empty. 0 or a negative errno with the words in `e`. */
+int seal_file_read(const char *folder, enum seal_name name, struct seal_keys_file *out, struct err *e);
+/* Writes it whole and durably. `fresh`: -EEXIST when it is there. */
+int seal_file_write(const char *folder, enum seal_name name, const struct seal_keys_file *f, bool fresh, struct err *e);
+/* What changes when a file does. All zero for a missing one. */
+struct seal_stamp {
+    uint64_t v[5];
+};
+void seal_file_stamp(const char *folder, enum seal_name name, struct seal_stamp *out);
+
+#endif
