@@ -12,6 +12,7 @@
 
 #include "common/conf_inside.h"
 #include "common/event_log.h"
+#include "common/traits_vocabulary.h"
 
 /* What conf_load returns is the first member. */
 struct whole {
@@ -394,7 +395,10 @@ struct conf *conf_parse_within(const char *file, struct str text, struct buf *er
     bool good = s->error_count == 0;
     conf_write_errors(s, errors);
     free(s);
-    if (good)
+    /* A file of its own, with mistakes of its own. */
+    if (good || w->conf.traits_file)
+        w->conf.vocabulary = vocabulary_load(w->conf.traits_file, errors);
+    if (good && w->conf.vocabulary)
         return &w->conf;
     conf_free(&w->conf);
     return NULL;
@@ -434,6 +438,7 @@ void conf_free(struct conf *c)
 
     if (!w)
         return;
+    vocabulary_free(w->conf.vocabulary);
     arena_deinit(&w->arena);
     free(w);
 }

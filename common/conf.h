@@ -12,6 +12,7 @@
 #include "common/str.h"
 
 struct kafka_property; /* common/event_log.h */
+struct vocabulary;     /* common/traits_vocabulary.h */
 
 enum conf_key_kind { CONF_KEY_BEACON, CONF_KEY_SERVER };
 
@@ -115,6 +116,8 @@ struct conf {
     char currency[4];
     const char *timezone;
     struct conf_blocked *blocked;
+    const char *traits_file;       /* of the vocabulary of traits, absolute; NULL: the built-in one */
+    struct vocabulary *vocabulary; /* what it says */
     struct conf_log log;
     struct conf_collector collector;
     struct conf_profiler profiler;

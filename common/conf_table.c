@@ -93,6 +93,13 @@ const struct conf_row conf_rows[] = {
             "clients send them for everybody. The list given replaces this one. The nil UUID in it stands for every id "
             "of zeros and "
             "dashes alone; the empty id is absent in any case."},
+    {.path = "traits",
+     .type = &conf_type_file,
+     IN(traits_file),
+     .change = CONF_REFOLD,
+     .range = "a copy of config/traits.yaml; that one if not given",
+     .why = "The vocabulary of traits: which name belongs to which group, its type, and what is personal data. "
+            "Collectors and profilers must have the same. Masks and groups may change with any start."},
 
     {.path = "log.retain",
      .type = &conf_type_duration,

@@ -65,6 +65,7 @@ struct trait_kind {
     enum trait_group group;
     enum trait_type type;
     bool personal;
+    bool in_properties; /* a personal one is so among the properties of a track, too: the name of a product is not */
     enum trait_rule rule;
     enum trait_mask mask;
 };
@@ -79,6 +80,13 @@ static inline bool traits_personal(const struct vocabulary *v, struct str name)
     const struct trait_kind *k = traits_find(v, name);
 
     return k && k->personal;
+}
+/* The same of a property, whose name may mean another thing than a trait's. */
+static inline bool traits_personal_property(const struct vocabulary *v, struct str name)
+{
+    const struct trait_kind *k = traits_find(v, name);
+
+    return k && k->personal && k->in_properties;
 }
 /* The group of that name; TRAIT_GROUPS when there is none. */
 enum trait_group trait_group_of(struct str name);
