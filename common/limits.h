@@ -85,8 +85,13 @@
 #define LIMIT_STATEMENTS_BYTES (32 * MIB) /* of these, the first that take no more than this unpacked */
 #define LIMIT_SAME_ORDER 10000 /* log keys under which one order id changed since the last commit; then one is due */
 #define LIMIT_CHUNK_ENTRIES 96
-#define LIMIT_DEVICE_EVENTS 100000 /* of a device without a user that can still become a user's */
-#define LIMIT_DEVICE_USERS 64      /* that a device's home keeps apart; a device of more is shared for good */
+#define LIMIT_TRAITS 500            /* names of one person: those first stated earliest */
+#define LIMIT_TRAIT_BYTES (8 * KIB) /* of one value as JSON; a larger one counts as not stated */
+#define LIMIT_CONSENTS 100          /* purposes of one person: those first stated earliest */
+#define LIMIT_PURPOSE_BYTES 64
+#define LIMIT_TRAITS_ARENA (64 * MIB) /* memory to read what one event states */
+#define LIMIT_DEVICE_EVENTS 100000    /* of a device without a user that can still become a user's */
+#define LIMIT_DEVICE_USERS 64         /* that a device's home keeps apart; a device of more is shared for good */
 
 /* Look-ups */
 #define LIMIT_LOOKUP_IDS 1000
@@ -105,6 +110,12 @@
 #define LIMIT_FORWARDED_BYTES (512 * MIB) /* of answers of other instances while they come in */
 #define LIMIT_FOLD_BATCH 1024             /* records read at once by a fold worker */
 #define LIMIT_FOLD_BATCH_BYTES (1 * MIB)
+#define LIMIT_EMITTED_RECORDS 20000    /* that folding a partition asked for and that are not acked; then it waits */
+#define LIMIT_EMITTED_BYTES (16 * MIB) /* likewise */
+#define LIMIT_EMITTING_RECORDS 2048    /* of them, appended and not yet answered */
+#define LIMIT_EMITTING_BYTES (2 * MIB) /* likewise */
+#define LIMIT_HELD_MS 1200             /* a look-up waits for a cache to forget a profile that others' records moved */
+#define LIMIT_SETTLE_ROUNDS 6          /* of following what records moved on to other partitions */
 #define LIMIT_BATCH_COPY_BYTES (4 * MIB) /* of answers that one batch copies into the cache */
 
 /* Backups */
