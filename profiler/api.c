@@ -61,6 +61,7 @@ static const struct route routes[] = {
      .allow = GETS,
      .segments = {"v1", "tail"},
      .scope = SCOPE_ADMIN,
+     .audit = AUDIT_READ,
      .prepare = prepare_tail,
      .run = run_tail,
      .met = met_tail},
@@ -68,6 +69,7 @@ static const struct route routes[] = {
      .allow = GETS ", POST",
      .segments = {"v1", "backups"},
      .scope = SCOPE_ADMIN,
+     .audit = AUDIT_NEVER,
      .prepare = prepare_backups},
     {.label = "/livez", .allow = GETS, .segments = {"livez"}, .prepare = prepare_live},
     {.label = "/readyz", .allow = GETS, .segments = {"readyz"}, .prepare = prepare_ready},
@@ -189,6 +191,20 @@ static bool check_id(struct ask *ask)
     return true;
 }
 
+/* By which the records of one request are found together, where it came in and where it was sent to. */
+static void set_request_id(struct ask *ask)
+{
+    struct str given = http_header(ask->request, "X-Waymark-Forwarded");
+    unsigned char random[AUDIT_REQUEST / 2];
+
+    if (ask->forwarded && given.n == AUDIT_REQUEST && !memchr(given.p, '\0', given.n)) {
+        memcpy(ask->request_id, given.p, given.n);
+    } else if (!ask->forwarded && ask->api->o.forward && ask->route->scope) {
+        randombytes_buf(random, sizeof random);
+        sodium_bin2hex(ask->request_id, sizeof ask->request_id, random, sizeof random);
+    }
+}
+
 static void ask_start(struct api *a, struct http_request *r, const struct route *route, struct str id)
 {
     struct ask *ask = arena_zalloc(http_arena(r), sizeof *ask);
@@ -203,6 +219,7 @@ static void ask_start(struct api *a, struct http_request *r, const struct route 
     ask->route = route;
     ask->arrived = clock_monotonic();
     ask->forwarded = str_has(http_header(r, "X-Waymark-Forwarded"));
+    set_request_id(ask);
     ask->id = id;
     ask->as_of = ask->from = ask->to = TIME_NONE;
     if (!ask_authorise(ask) || !check_id(ask))

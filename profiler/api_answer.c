@@ -25,8 +25,8 @@ static size_t add_forwarded(const struct ask *ask, struct http_field *fields)
 }
 
 /* `ask` may be NULL. */
-static void send_error(struct http_request *r, const struct ask *ask, unsigned status, const char *code,
-                       const char *allow, const char *message)
+static void send_error(struct http_request *r, struct ask *ask, unsigned status, const char *code, const char *allow,
+                       const char *message)
 {
     struct http_field fields[MOST_FIELDS];
     size_t n = ask ? add_forwarded(ask, fields) : 0;
@@ -43,7 +43,11 @@ static void send_error(struct http_request *r, const struct ask *ask, unsigned s
         fields[n++] = (struct http_field){"WWW-Authenticate", "Bearer"};
     if (allow)
         fields[n++] = (struct http_field){"Allow", allow};
-    http_answer_send(r, &(struct http_answer){.status = status, .fields = fields, .field_count = n, .body_buf = &body});
+    const struct http_answer answer = {.status = status, .fields = fields, .field_count = n, .body_buf = &body};
+    if (ask)
+        ask_send(ask, &answer);
+    else
+        http_answer_send(r, &answer);
     buf_deinit(&body);
 }
 
@@ -85,8 +89,7 @@ void ask_answer(struct ask *ask, struct buf *body)
     }
     struct http_field fields[MOST_FIELDS];
     size_t n = add_forwarded(ask, fields);
-    http_answer_send(ask->request,
-                     &(struct http_answer){.status = 200, .fields = fields, .field_count = n, .body_buf = body});
+    ask_send(ask, &(struct http_answer){.status = 200, .fields = fields, .field_count = n, .body_buf = body});
 }
 
 void ask_pass_on(struct ask *ask, struct peer_call *c)
@@ -98,10 +101,9 @@ void ask_pass_on(struct ask *ask, struct peer_call *c)
         fields[n++] = (struct http_field){"Retry-After", "1"};
     if (c->call.status == 401)
         fields[n++] = (struct http_field){"WWW-Authenticate", "Bearer"};
-    http_answer_send(ask->request,
-                     &(struct http_answer){.status = c->call.status,
-                                           .content_type = c->call.content_type[0] ? c->call.content_type : NULL,
-                                           .fields = fields,
-                                           .field_count = n,
-                                           .body_buf = &c->call.body});
+    ask_send(ask, &(struct http_answer){.status = c->call.status,
+                                        .content_type = c->call.content_type[0] ? c->call.content_type : NULL,
+                                        .fields = fields,
+                                        .field_count = n,
+                                        .body_buf = &c->call.body});
 }

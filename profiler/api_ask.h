@@ -11,6 +11,8 @@
 #include "profiler/lookup.h"
 
 struct ask;
+struct audit_target;
+struct held_answer;
 
 /* A route: what it takes and who does it. */
 struct route {
@@ -59,6 +61,13 @@ struct ask {
     const struct route *route;
     char who[LIMIT_TOKEN_NAME + 1]; /* the token's name; "" without one */
     unsigned scopes;                /* of the token: SCOPE_… */
+    /* audit: api_audit.c */
+    struct audit_target *audit_first;
+    size_t audit_targets;
+    uint64_t audit_count;
+    bool audit_counted, audit_nothing, audit_broken;
+    char request_id[AUDIT_REQUEST + 1]; /* of a request that is sent on, or was; "" */
+    struct held_answer *held;
     int64_t arrived;                /* monotonic ms */
     bool forwarded;                 /* by another instance: never sent on again */
     struct str id;                  /* "user:42", or an order's id */
@@ -119,6 +128,21 @@ void request_error(struct http_request *r, unsigned status, const char *code, co
 bool ask_authorise(struct ask *ask);
 /* Whether the answer may hold personal values unmasked: the token has the scope pii. Pure. */
 bool ask_sees_pii(const struct ask *ask);
+
+/* --- the audit log (api_audit.c) ------------------------------------------------------------------------------ */
+
+/* Sends the answer of a request, and before it notes what the audit log must have: every way out but request_error goes
+ * through here. A body_buf is taken. Any thread; does not wait. */
+void ask_send(struct ask *ask, const struct http_answer *answer);
+/* For the record: one more profile ("user:42") that the answer tells of, beside the id of the path. */
+void ask_audit_target(struct ask *ask, struct str id);
+/* For the record: how many profiles, or events, the answer holds; 1 if this is not called, and it is no error. */
+void ask_audit_count(struct ask *ask, uint64_t n);
+/* The answer of a read tells nothing of anybody: there is no record of it. */
+void ask_audit_nothing(struct ask *ask);
+/* Before a change of a route with AUDIT_ERASURE, AUDIT_IDENTITY or AUDIT_EXPORT is begun: whether its record could be
+ * written now. Answers 503 when not. Any thread. */
+bool ask_may_change(struct ask *ask);
 
 /* --- whose partition it is (api_owner.c) ---------------------------------------------------------------------- */
 

@@ -33,7 +33,7 @@ static void done(void *arg, int rc, struct str summary, const struct err *why)
     struct ask *ask = arg;
 
     if (rc == 0)
-        http_answer_send(ask->request, &(struct http_answer){.status = 201, .body = summary});
+        ask_send(ask, &(struct http_answer){.status = 201, .body = summary});
     else if (rc == -EEXIST)
         ask_error(ask, 409, "backup_exists", "%s", why->text);
     else

@@ -152,6 +152,18 @@ static void add_missing(const struct many *m, struct buf *b)
     }
 }
 
+/* Found or not: who asks for whom is what the audit log is for. */
+static void add_targets(const struct many *m)
+{
+    uint64_t found = 0;
+
+    for (size_t i = 0; i < m->count; i++) {
+        ask_audit_target(m->ask, m->ids[i].id);
+        found += m->ids[i].state != WANTED_MISSING;
+    }
+    ask_audit_count(m->ask, found);
+}
+
 /* Both lists keep the order of the question. Ends it. */
 static void answer(struct many *m)
 {
@@ -165,6 +177,7 @@ static void answer(struct many *m)
     add_missing(m, &body);
     buf_add_text(&body, "]}");
     body.failed = body.failed || m->here.failed;
+    add_targets(m);
     many_free(m);
     ask_answer(ask, &body);
     buf_deinit(&body);

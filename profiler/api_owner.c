@@ -102,7 +102,7 @@ static void cache_answered(struct cache_question *q, struct str answer, int64_t 
     assert(ask->magic == ASK_MAGIC);
     (void)version;
     if (str_has(answer))
-        http_answer_send(ask->request, &(struct http_answer){.status = 200, .body = answer});
+        ask_send(ask, &(struct http_answer){.status = 200, .body = answer});
     else
         ask_owner(ask);
 }

@@ -140,6 +140,7 @@ bool peer_ask(struct ask *ask, struct peer_call *c, const char *base, struct str
     buf_init(&c->url, 4 * LIMIT_HEAD);
     write_url(&c->url, ask, base, path, partitions);
     c->call.url = c->url.p;
+    c->call.request = ask->request_id[0] ? ask->request_id : NULL;
     c->call.authorization = http_header(ask->request, "Authorization");
     c->call.deadline = ask->arrived + wait + LIMIT_FORWARD_MS;
     c->call.done = answered;

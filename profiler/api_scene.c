@@ -287,6 +287,7 @@ int scene_write(struct ask *ask, const struct state_order *found, uint32_t parti
     r = view_open(ask->api, partition, s.profile, s.moment, VIEW_PATH | VIEW_ORDERS, &s.view, e);
     if (r != 0)
         return r;
+    ask_audit_target(ask, s.profile);
     arena_init(&s.arena, LIMIT_LOOKUP_ARENA);
     r = write_view(&s, out);
     arena_deinit(&s.arena);

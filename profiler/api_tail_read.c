@@ -221,6 +221,9 @@ static void read_tail(struct lookup_job *job, bool in_time)
     int r = kept_open(t, ask->api->o.log, ask->topic, &e);
     if (r == 0)
         r = write_page(&p, &e);
+    if (p.given == 0)
+        ask_audit_nothing(ask);
+    ask_audit_count(ask, p.given);
     if (r == 0)
         ask_answer(ask, &body);
     else if (r == -EAGAIN)

@@ -30,8 +30,6 @@ enum audit_kind {
     AUDIT_IDENTITY, /* a link, a trait, a consent or a tag was changed */
     AUDIT_KINDS
 };
-/* "read", "export", "erasure", "identity". Pure. */
-const char *audit_kind_text(enum audit_kind kind);
 
 struct audit_options {
     const char *folder; /* of the data; exists */
@@ -65,6 +63,10 @@ int audit_start(const struct audit_options *o, struct audit **out, struct err *e
 /* Called once, on the audit's thread: the record is on disk and on the log; false: not within LIMIT_AUDIT_MS, or the
  * program ends. Then it may still become so. */
 typedef void audit_done(void *arg, bool durable);
+
+/* Whether a note would be taken now, and what was noted last is being written: asked before something is changed whose
+ * record must follow. Any thread; quick. */
+bool audit_takes(struct audit *a);
 
 /* Takes a copy of the entry. `done` may be NULL; it is not called unless AUDIT_NOTED is returned. Any thread; does not
  * wait. */

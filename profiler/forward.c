@@ -227,13 +227,15 @@ static bool safe_value(struct str s)
 static bool set_headers(struct transfer *t)
 {
     struct str authorization = t->call->authorization;
+    char forwarded[48];
     struct buf line;
 
+    snprintf(forwarded, sizeof forwarded, "X-Waymark-Forwarded: %s", t->call->request ? t->call->request : "1");
     buf_init(&line, AUTHORIZATION_BYTES + 32);
     buf_add_text(&line, "Authorization: ");
     buf_add_str(&line, authorization);
     buf_add_char(&line, '\0');
-    bool ok = !line.failed && safe_value(authorization) && add_header(t, "X-Waymark-Forwarded: 1");
+    bool ok = !line.failed && safe_value(authorization) && add_header(t, forwarded);
     if (ok && str_has(authorization))
         ok = add_header(t, line.p);
     buf_deinit(&line);

@@ -13,11 +13,13 @@
 
 struct forward;
 
-/* One call; lies in memory of the caller's until `done`. Every call carries the header X-Waymark-Forwarded, and a
+/* One call; lies in memory of the caller's until `done`. Every call carries the header X-Waymark-Forwarded, the
+ * `request` in it, and a
  * request that has it is never sent on again. */
 struct forward_call {
     const char *url; /* whole */
     struct str authorization;
+    const char *request; /* 16 hex digits by which the asked one knows it again in its audit log; NULL: none */
     int64_t deadline; /* monotonic ms */
     /* Called once, on the thread of the forwarder: it must be short. `status` 0: no answer, and `body` says why. */
     void (*done)(struct forward_call *call);

@@ -16,6 +16,7 @@
 #include "common/process.h"
 #include "profiler/address.h"
 #include "profiler/api.h"
+#include "profiler/audit.h"
 #include "profiler/backup.h"
 #include "profiler/cache.h"
 #include "profiler/checkpoint.h"
@@ -27,6 +28,7 @@
 
 #define LEAST_PARTITION_BYTES (1 * MIB)
 #define STOP_API_MS 5000
+#define STOP_AUDIT_MS 5000 /* for records that wait to be written */
 #define STOP_CACHE_MS 1000
 #define LEAVE_MS 5000 /* for the group, when the brokers do not answer */
 
@@ -45,6 +47,7 @@ struct profiler {
     struct disk_gauges disk;
     struct forward *forward; /* NULL: nobody else has the log */
     struct backups *backups;
+    struct audit *audit;
     struct api *api;
     bool joined;
 };
@@ -249,6 +252,19 @@ static int start_backups(struct profiler *p, struct err *e)
                          &p->backups, e);
 }
 
+static int start_audit(struct profiler *p, struct err *e)
+{
+    const struct conf_profiler *conf = &p->conf->profiler;
+
+    return audit_start(&(struct audit_options){.folder = p->conf->data,
+                                               .instance = p->instance,
+                                               .file_bytes = conf->audit_bytes,
+                                               .files = conf->audit_files,
+                                               .log = p->log,
+                                               .stats = p->stats},
+                       &p->audit, e);
+}
+
 static int start_api(struct profiler *p, struct err *e)
 {
     return api_start(&(struct api_options){.conf = p->conf,
@@ -263,6 +279,7 @@ static int start_api(struct profiler *p, struct err *e)
                                            .cache = p->cache,
                                            .forward = p->forward,
                                            .backups = p->backups,
+                                           .audit = p->audit,
                                            .instance = p->instance},
                      &p->api, e);
 }
@@ -316,6 +333,8 @@ static int start_parts(struct profiler *p, struct err *e)
         r = forward_start(&p->forward, e);
     if (r == 0)
         r = start_backups(p, e);
+    if (r == 0)
+        r = start_audit(p, e);
     if (r == 0)
         r = start_api(p, e);
     if (r == 0)
@@ -389,7 +408,9 @@ int profiler_stop(struct profiler *p, int64_t ms)
     if (p->forward)
         forward_stop(p->forward);
     backups_stop(p->backups);
+    audit_stop(p->audit, STOP_AUDIT_MS);
     api_stop(p->api, STOP_API_MS);
+    audit_free(p->audit);
     forward_free(p->forward);
     lookups_free(p->lookups);
     meter_free(p->meter);
