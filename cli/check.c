@@ -3,6 +3,25 @@
 
 #include "cli/cli.h"
 
+/* How many tokens its file adds; -1 after saying what is wrong with it. */
+static long count_tokens(const struct conf_profiler *p)
+{
+    struct conf_tokens *t;
+    struct buf errors;
+    long n;
+
+    if (!p->tokens_file)
+        return 0;
+    buf_init(&errors, 1 << 20);
+    t = conf_tokens_load(p->tokens_file, p->tokens, p->token_count, &errors);
+    if (!t)
+        fwrite(errors.p, 1, errors.n, stderr);
+    n = t ? (long)t->count : -1;
+    conf_tokens_free(t);
+    buf_deinit(&errors);
+    return n;
+}
+
 int cli_check(const struct cli_command *c, int argc, char **argv)
 {
     const char *config;
@@ -15,8 +34,10 @@ int cli_check(const struct cli_command *c, int argc, char **argv)
     struct conf *conf = cli_conf(config);
     if (!conf)
         return EXIT_FAILED;
-    printf("%s: good: %u partitions, %zu keys, %zu tokens, data in %s\n", conf->file, conf->partitions,
-           conf->collector.key_count, conf->profiler.token_count, conf->data);
+    long more = count_tokens(&conf->profiler);
+    if (more >= 0)
+        printf("%s: good: %u partitions, %zu keys, %zu tokens, data in %s\n", conf->file, conf->partitions,
+               conf->collector.key_count, conf->profiler.token_count + (size_t)more, conf->data);
     conf_free(conf);
-    return EXIT_OK;
+    return more >= 0 ? EXIT_OK : EXIT_FAILED;
 }

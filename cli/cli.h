@@ -59,6 +59,10 @@ char *cli_secret(const struct conf *conf, const char *name);
 /* The first beacon key of the configuration, NULL when there is none. */
 const char *cli_beacon_key(const struct conf *conf);
 
+/* A secret that begins with "PREFIX_", and the hash of one in hex, which is what is kept. After sodium_init. */
+void cli_fresh_secret(const char *prefix, char out[64]);
+void cli_sha256_hex(const char *text, char out[65]);
+
 /* --- terminal --------------------------------------------------------------------------------------------- */
 
 bool cli_is_terminal(int fd);
@@ -128,6 +132,8 @@ int cli_backup(const struct cli_command *c, int argc, char **argv);
 int cli_restore(const struct cli_command *c, int argc, char **argv);
 int cli_adopt(const struct cli_command *c, int argc, char **argv);
 int cli_topics(const struct cli_command *c, int argc, char **argv);
+int cli_token(const struct cli_command *c, int argc, char **argv);
+int cli_audit(const struct cli_command *c, int argc, char **argv);
 
 /* Writes a first configuration with fresh keys into a folder (made when missing). EXIT_OK or EXIT_FAILED, also when one
  * is there. Shared by init and serve. */

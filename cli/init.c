@@ -12,25 +12,6 @@
 
 #define TEXT_BYTES ((size_t)1 << 20)
 
-/* A prefix that says what it is, and 160 random bits. */
-static void fresh_secret(const char *prefix, char out[64])
-{
-    unsigned char random[20];
-    char hex[41];
-
-    randombytes_buf(random, sizeof random);
-    sodium_bin2hex(hex, sizeof hex, random, sizeof random);
-    snprintf(out, 64, "%s_%s", prefix, hex);
-}
-
-static void sha256_hex(const char *text, char out[65])
-{
-    unsigned char hash[crypto_hash_sha256_BYTES];
-
-    crypto_hash_sha256(hash, (const unsigned char *)text, strlen(text));
-    sodium_bin2hex(out, 65, hash, sizeof hash);
-}
-
 /* Writes a file that must not be there yet. A part of it does not stay. */
 static int write_new(const char *path, mode_t mode, struct str text)
 {
@@ -55,11 +36,11 @@ static int make_texts(const char *file, const char *currency, const char *timezo
     char beacon[64], server[64], token[64], server_hash[65], token_hash[65];
     struct buf errors;
 
-    fresh_secret("wk", beacon);
-    fresh_secret("sk", server);
-    fresh_secret("tk", token);
-    sha256_hex(server, server_hash);
-    sha256_hex(token, token_hash);
+    cli_fresh_secret("wk", beacon);
+    cli_fresh_secret("sk", server);
+    cli_fresh_secret("tk", token);
+    cli_sha256_hex(server, server_hash);
+    cli_sha256_hex(token, token_hash);
     buf_addf(secrets,
              "# Secrets of waymark.yaml beside this file, for the commands. Keep them out of version control.\n"
              "server_key: %s\ntoken: %s\n",

@@ -34,6 +34,14 @@ static const struct cli_command commands[] = {
      cli_adopt},
     {"topics", "create|list", "make and check the topics on Kafka, or list where their partitions begin and end",
      "Topics that are there are checked against what is needed.", cli_topics},
+    {"token", "NAME", "make a token for look-ups and print it, once",
+     "What is printed first is the token; what is kept is its hash, in the line behind it, which belongs into\n"
+     "profiler.tokens of the configuration or into the file profiler.tokens_file, where it counts within a second.",
+     cli_token},
+    {"audit", "", "show who read personal values, exported, erased or changed an identity",
+     "Reads the files of the audit log in the data folder, also of an instance that runs. Profiles stand there as\n"
+     "hashes under the key audit.key beside them: --profile finds one.",
+     cli_audit},
 };
 
 static void print_help(FILE *out)

@@ -77,6 +77,11 @@ static void print_next_steps(const struct parts *p)
     fflush(stdout);
 }
 
+static void reload(void *arg)
+{
+    profiler_reload(arg);
+}
+
 static int run(const struct conf *conf)
 {
     struct parts p = {.conf = conf};
@@ -86,7 +91,7 @@ static int run(const struct conf *conf)
     int r = start_parts(&p, &e);
     if (r == 0) {
         print_next_steps(&p);
-        process_wait();
+        process_wait_reloading(reload, p.profiler);
     } else {
         cli_error("cannot start: %s", e.text[0] ? e.text : strerror(-r));
     }

@@ -31,24 +31,46 @@ static sigset_t stop_signals(void)
     return signals;
 }
 
+/* On a terminal SIGHUP says that it was closed, and ends the process as ever; elsewhere it asks to read anew. */
+static sigset_t waited_signals(void)
+{
+    sigset_t signals = stop_signals(), blocked;
+
+    pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+    if (sigismember(&blocked, SIGHUP))
+        sigaddset(&signals, SIGHUP);
+    return signals;
+}
+
 void process_begin(void)
 {
     sigset_t signals = stop_signals();
 
+    if (!isatty(STDIN_FILENO))
+        sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     mallopt(M_MMAP_THRESHOLD, (int)LARGE_MEMORY);
     mallopt(M_TRIM_THRESHOLD, (int)KEPT_MEMORY);
 }
 
+void process_wait_reloading(void (*reload)(void *arg), void *arg)
+{
+    sigset_t signals = waited_signals(), stopping = stop_signals();
+    int number = 0;
+
+    while (sigwait(&signals, &number) == 0 && number == SIGHUP) {
+        log_info("signal %d: what can be read anew is", number);
+        if (reload)
+            reload(arg);
+    }
+    log_info("stopping on signal %d", number);
+    pthread_sigmask(SIG_UNBLOCK, &stopping, NULL);
+}
+
 void process_wait(void)
 {
-    sigset_t signals = stop_signals();
-    int number;
-
-    sigwait(&signals, &number);
-    log_info("stopping on signal %d", number);
-    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+    process_wait_reloading(NULL, NULL);
 }
 
 static int make_data(const struct conf *conf, struct err *e)

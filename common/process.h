@@ -16,12 +16,14 @@ struct process_program {
 };
 int process_main(const struct process_program *program, int argc, char **argv);
 
-/* Before the first thread: SIGTERM and SIGINT reach process_wait only, SIGPIPE nobody, and the memory of large requests
+/* Before the first thread: SIGTERM, SIGINT and, without a terminal, SIGHUP reach process_wait only, SIGPIPE nobody, and the memory of large requests
  * goes back to the system when it is freed. */
 void process_begin(void);
 /* Waits for SIGTERM or SIGINT. From then on a second one ends the process at once: nothing acked is lost by it, the
  * next start only has more to replay. */
 void process_wait(void);
+/* The same, and calls `reload` for each SIGHUP; that signal ends a process whose standard input is a terminal. */
+void process_wait_reloading(void (*reload)(void *arg), void *arg);
 /* The embedded log of the data folder, which is made when missing. */
 /* Or Kafka, if so configured, which may be away. */
 int process_open_log(const struct conf *conf, struct event_log **out, struct err *e);

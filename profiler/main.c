@@ -37,6 +37,11 @@ static int stop(struct parts *p)
     return r;
 }
 
+static void reload(void *arg)
+{
+    profiler_reload(arg);
+}
+
 static int run(const struct conf *conf)
 {
     struct parts p = {0};
@@ -45,7 +50,7 @@ static int run(const struct conf *conf)
     process_begin();
     int r = start(conf, &p, &e);
     if (r == 0)
-        process_wait();
+        process_wait_reloading(reload, p.profiler);
     else
         fprintf(stderr, "waymark-profiler: cannot start: %s\n", e.text[0] ? e.text : strerror(-r));
     if (stop(&p) != 0 && r == 0) {
