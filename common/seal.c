@@ -11,7 +11,9 @@
 #define NONCE_BYTES crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define TAG_BYTES crypto_aead_xchacha20poly1305_ietf_ABYTES
 
-static_assert(SEAL_OVERHEAD == 1 + SEAL_ID_BYTES + crypto_box_SEALBYTES, "as the header says");
+static_assert(SEAL_OVERHEAD == 1 + SEAL_ID_BYTES + SEAL_KEY_BYTES + NONCE_BYTES + TAG_BYTES &&
+                  SEAL_NONCE_BYTES == NONCE_BYTES,
+              "as the header says");
 static_assert(SEAL_WRAPPED_BYTES == 1 + SEAL_ID_BYTES + NONCE_BYTES + SEAL_KEY_BYTES + TAG_BYTES, "as the header says");
 static_assert(SEAL_VALUE_OVERHEAD == 1 + NONCE_BYTES + TAG_BYTES, "as the header says");
 static_assert(SEAL_KEY_BYTES == crypto_box_SECRETKEYBYTES && SEAL_KEY_BYTES == crypto_box_PUBLICKEYBYTES &&
@@ -42,7 +44,11 @@ static unsigned char *plain_room(struct arena *a, size_t n)
 
 /* --- to the profilers ------------------------------------------------------------------------------------------ */
 
+/* format | id | ephemeral key | nonce | cipher text and tag; what stands before the nonce is authenticated, too. */
+#define HEAD_BYTES (1 + SEAL_ID_BYTES + SEAL_KEY_BYTES)
+
 struct seal_work_plain {
+    struct seal_keys *keys;
     struct str in;
     struct buf *out;
     struct arena *arena;
@@ -53,24 +59,29 @@ static int seal_to(const struct seal_set *set, void *arg)
 {
     struct seal_work_plain *w = arg;
     struct buf *b = w->out;
+    struct seal_shared shared;
 
     if (!buf_room(b, SEAL_OVERHEAD + w->in.n))
         return -ENOMEM;
     unsigned char *p = (unsigned char *)b->p + b->n;
-    *p++ = SEAL_FORMAT;
-    memcpy(p, set->sealing->id.b, SEAL_ID_BYTES);
-    int failed = crypto_box_seal(p + SEAL_ID_BYTES, bytes_of(w->in), w->in.n, set->sealing->pub);
-    if (failed) { /* a public key of low order */
+    if (!seal_cache_sealer(seal_cache_of(w->keys), set->sealing, &shared, p + HEAD_BYTES)) {
         b->failed = true;
         return -EINVAL;
     }
+    p[0] = SEAL_FORMAT;
+    memcpy(p + 1, shared.id.b, SEAL_ID_BYTES);
+    memcpy(p + 1 + SEAL_ID_BYTES, shared.ephemeral, SEAL_KEY_BYTES);
+    int failed = crypto_aead_xchacha20poly1305_ietf_encrypt(p + HEAD_BYTES + NONCE_BYTES, NULL, bytes_of(w->in),
+                                                            w->in.n, p, HEAD_BYTES, NULL, p + HEAD_BYTES, shared.key);
+    assert(!failed);
+    sodium_memzero(&shared, sizeof shared);
     b->n += SEAL_OVERHEAD + w->in.n;
     return 0;
 }
 
 bool seal_for_profilers(struct seal_keys *k, struct str plain, struct buf *out)
 {
-    struct seal_work_plain w = {.in = plain, .out = out};
+    struct seal_work_plain w = {.keys = k, .in = plain, .out = out};
 
     return seal_with(k, seal_to, &w) == 0;
 }
@@ -79,6 +90,7 @@ static int open_with(const struct seal_set *set, void *arg)
 {
     struct seal_work_plain *w = arg;
     const unsigned char *p = bytes_of(w->in);
+    struct seal_shared shared;
 
     if (w->in.n < SEAL_OVERHEAD || p[0] != SEAL_FORMAT)
         return SEAL_DAMAGED;
@@ -89,7 +101,12 @@ static int open_with(const struct seal_set *set, void *arg)
     unsigned char *plain = plain_room(w->arena, n);
     if (!plain)
         return -ENOMEM;
-    if (crypto_box_seal_open(plain, p + 1 + SEAL_ID_BYTES, w->in.n - 1 - SEAL_ID_BYTES, key->pub, key->key) != 0)
+    if (!seal_cache_opener(seal_cache_of(w->keys), key, p + 1 + SEAL_ID_BYTES, &shared))
+        return SEAL_DAMAGED;
+    int failed = crypto_aead_xchacha20poly1305_ietf_decrypt(plain, NULL, NULL, p + HEAD_BYTES + NONCE_BYTES,
+                                                            n + TAG_BYTES, p, HEAD_BYTES, p + HEAD_BYTES, shared.key);
+    sodium_memzero(&shared, sizeof shared);
+    if (failed)
         return SEAL_DAMAGED;
     *w->plain = (struct str){(const char *)plain, n};
     return SEAL_OK;
@@ -108,7 +125,7 @@ static int with_fresh_keys(struct seal_keys *k, seal_work *work, void *arg)
 
 int seal_open(struct seal_keys *k, struct str sealed, struct arena *a, struct str *plain)
 {
-    struct seal_work_plain w = {.in = sealed, .arena = a, .plain = plain};
+    struct seal_work_plain w = {.keys = k, .in = sealed, .arena = a, .plain = plain};
 
     return with_fresh_keys(k, open_with, &w);
 }

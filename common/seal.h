@@ -44,11 +44,12 @@ enum {
 };
 
 /* What sealing adds to the bytes. */
-#define SEAL_OVERHEAD ((size_t)(1 + 8 + 48))
+#define SEAL_OVERHEAD ((size_t)(1 + 8 + 32 + 24 + 16))
 
-/* Appends the sealed bytes; each call gives other ones. False (out->failed) when they do not fit. The bytes on the log
- * are what a copy of an event is: of two copies that are equal in the order of events the least content hash stands,
- * over the sealed bytes as they are, so the result is a function of the records on the log. */
+/* Appends the sealed bytes; each call gives other ones. An ephemeral key pair of the sealer serves for some minutes, so
+ * that a seal costs about a microsecond; it is forgotten then. False (out->failed) when they do not fit. The bytes on
+ * the log are what a copy of an event is: of two copies that are equal in the order of events the least content hash
+ * stands, over the sealed bytes as they are, so the result is a function of the records on the log. */
 bool seal_for_profilers(struct seal_keys *k, struct str plain, struct buf *out);
 /* The plain bytes, in the arena, with a NUL and JSON_PADDING readable bytes behind them. A SEAL_ outcome or -ENOMEM. */
 int seal_open(struct seal_keys *k, struct str sealed, struct arena *a, struct str *plain);

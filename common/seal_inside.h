@@ -37,6 +37,25 @@ struct seal_set {
 enum seal_name { SEAL_NAME_PROFILER, SEAL_NAME_PUB, SEAL_NAME_MASTER, SEAL_NAMES };
 extern const char *const seal_names[SEAL_NAMES];
 
+/* What one ephemeral key of a sealer and one key of the profilers share. */
+struct seal_shared {
+    struct seal_id id;                       /* of the profilers' key */
+    unsigned char ephemeral[SEAL_KEY_BYTES]; /* public */
+    unsigned char key[SEAL_KEY_BYTES];
+};
+#define SEAL_NONCE_BYTES 24
+
+struct seal_cache;
+struct seal_cache *seal_cache_new(void);
+void seal_cache_free(struct seal_cache *c);
+/* The one to seal with, and a nonce that no other call gets. False for a public key that cannot be used. */
+bool seal_cache_sealer(struct seal_cache *c, const struct seal_key *to, struct seal_shared *out,
+                       unsigned char nonce[SEAL_NONCE_BYTES]);
+/* The one to open with. False for an ephemeral key that is none. */
+bool seal_cache_opener(struct seal_cache *c, const struct seal_key *own, const unsigned char *ephemeral,
+                       struct seal_shared *out);
+struct seal_cache *seal_cache_of(struct seal_keys *k);
+
 /* Runs `work` with the newest set, which lives until it returns. */
 typedef int seal_work(const struct seal_set *set, void *arg);
 int seal_with(struct seal_keys *k, seal_work *work, void *arg);

@@ -19,6 +19,7 @@ struct seal_keys {
     enum seal_part part;
     pthread_rwlock_t lock; /* around `set` */
     struct seal_set *set;
+    struct seal_cache *cache;
     _Atomic int64_t next_look;
     pthread_mutex_t looking; /* around `stamps`; taken before `lock` */
     struct seal_stamp stamps[SEAL_NAMES];
@@ -90,13 +91,22 @@ static void stamps_read(const char *folder, struct seal_stamp stamps[SEAL_NAMES]
         seal_file_stamp(folder, (enum seal_name)i, &stamps[i]);
 }
 
+static void half_free(struct seal_keys *k)
+{
+    if (!k)
+        return;
+    seal_cache_free(k->cache);
+    free(k->folder);
+    free(k);
+}
+
 int seal_keys_open(const char *folder, enum seal_part part, struct seal_keys **out, struct err *e)
 {
     struct seal_keys *k = sodium_init() >= 0 ? calloc(1, sizeof *k) : NULL;
 
-    if (!k || !(k->folder = strdup(folder))) {
-        free(k);
+    if (!k || !(k->folder = strdup(folder)) || !(k->cache = seal_cache_new())) {
         err_set(e, "keys: out of memory or randomness");
+        half_free(k);
         return -ENOMEM;
     }
     k->part = part;
@@ -104,8 +114,7 @@ int seal_keys_open(const char *folder, enum seal_part part, struct seal_keys **o
     int r = set_new(folder, part, &k->set, e);
     if (r != 0) {
         err_prefix(e, "keys");
-        free(k->folder);
-        free(k);
+        half_free(k);
         return r;
     }
     pthread_rwlock_init(&k->lock, NULL);
@@ -122,8 +131,12 @@ void seal_keys_free(struct seal_keys *k)
     pthread_rwlock_destroy(&k->lock);
     pthread_mutex_destroy(&k->looking);
     set_free(k->set);
-    free(k->folder);
-    free(k);
+    half_free(k);
+}
+
+struct seal_cache *seal_cache_of(struct seal_keys *k)
+{
+    return k->cache;
 }
 
 /* --- changes ----------------------------------------------------------------------------------------------------- */
