@@ -313,7 +313,7 @@ static bool to_log(struct audit *a)
         if (!f)
             f = flight_of(a);
         good = f && try_log(a, f, &s);
-        if (good)
+        if (good || is_over(a))
             break;
         stats_add(a->no_log, 1);
         log_limited(&a->limit, LOG_ERROR, "profiler: the audit log does not reach its topic: %s",
