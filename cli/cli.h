@@ -131,6 +131,7 @@ int cli_verify(const struct cli_command *c, int argc, char **argv);
 int cli_backup(const struct cli_command *c, int argc, char **argv);
 int cli_restore(const struct cli_command *c, int argc, char **argv);
 int cli_adopt(const struct cli_command *c, int argc, char **argv);
+int cli_keys(const struct cli_command *c, int argc, char **argv);
 int cli_topics(const struct cli_command *c, int argc, char **argv);
 int cli_token(const struct cli_command *c, int argc, char **argv);
 int cli_audit(const struct cli_command *c, int argc, char **argv);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "common/seal.h"
 
 #define TEXT_BYTES ((size_t)1 << 20)
 
@@ -77,6 +78,20 @@ static int write_files(const char *file, const char *secrets_file, const char *c
     return code;
 }
 
+/* The keys that seal personal values, in the data folder. */
+static int make_keys(const char *file)
+{
+    struct conf *conf = cli_conf(file);
+    struct err e = {0};
+    bool made = false;
+    int r = conf ? seal_keys_init(conf->keys, &made, &e) : -EINVAL;
+
+    if (r == 0 && made)
+        fprintf(stderr, "made the keys of personal values in %s: keep a copy of it apart from the data\n", conf->keys);
+    conf_free(conf);
+    return r == 0 ? EXIT_OK : cli_error("%s", e.text);
+}
+
 int cli_write_first_configuration(const char *folder, const char *currency, const char *timezone)
 {
     char file[PATH_MAX], secrets_file[PATH_MAX];
@@ -92,6 +107,8 @@ int cli_write_first_configuration(const char *folder, const char *currency, cons
     if (access(file, F_OK) == 0 || access(secrets_file, F_OK) == 0)
         return cli_error("%s has a configuration already; nothing was changed", folder);
     int code = write_files(file, secrets_file, currency, timezone);
+    if (code == EXIT_OK)
+        return make_keys(file);
     if (code != EXIT_OK && made)
         rmdir(folder);
     return code;

@@ -32,6 +32,10 @@ static const struct cli_command commands[] = {
      "folding\n"
      "goes on with the first record of the log that there is. A partition whose state fits its log is refused.",
      cli_adopt},
+    {"keys", "ACTION", "make, list or rotate the keys that seal personal values: init, list, rotate",
+     "init makes what is missing in the folder `keys`. rotate adds a key to profiler.key and profiler.pub, and one to\n"
+     "master.key; programs that run take it up by themselves, and what older keys sealed still opens.",
+     cli_keys},
     {"topics", "create|list", "make and check the topics on Kafka, or list where their partitions begin and end",
      "Topics that are there are checked against what is needed.", cli_topics},
     {"token", "NAME", "make a token for look-ups and print it, once",

@@ -9,7 +9,9 @@
 #include "cli/cli.h"
 #include "collector/collector.h"
 #include "common/event_log.h"
+#include "common/log.h"
 #include "common/process.h"
+#include "common/seal.h"
 #include "common/stats.h"
 #include "profiler/profiler.h"
 
@@ -24,9 +26,23 @@ struct parts {
     struct collector *collector;
 };
 
+/* The first start makes the keys that seal personal values. */
+static int make_keys(const struct conf *conf, struct err *e)
+{
+    bool made;
+    int r = seal_keys_init(conf->keys, &made, e);
+
+    if (r == 0 && made)
+        log_info("keys: made in %s; keep a copy of it apart from the data", conf->keys);
+    return r;
+}
+
 static int start_parts(struct parts *p, struct err *e)
 {
-    int r = process_open_log(p->conf, &p->log, e);
+    int r = make_keys(p->conf, e);
+
+    if (r == 0)
+        r = process_open_log(p->conf, &p->log, e);
 
     if (r == 0)
         r = process_open_spool(p->conf, &p->spool, e);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "collector/answer.h"
+#include "collector/guard.h"
 #include "collector/intake.h"
 #include "collector/metrics.h"
 #include "collector/origin.h"
@@ -30,6 +31,7 @@ struct collector {
     struct metrics *metrics;
     struct disk_gauges disk;
     struct sink *sink;
+    struct guard *guard;
     struct intake *intake;
     struct http_server *server;
     struct http_server *metrics_server; /* NULL: none */
@@ -262,6 +264,7 @@ static void stop_parts(struct collector *c, int64_t ms)
 static void free_parts(struct collector *c)
 {
     intake_free(c->intake);
+    guard_free(c->guard);
     sink_free(c->sink);
     metrics_free(c->metrics);
     free(c);
@@ -278,11 +281,13 @@ static int start_parts(struct collector *c, struct err *e)
 
     c->disk = (struct disk_gauges){.folder = c->conf->data, .reserve = c->conf->log.reserve_bytes};
     disk_gauges_add(c->stats, &c->disk);
+    if (r == 0)
+        r = guard_open(c->conf, c->stats, &c->guard, e);
     if (r != 0)
         return r;
     c->metrics = metrics_new(c->stats, c->log);
     if (c->metrics)
-        c->intake = intake_new(c->conf, c->sink, event_log_partitions(c->log, LOG_EVENTS), c->metrics);
+        c->intake = intake_new(c->conf, c->sink, event_log_partitions(c->log, LOG_EVENTS), c->metrics, c->guard);
     if (c->intake)
         return start_servers(c, e);
     err_set(e, "collector: out of memory or threads");

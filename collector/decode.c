@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "collector/decode_fields.h"
+#include "collector/user_hash.h"
 #include "proto/codec.h"
 
 /* The device that an order log belongs to which names nobody; only the collector makes it. */
@@ -39,23 +40,77 @@ int shape_check(const struct json *v, const struct json *batch, struct refusal *
     return 0;
 }
 
-int user_read(struct reader *r, const char *name, const struct json *v, struct str *out)
+void reader_begin(struct reader *r, const struct decode_input *in, struct arena *a, struct refusal *why,
+                  struct event *e, struct scrub *scrub, struct decode_notes *notes)
+{
+    *r = (struct reader){.in = in, .arena = a, .why = why, .e = e, .notes = in->notes ? in->notes : notes};
+    *r->notes = (struct decode_notes){0};
+    if (!in->privacy)
+        return;
+    scrub_begin(scrub, in->privacy, in->memo, a);
+    r->scrub = scrub;
+}
+
+int reader_end(struct reader *r, int rc)
+{
+    if (!r->scrub)
+        return rc;
+    int end = scrub_end(r->scrub, &r->notes->personal);
+    r->notes->cards = r->scrub->cards;
+    return rc == 0 ? end : rc;
+}
+
+static bool is_blocked(const struct reader *r, struct str id)
+{
+    return r->in->blocked && conf_blocked(r->in->blocked, id);
+}
+
+/* Whether a beacon may name this account. */
+static bool is_proven(struct reader *r, struct str id, const struct json *hash)
+{
+    struct user_hash *u = r->in->privacy ? r->in->privacy->user_hash : NULL;
+
+    if (!u || r->in->trust != TRUST_BEACON)
+        return true;
+    if (!hash || hash->type != JSON_STRING || hash->text.n == 0) {
+        r->notes->users_ignored[IGNORED_HASH_MISSING]++;
+        return false;
+    }
+    if (user_hash_is(u, id, hash->text))
+        return true;
+    r->notes->users_ignored[IGNORED_HASH_WRONG]++;
+    return false;
+}
+
+int user_read(struct reader *r, const char *name, const struct json *v, const struct json *hash, struct str *out)
 {
     struct str id = STR_NONE;
     int rc = id_read(r->why, "id_invalid", name, v, &id);
 
-    if (rc == 0 && str_has(id) && !(r->in->blocked && conf_blocked(r->in->blocked, id)))
+    if (rc != 0 || !str_has(id))
+        return rc;
+    if (is_blocked(r, id))
+        r->notes->users_ignored[IGNORED_BLOCKED]++;
+    else if (is_proven(r, id, hash))
         *out = id;
-    return rc;
+    return 0;
 }
 
 int device_read(struct reader *r, const char *name, const struct json *v, struct str *out)
 {
-    int rc = user_read(r, name, v, out);
+    struct str id = STR_NONE;
+    int rc = id_read(r->why, "id_invalid", name, v, &id);
 
-    if (rc == 0 && str_starts(*out, GUEST_PREFIX))
+    if (rc != 0 || !str_has(id))
+        return rc;
+    if (is_blocked(r, id)) {
+        r->notes->devices_blocked++;
+        return 0;
+    }
+    if (str_starts(id, GUEST_PREFIX))
         return refuse(r->why, "id_invalid", "%s begins with order:, which only the collector gives", name);
-    return rc;
+    *out = id;
+    return 0;
 }
 
 /* When the batch was sent. An unreadable one is as good as none: its events are not to blame. */

@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+#include "collector/privacy.h"
 #include "common/arena.h"
 #include "common/conf.h"
 #include "common/json.h"
@@ -17,6 +18,18 @@ struct refusal {
     char message[200];
 };
 
+/* Why an account was ignored that an event names. */
+enum decode_ignored { IGNORED_BLOCKED, IGNORED_HASH_MISSING, IGNORED_HASH_WRONG, IGNORED_REASONS };
+
+/* What was found beside the event. */
+struct decode_notes {
+    struct str personal; /* a JSON object of personal values, to be sealed into the event's `sealed`; else absent */
+    uint32_t cards;      /* full numbers of cards that were dropped */
+    uint32_t users_ignored[IGNORED_REASONS];
+    uint32_t devices_blocked;
+    uint32_t consents_ignored;
+};
+
 struct decode_input {
     enum event_trust trust;
     struct str source;
@@ -26,7 +39,11 @@ struct decode_input {
     const struct json *batch;   /* the object around a batch: defaults for context, sentAt, …; or NULL */
     struct str ip, user_agent;  /* of the connection: a beacon's; a server key states its users' in the context */
     const struct conf_blocked *blocked;
-    void (*mint)(void *arg, char hex[33]); /* a fresh message id, 32 characters and a NUL */
+    const struct privacy *privacy; /* NULL: personal values stay where they stand; for tests */
+    struct name_memo *memo;        /* of the thread; may be NULL */
+    struct decode_notes *notes;    /* filled for accepted and refused events; needed with `privacy` */
+    bool refuse_analytics, refuse_marketing_and_sale; /* said by the request's headers */
+    void (*mint)(void *arg, char hex[33]);            /* a fresh message id, 32 characters and a NUL */
     void *mint_arg;
 };
 

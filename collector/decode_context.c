@@ -2,6 +2,7 @@
  * Pure; any thread. */
 #include <errno.h>
 
+#include "collector/consent.h"
 #include "collector/decode_fields.h"
 
 enum context_slot {
@@ -86,10 +87,15 @@ static int merge(struct reader *r, const struct json *own, const struct json *ba
     return str_has(*out) ? 0 : -ENOMEM;
 }
 
+/* Without what must not be kept, and without the person's traits, which go with the call's own. */
 static int context_keep(struct reader *r, const struct json *own, const struct json *batch)
 {
+    const struct scrub_source from = {
+        .own = own, .under = batch, .without = r->e->type == EVENT_GROUP ? NULL : "traits"};
     struct event *e = r->e;
 
+    if (r->scrub && scrub_wanted(r->scrub, SCRUB_CONTEXT, &from))
+        return scrub_object(r->scrub, SCRUB_CONTEXT, &from, &e->context);
     if (own && own->count > 0 && batch)
         return merge(r, own, batch, &e->context);
     if (batch)
@@ -235,12 +241,28 @@ static void address_read(struct reader *r, const struct json *ip, const struct j
         e->ip = r->in->ip;
     else
         text_read_full(ip, LIMIT_NAME_BYTES, &e->ip);
+    if (!beacon && str_has(e->ip) && r->in->privacy)
+        e->ip = privacy_address(r->in->privacy->ip, e->ip, r->arena);
     text_read_full(user_agent, LIMIT_TEXT_BYTES, &e->user_agent);
     if (beacon && !str_has(e->user_agent) && r->in->user_agent.n > 0 && r->in->user_agent.n <= LIMIT_TEXT_BYTES)
         e->user_agent = r->in->user_agent;
 }
 
-int context_read(struct reader *r, const struct json *value, const struct json **traits)
+/* What the person agreed to: the call's word over the context's, the event's over the batch's. */
+static int consent_take(struct reader *r, const struct json *own, const struct json *context,
+                        const struct json *batch_context)
+{
+    const struct consent_source from = {.stated = {batch_context, json_get(r->in->batch, "consent"), context, own},
+                                        .refuse_analytics = r->in->refuse_analytics,
+                                        .refuse_marketing_and_sale = r->in->refuse_marketing_and_sale};
+    bool ignored;
+    int rc = consent_read(&from, r->arena, &r->e->consent, &ignored);
+
+    r->notes->consents_ignored += ignored;
+    return rc;
+}
+
+int context_read(struct reader *r, const struct json *value, const struct json *consent, const struct json **traits)
 {
     const struct json *own, *batch, *v[CONTEXT_SLOTS];
     struct members m, defaults;
@@ -261,10 +283,8 @@ int context_read(struct reader *r, const struct json *value, const struct json *
     text_read_full(v[CONTEXT_LOCALE], LIMIT_NAME_BYTES, &e->locale);
     text_read_full(json_get(v[CONTEXT_LIBRARY], "name"), LIMIT_NAME_BYTES, &e->library);
     text_read_full(json_get(v[CONTEXT_LIBRARY], "version"), LIMIT_NAME_BYTES, &e->library_version);
-    if (v[CONTEXT_CONSENT] && v[CONTEXT_CONSENT]->type == JSON_OBJECT)
-        e->consent = v[CONTEXT_CONSENT]->raw;
     page_read(r, v[CONTEXT_PAGE]);
     campaign_read(r, v[CONTEXT_CAMPAIGN]);
     *traits = v[CONTEXT_TRAITS];
-    return 0;
+    return consent_take(r, consent, member(&m, CONTEXT_CONSENT), member(&defaults, CONTEXT_CONSENT));
 }

@@ -99,7 +99,7 @@ static char *write_key(char *p, struct str key)
     return p;
 }
 
-static bool belongs_to_rest(const struct json *v, const struct key_table *keys, uint32_t kept)
+bool member_is_rest(const struct json *v, const struct key_table *keys, uint32_t kept)
 {
     const struct key_row *row = key_find(keys, v->key);
 
@@ -114,7 +114,7 @@ int members_rest(const struct json *o, const struct key_table *keys, const struc
     if (m->unknown == 0 && (kept & m->present) == 0)
         return 0;
     for (const struct json *v = o->child; v; v = v->next)
-        if (belongs_to_rest(v, keys, kept))
+        if (member_is_rest(v, keys, kept))
             bound += 6 * v->key.n + v->raw.n + 4;
     if (bound == 2)
         return 0;
@@ -123,7 +123,7 @@ int members_rest(const struct json *o, const struct key_table *keys, const struc
         return -ENOMEM;
     *p++ = '{';
     for (const struct json *v = o->child; v; v = v->next) {
-        if (!belongs_to_rest(v, keys, kept))
+        if (!member_is_rest(v, keys, kept))
             continue;
         if (p > start + 1)
             *p++ = ',';
@@ -136,6 +136,32 @@ int members_rest(const struct json *o, const struct key_table *keys, const struc
     assert((size_t)(p - start) <= bound);
     *out = (struct str){start, (size_t)(p - start)};
     return 0;
+}
+
+/* What member_is_rest asks for. */
+struct rest {
+    const struct key_table *keys;
+    uint32_t kept;
+};
+
+static bool belongs(const struct json *v, const void *arg)
+{
+    const struct rest *rest = arg;
+
+    return member_is_rest(v, rest->keys, rest->kept);
+}
+
+int rest_keep(struct reader *r, const struct json *o, const struct key_table *keys, const struct members *m,
+              uint32_t kept, const char *prefix, struct str *out)
+{
+    const struct rest rest = {keys, kept};
+    const struct scrub_source from = {.own = o, .belongs = belongs, .arg = &rest, .prefix = prefix};
+
+    if (m->unknown == 0 && (kept & m->present) == 0)
+        return 0;
+    if (r->scrub && scrub_wanted(r->scrub, SCRUB_EXTRA, &from))
+        return scrub_object(r->scrub, SCRUB_EXTRA, &from, out);
+    return members_rest(o, keys, m, kept, r->arena, out);
 }
 
 /* --- values --- */

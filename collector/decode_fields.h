@@ -6,6 +6,7 @@
 #include <assert.h>
 
 #include "collector/decode.h"
+#include "collector/scrub.h"
 #include "common/limits.h"
 
 /* What goes along from field to field while one event is read. */
@@ -14,7 +15,15 @@ struct reader {
     struct arena *arena;
     struct refusal *why;
     struct event *e;
+    struct decode_notes *notes;
+    struct scrub *scrub; /* NULL: nothing is taken out */
 };
+
+/* Begins the reading of `e`: all of `r`, with a scrub and notes of the caller's where the input gives none. */
+void reader_begin(struct reader *r, const struct decode_input *in, struct arena *a, struct refusal *why,
+                  struct event *e, struct scrub *scrub, struct decode_notes *notes);
+/* Ends it, whatever came of it (`rc`): what was taken out goes to the notes. The result of the whole. */
+int reader_end(struct reader *r, int rc);
 
 /* --- refusing --- */
 
@@ -78,6 +87,12 @@ static inline const struct json *member(const struct members *m, unsigned slot)
 int members_rest(const struct json *o, const struct key_table *keys, const struct members *m, uint32_t kept,
                  struct arena *a, struct str *out);
 
+/* Whether a member is one of those. */
+bool member_is_rest(const struct json *v, const struct key_table *keys, uint32_t kept);
+/* members_rest without what must not be kept; what is taken out has names that begin with `prefix`, if not NULL. */
+int rest_keep(struct reader *r, const struct json *o, const struct key_table *keys, const struct members *m,
+              uint32_t kept, const char *prefix, struct str *out);
+
 /* The bit of a slot. */
 #define SLOT_BIT(slot) (UINT32_C(1) << (slot))
 
@@ -105,8 +120,9 @@ int object_read(struct refusal *why, const char *name, const struct json *v, con
 
 /* Checks that hold for every event: an object, not too large, not too deep, in a batch that is none of it either. */
 int shape_check(const struct json *v, const struct json *batch, struct refusal *why);
-/* A person's ids: blocked ones count as absent. */
-int user_read(struct reader *r, const char *name, const struct json *v, struct str *out);
+/* A person's ids: blocked ones count as absent. So does a beacon's user where the shop demands its hash, `hash`, and
+ * that is NULL or wrong. */
+int user_read(struct reader *r, const char *name, const struct json *v, const struct json *hash, struct str *out);
 int device_read(struct reader *r, const char *name, const struct json *v, struct str *out);
 /* Fills the times of the event. `timestamp` is what the client stated, `sent` the event's own. */
 int times_read(struct reader *r, const struct json *timestamp, const struct json *sent);
@@ -162,7 +178,8 @@ static_assert(F_NAME < SLOTS_MAX, "a bit for each slot");
 int order_of_call_read(struct reader *r, const struct members *properties);
 /* Whether a call says something about an order; its products are then those of the order or its refund. */
 bool states_order(const struct event *e);
-/* Context, merged over the batch's, with what is read from it. The url from the properties must be in place. */
-int context_read(struct reader *r, const struct json *v, const struct json **traits);
+/* Context, merged over the batch's, with what is read from it. The url from the properties must be in place. `consent`:
+ * what the call itself states. */
+int context_read(struct reader *r, const struct json *v, const struct json *consent, const struct json **traits);
 
 #endif

@@ -1,5 +1,6 @@
 /* Products in events and lines of orders, and places offline. Pure; any thread. */
 #include <errno.h>
+#include <stdio.h>
 
 #include "collector/decode_fields.h"
 
@@ -86,8 +87,10 @@ static int item_numbers_read(struct refusal *why, const struct members *m, struc
     return rc;
 }
 
-static int item_read(struct reader *r, const struct json *v, bool keep, struct item *out)
+/* `name` and `index` say where it stands; a name of NULL: it keeps nothing more. */
+static int item_read(struct reader *r, const struct json *v, const char *name, size_t index, struct item *out)
 {
+    char prefix[64];
     struct members m;
     uint32_t kept = 0;
 
@@ -101,7 +104,10 @@ static int item_read(struct reader *r, const struct json *v, bool keep, struct i
         refusal_prefix(r->why, ".");
         return rc;
     }
-    return keep ? members_rest(v, &item_keys, &m, kept, r->arena, &out->extra) : 0;
+    if (!name)
+        return 0;
+    snprintf(prefix, sizeof prefix, "%s[%zu].", name, index);
+    return rest_keep(r, v, &item_keys, &m, kept, prefix, &out->extra);
 }
 
 int items_read(struct reader *r, const char *name, const struct json *v, bool keep, const struct item **out,
@@ -118,7 +124,7 @@ int items_read(struct reader *r, const char *name, const struct json *v, bool ke
         return -ENOMEM;
     for (const struct json *i = v->child; i; i = i->next, n++) {
         assert(items && n < v->count);
-        int rc = item_read(r, i, keep, &items[n]);
+        int rc = item_read(r, i, keep ? name : NULL, n, &items[n]);
         if (rc == DECODE_REFUSED)
             refusal_prefix(r->why, r->why->message[0] == '.' ? "%s[%zu]" : "%s[%zu] ", name, n);
         if (rc != 0)

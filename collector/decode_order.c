@@ -194,7 +194,7 @@ static int guest_device(struct reader *r)
 static int log_who_read(struct reader *r, const struct members *m)
 {
     struct event *e = r->e;
-    int rc = user_read(r, "userId", member(m, F_USER), &e->user_id);
+    int rc = user_read(r, "userId", member(m, F_USER), NULL, &e->user_id);
 
     if (rc == 0)
         rc = device_read(r, "anonymousId", member(m, F_DEVICE), &e->anonymous_id);
@@ -261,13 +261,16 @@ int decode_order(const struct json *v, const struct decode_input *in, struct are
                       .position = in->position,
                       .original_time = TIME_NONE,
                       .sent = TIME_NONE};
-    struct reader r = {in, a, why, &e};
+    struct decode_notes notes;
+    struct scrub scrub;
+    struct reader r;
     struct members m;
     uint32_t kept = 0;
     int rc = shape_check(v, in->batch, why);
 
     if (rc != 0)
         return rc;
+    reader_begin(&r, in, a, why, &e, &scrub, &notes);
     members_read(v, &order_keys, &m);
     rc = log_order_read(&r, &m);
     if (rc == 0)
@@ -278,9 +281,10 @@ int decode_order(const struct json *v, const struct decode_input *in, struct are
     if (rc == 0)
         rc = log_values_read(&r, &m, &kept);
     if (rc == 0)
-        rc = members_rest(v, &order_keys, &m, kept, a, &e.extra);
+        rc = rest_keep(&r, v, &order_keys, &m, kept, NULL, &e.extra);
     if (rc == 0)
         rc = event_finish(&r);
+    rc = reader_end(&r, rc);
     if (rc == 0)
         *out = e;
     return rc;

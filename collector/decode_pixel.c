@@ -5,9 +5,9 @@
 #include "collector/decode_fields.h"
 
 /* Parameters that stand beside the properties. The first of a name counts. */
-static const char *const envelope[] = {"type",         "event",      "name",    "userId",   "anonymousId",
-                                       "messageId",    "timestamp",  "sentAt",  "writeKey", "user_id",
-                                       "anonymous_id", "message_id", "sent_at", "write_key"};
+static const char *const envelope[] = {"type",      "event",     "name",     "userId",   "anonymousId",  "messageId",
+                                       "timestamp", "sentAt",    "writeKey", "user_id",  "anonymous_id", "message_id",
+                                       "sent_at",   "write_key", "userHash", "user_hash"};
 
 static bool is_envelope(struct str name)
 {

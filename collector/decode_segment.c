@@ -26,6 +26,8 @@ enum call_slot {
     CALL_SHARED_BY,
     CALL_PLACE,
     CALL_INTEGRATIONS,
+    CALL_HASH,
+    CALL_CONSENT,
     CALL_DROPPED /* of the transport, or secret: kept nowhere */
 };
 
@@ -40,6 +42,7 @@ static const struct key_row call_rows[] = {
     KEY("sentAt", CALL_SENT),
     KEY("traits", CALL_TRAITS),
     KEY("userId", CALL_USER),
+    KEY("consent", CALL_CONSENT),
     KEY("context", CALL_CONTEXT),
     KEY("groupId", CALL_GROUP),
     SNAKE("sent_at", CALL_SENT),
@@ -47,14 +50,14 @@ static const struct key_row call_rows[] = {
     KEY("cameFrom", CALL_CAME_FROM),
     SNAKE("group_id", CALL_GROUP),
     KEY("sharedBy", CALL_SHARED_BY),
-    KEY("userHash", CALL_DROPPED),
+    KEY("userHash", CALL_HASH),
     KEY("writeKey", CALL_DROPPED),
     KEY("_metadata", CALL_DROPPED),
     SNAKE("came_from", CALL_CAME_FROM),
     KEY("messageId", CALL_MESSAGE),
     SNAKE("shared_by", CALL_SHARED_BY),
     KEY("timestamp", CALL_TIMESTAMP),
-    SNAKE("user_hash", CALL_DROPPED),
+    SNAKE("user_hash", CALL_HASH),
     SNAKE("write_key", CALL_DROPPED),
     SNAKE("message_id", CALL_MESSAGE),
     KEY("previousId", CALL_PREVIOUS),
@@ -142,6 +145,22 @@ static int type_read(struct call *c)
 
 /* --- ids ---------------------------------------------------------------------------------------------- */
 
+/* The hash that goes with the user: the event's own, else of its context, of the batch, of that one's context. */
+static const struct json *hash_of(const struct call *c)
+{
+    const struct json *places[] = {member(&c->m, CALL_CONTEXT), c->r.in->batch, json_get(c->r.in->batch, "context")};
+    const struct json *hash = member(&c->m, CALL_HASH);
+
+    if (hash || !c->r.in->privacy || !c->r.in->privacy->user_hash)
+        return hash;
+    for (size_t i = 0; i < sizeof places / sizeof *places && !hash; i++) {
+        hash = json_get(places[i], "userHash");
+        if (!hash)
+            hash = json_get(places[i], "user_hash");
+    }
+    return hash;
+}
+
 /* The device that an alias says is the user's. SDKs also write from and to. */
 static int alias_read(struct call *c)
 {
@@ -151,7 +170,7 @@ static int alias_read(struct call *c)
     if (rc == 0 && !str_has(e->previous_id))
         rc = device_read(&c->r, "from", member(&c->m, CALL_FROM), &e->previous_id);
     if (rc == 0 && !str_has(e->user_id))
-        rc = user_read(&c->r, "to", member(&c->m, CALL_TO), &e->user_id);
+        rc = user_read(&c->r, "to", member(&c->m, CALL_TO), hash_of(c), &e->user_id);
     if (rc != 0)
         return rc;
     if (!str_has(e->user_id))
@@ -164,7 +183,7 @@ static int alias_read(struct call *c)
 static int ids_read(struct call *c)
 {
     struct event *e = c->r.e;
-    int rc = user_read(&c->r, "userId", member(&c->m, CALL_USER), &e->user_id);
+    int rc = user_read(&c->r, "userId", member(&c->m, CALL_USER), hash_of(c), &e->user_id);
 
     if (rc == 0)
         rc = device_read(&c->r, "anonymousId", member(&c->m, CALL_DEVICE), &e->anonymous_id);
@@ -312,6 +331,54 @@ static int properties_read(struct call *c, const struct members *p)
     return rc;
 }
 
+static const struct json *object_or_none(const struct json *v)
+{
+    return v && v->type == JSON_OBJECT && v->count > 0 ? v : NULL;
+}
+
+/* The person's traits: those of the call over those of its context, where mobile libraries send them with every call. A
+ * group's traits are another's: those of its context stay there. */
+static int traits_keep(struct call *c, const struct json *context_traits)
+{
+    struct event *e = c->r.e;
+    bool group = e->type == EVENT_GROUP;
+    enum scrub_part part = group ? SCRUB_GROUP : SCRUB_TRAITS;
+    const struct scrub_source from = {.own = c->traits, .under = group ? NULL : object_or_none(context_traits)};
+
+    if (c->traits)
+        e->traits = c->traits->raw;
+    else if (from.under && (c->r.scrub || e->type == EVENT_IDENTIFY))
+        e->traits = from.under->raw;
+    if (!c->r.scrub || (!from.own && !from.under))
+        return 0;
+    return (from.own && from.under) || scrub_wanted(c->r.scrub, part, &from)
+               ? scrub_object(c->r.scrub, part, &from, &e->traits)
+               : 0;
+}
+
+static int properties_keep(struct call *c)
+{
+    const struct scrub_source from = {.own = c->properties};
+
+    if (!c->r.scrub || !c->properties || !scrub_wanted(c->r.scrub, SCRUB_PROPERTIES, &from))
+        return 0;
+    return scrub_object(c->r.scrub, SCRUB_PROPERTIES, &from, &c->r.e->properties);
+}
+
+/* Of the urls that have a field; what is read from the parameters that may stay was read before. */
+static void urls_keep(struct call *c)
+{
+    struct event *e = c->r.e;
+
+    if (!c->r.scrub)
+        return;
+    scrub_url(c->r.scrub, &e->url);
+    scrub_url(c->r.scrub, &e->path);
+    scrub_url(c->r.scrub, &e->referrer);
+    scrub_url(c->r.scrub, &e->came_from);
+    scrub_url(c->r.scrub, &e->shared_by);
+}
+
 static int values_read(struct call *c)
 {
     const struct json *context_traits = NULL;
@@ -323,13 +390,14 @@ static int values_read(struct call *c)
     members_read(c->properties, &property_keys, &p);
     page_texts_read(c->r.e, &p);
     extras_read(c, &p);
-    rc = context_read(&c->r, member(&c->m, CALL_CONTEXT), &context_traits);
+    rc = context_read(&c->r, member(&c->m, CALL_CONTEXT), member(&c->m, CALL_CONSENT), &context_traits);
+    if (rc == 0)
+        rc = traits_keep(c, context_traits);
+    if (rc == 0)
+        rc = properties_keep(c);
     if (rc != 0)
         return rc;
-    if (c->traits)
-        c->r.e->traits = c->traits->raw;
-    else if (c->r.e->type == EVENT_IDENTIFY && context_traits && context_traits->type == JSON_OBJECT)
-        c->r.e->traits = context_traits->raw; /* where RudderStack's libraries put them */
+    urls_keep(c);
     return properties_read(c, &p);
 }
 
@@ -357,7 +425,7 @@ static int call_read(struct call *c, const struct json *v)
     if (rc != 0)
         return rc;
     integrations_keep(c);
-    return members_rest(v, &call_keys, &c->m, c->kept, c->r.arena, &c->r.e->extra);
+    return rest_keep(&c->r, v, &call_keys, &c->m, c->kept, NULL, &c->r.e->extra);
 }
 
 int decode_event(const struct json *v, const struct decode_input *in, struct arena *a, struct event *out,
@@ -369,15 +437,19 @@ int decode_event(const struct json *v, const struct decode_input *in, struct are
                       .position = in->position,
                       .original_time = TIME_NONE,
                       .sent = TIME_NONE};
-    struct call c = {.r = {in, a, why, &e}};
+    struct decode_notes notes;
+    struct scrub scrub;
+    struct call c = {.kept = 0};
     int rc = shape_check(v, in->batch, why);
 
     if (rc != 0)
         return rc;
+    reader_begin(&c.r, in, a, why, &e, &scrub, &notes);
     members_read(v, &call_keys, &c.m);
     rc = call_read(&c, v);
     if (rc == 0)
         rc = event_finish(&c.r);
+    rc = reader_end(&c.r, rc);
     if (rc == 0)
         *out = e;
     return rc;

@@ -98,9 +98,6 @@ void draft_refused(struct draft *d, const struct bad_event *bad, const struct re
 
     b.code = str_of(why->code);
     b.message = str_of(why->message);
-    b.full_size = bad->bytes.n;
-    if (b.bytes.n > LIMIT_EVENT_BYTES)
-        b.bytes.n = LIMIT_EVENT_BYTES;
     buf_add_str(&d->bytes, b.source);
     bad_event_pack(&b, &d->bytes);
     add_span(d, LOG_BAD, at, b.source.n);

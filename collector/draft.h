@@ -39,7 +39,7 @@ void draft_deinit(struct draft *d);
 /* Empties it; keeps a little memory. */
 void draft_reset(struct draft *d);
 void draft_event(struct draft *d, const struct event *e);
-/* `bad` without code and message: they are those of `why`. */
+/* `bad` without code and message: they are those of `why`; its bytes cut and sealed. */
 void draft_refused(struct draft *d, const struct bad_event *bad, const struct refusal *why);
 /* The records of a topic with `arg` as each one's argument, for event_log_append. They live until the next call.
  * Returns their number; sets `failed` when memory is out. */

@@ -20,6 +20,7 @@
 struct intake {
     const struct conf *conf;
     struct metrics *metrics;
+    struct guard *guard;
     struct submitter *submitter;
     struct workers *workers;
     struct ratelimit *ratelimit; /* NULL: none */
@@ -36,7 +37,8 @@ struct visit {
     struct request body;
 };
 
-struct intake *intake_new(const struct conf *conf, struct sink *sink, uint32_t partitions, struct metrics *metrics)
+struct intake *intake_new(const struct conf *conf, struct sink *sink, uint32_t partitions, struct metrics *metrics,
+                          struct guard *guard)
 {
     struct intake *in = calloc(1, sizeof *in);
     uint64_t rate = conf->collector.rate_limit;
@@ -45,6 +47,7 @@ struct intake *intake_new(const struct conf *conf, struct sink *sink, uint32_t p
         return NULL;
     in->conf = conf;
     in->metrics = metrics;
+    in->guard = guard;
     in->workers = workers_new();
     in->submitter = submitter_new(&conf->collector, sink, partitions, metrics);
     in->ratelimit = rate ? ratelimit_new(rate, conf->collector.key_count) : NULL;
@@ -201,9 +204,10 @@ static bool admit_events(struct visit *v, uint32_t n)
     return false;
 }
 
-static struct decode_input input_of(const struct visit *v)
+/* What decoding is told of the request; `notes` gets what it finds. */
+static struct decode_input input_of(const struct visit *v, struct decode_notes *notes)
 {
-    return (struct decode_input){
+    struct decode_input in = {
         .trust = v->key->kind == CONF_KEY_SERVER ? TRUST_SERVER : TRUST_BEACON,
         .source = str_of(v->key->source),
         .received = http_received_at(v->r),
@@ -213,28 +217,38 @@ static struct decode_input input_of(const struct visit *v)
                              v->in->conf->collector.trusted_proxies),
         .user_agent = http_header(v->r, "User-Agent"),
         .blocked = v->in->conf->blocked,
+        .memo = &v->w->names,
+        .notes = notes,
         .mint = worker_mint,
         .mint_arg = v->w,
     };
+
+    guard_input(v->in->guard, v->r, http_arena(v->r), &in);
+    return in;
 }
 
 /* Puts one decoded or refused event into the draft. False when memory was out. */
-static bool take_decoded(struct visit *v, int rc, const struct event *e, const struct refusal *why,
+static bool take_decoded(struct visit *v, int rc, struct event *e, const struct refusal *why,
                          const struct decode_input *in, struct str bytes)
 {
+    struct guard *guard = v->in->guard;
     struct draft *d = &v->w->draft;
 
     if (rc < 0)
         return false;
     if (rc == DECODE_OK) {
+        if (guard_event(guard, in->notes, &v->w->arena, e) != 0)
+            return false;
         draft_event(d, e);
         return !d->failed;
     }
-    const struct bad_event bad = {.received = in->received,
-                                  .source = in->source,
-                                  .route = str_of(v->route->label),
-                                  .position = in->position,
-                                  .bytes = bytes};
+    struct bad_event bad = {.received = in->received,
+                            .source = in->source,
+                            .route = str_of(v->route->label),
+                            .position = in->position,
+                            .bytes = bytes};
+    if (guard_bad(guard, in->notes, &v->w->arena, &bad) != 0)
+        return false;
     draft_refused(d, &bad, why);
     return !d->failed;
 }
@@ -257,6 +271,7 @@ static bool take_item(struct visit *v, const struct request_item *item, struct d
     int rc = DECODE_REFUSED;
 
     in->position = item->index;
+    *in->notes = (struct decode_notes){0};
     if (!item->value) {
         why.code = "not_object";
         snprintf(why.message, sizeof why.message, "the line is not JSON: %.150s", item->why.text);
@@ -291,7 +306,8 @@ static void write_answer(const struct visit *v, struct submit_answer *a)
 static void take_events(struct visit *v)
 {
     struct draft *d = &v->w->draft;
-    struct decode_input in = input_of(v);
+    struct decode_notes notes;
+    struct decode_input in = input_of(v, &notes);
     struct request_item item;
     struct submit_answer answer;
     bool ok = true;
@@ -369,7 +385,8 @@ static struct decode_pair *pixel_pairs(struct visit *v, size_t *n)
 
 static void take_pixel(struct visit *v)
 {
-    struct decode_input in = input_of(v);
+    struct decode_notes notes = {0};
+    struct decode_input in = input_of(v, &notes);
     struct submit_answer answer = {.status = 200};
     struct refusal why;
     struct event e;

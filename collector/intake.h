@@ -3,6 +3,7 @@
 #define WAYMARK_INTAKE_H
 
 #include "collector/answer.h"
+#include "collector/guard.h"
 #include "collector/metrics.h"
 #include "collector/routes.h"
 #include "collector/sink.h"
@@ -12,7 +13,8 @@
 struct intake;
 
 /* All must outlive it. `partitions` of the events' topic. NULL when memory or threads are out. */
-struct intake *intake_new(const struct conf *conf, struct sink *sink, uint32_t partitions, struct metrics *metrics);
+struct intake *intake_new(const struct conf *conf, struct sink *sink, uint32_t partitions, struct metrics *metrics,
+                          struct guard *guard);
 /* Answers within `ms` everything that was taken; what comes later is refused. */
 void intake_stop(struct intake *in, int64_t ms);
 /* After intake_stop and after the pool threads have ended. NULL is allowed. */

@@ -13,6 +13,7 @@ struct worker {
     struct buf inflated;
     struct buf text;
     struct draft draft;
+    struct name_memo names;
     unsigned char random[32 * 16];
     size_t random_left;
 };

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <cmocka.h>
+#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,12 +101,14 @@ static void tell_held(enum log_status status)
 /* --- the collector and its client --- */
 
 struct fixture {
+    char folder[64]; /* of its keys */
     struct conf *conf;
     struct stats *stats;
     struct collector *collector;
 };
 
-static const char config[] = "collector:\n"
+static const char config[] = "keys: %s/keys\n"
+                             "collector:\n"
                              "  listen: 127.0.0.1:0\n"
                              "  keys:\n"
                              "    - {name: web, source: web, kind: beacon, key: wk_1}\n";
@@ -115,10 +118,14 @@ static int begin(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     struct buf errors;
     struct err e = {0};
+    char text[512];
 
+    strcpy(f->folder, "/tmp/waymark-log-XXXXXX");
+    assert_non_null(mkdtemp(f->folder));
+    snprintf(text, sizeof text, config, f->folder);
     fake = (struct fake_log){.base = {&fake_ops}};
     buf_init(&errors, 1 << 16);
-    f->conf = conf_parse("waymark.yaml", STR_LIT(config), &errors);
+    f->conf = conf_parse("waymark.yaml", str_of(text), &errors);
     if (!f->conf)
         fail_msg("%.*s", (int)errors.n, errors.p);
     buf_deinit(&errors);
@@ -129,6 +136,12 @@ static int begin(void **state)
     return 0;
 }
 
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)st, (void)flag, (void)ftw;
+    return remove(path);
+}
+
 static int end(void **state)
 {
     struct fixture *f = *state;
@@ -137,6 +150,7 @@ static int end(void **state)
     tell_held(LOG_STOPPED); /* a log closes after the collector */
     stats_free(f->stats);
     conf_free(f->conf);
+    nftw(f->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     free(f);
     return 0;
 }

@@ -52,15 +52,19 @@ static void stop(struct fixture *f, int64_t ms)
 
 static int setup(void **state)
 {
-    static const char config[] = "collector:\n  listen: 127.0.0.1:0\n  keys:\n"
-                                 "    - {name: web, source: web, kind: beacon, key: wk_1}\n";
+    char config[256];
     struct fixture *f = calloc(1, sizeof *f);
     struct buf errors;
 
     strcpy(f->folder, "/tmp/waymark-spool-XXXXXX");
     assert_non_null(mkdtemp(f->folder));
     buf_init(&errors, 1 << 16);
-    f->conf = conf_parse("waymark.yaml", STR_LIT(config), &errors);
+    snprintf(config, sizeof config,
+             "keys: %s/keys\n"
+             "collector:\n  listen: 127.0.0.1:0\n  keys:\n"
+             "    - {name: web, source: web, kind: beacon, key: wk_1}\n",
+             f->folder);
+    f->conf = conf_parse("waymark.yaml", str_of(config), &errors);
     if (!f->conf)
         fail_msg("%.*s", (int)errors.n, errors.p);
     buf_deinit(&errors);

@@ -19,6 +19,7 @@
 #include "common/clock.h"
 #include "common/event_log.h"
 #include "common/limits.h"
+#include "common/seal.h"
 #include "proto/codec.h"
 
 #define RECORDS_MAX 64
@@ -30,10 +31,11 @@ struct fixture {
     struct stats *stats;
     struct event_log *log;
     struct collector *collector;
+    struct seal_keys *keys; /* the profilers' */
     struct arena arena;
 };
 
-static struct conf *make_conf(void)
+static struct conf *make_conf(const char *folder)
 {
     unsigned char hash[32];
     char hex[65];
@@ -45,13 +47,16 @@ static struct conf *make_conf(void)
     buf_init(&errors, 1 << 16);
     buf_addf(&text,
              "partitions: 1\n"
+             "keys: %s/keys\n"
              "collector:\n"
              "  listen: 127.0.0.1:0\n"
+             "  respect_dnt: true\n"
+             "  respect_gpc: true\n"
              "  trusted_proxies: 1\n"
              "  keys:\n"
              "    - {name: web, source: site, kind: beacon, key: wk_1}\n"
              "    - {name: backend, kind: server, sha256: %s}\n",
-             hex);
+             folder, hex);
     struct conf *conf = conf_parse("waymark.yaml", buf_str(&text), &errors);
     if (!conf)
         fail_msg("%.*s", (int)errors.n, errors.p);
@@ -67,12 +72,15 @@ static int begin(void **state)
 
     strcpy(f->folder, "/tmp/waymark-stored-XXXXXX");
     assert_non_null(mkdtemp(f->folder));
-    f->conf = make_conf();
+    f->conf = make_conf(f->folder);
     f->stats = stats_new();
     arena_init(&f->arena, 64 * MIB);
-    const struct event_log_options o = {.path = f->folder, .partitions = 1};
+    char path[128];
+    snprintf(path, sizeof path, "%s/log", f->folder);
+    const struct event_log_options o = {.path = path, .partitions = 1};
     if (event_log_open_local(&o, &f->log, &e) != 0 ||
-        collector_start(f->conf, f->log, NULL, f->stats, &f->collector, &e) != 0)
+        collector_start(f->conf, f->log, NULL, f->stats, &f->collector, &e) != 0 ||
+        seal_keys_open(f->conf->keys, SEAL_PROFILER, &f->keys, &e) != 0)
         fail_msg("%s", e.text);
     *state = f;
     return 0;
@@ -89,6 +97,7 @@ static int end(void **state)
     struct fixture *f = *state;
 
     collector_stop(f->collector, 1000);
+    seal_keys_free(f->keys);
     event_log_close(f->log);
     stats_free(f->stats);
     conf_free(f->conf);
@@ -156,6 +165,9 @@ static struct bad_event read_bad(struct fixture *f, const struct log_record *r)
     assert_int_equal(r->kind, LOG_KIND_BAD);
     assert_int_equal(bad_event_unpack(r->value, &f->arena, &e), CODEC_OK);
     assert_true(str_eq(r->key, e.source));
+    assert_true(e.sealed);
+    struct str sealed = e.bytes;
+    assert_int_equal(seal_open(f->keys, sealed, &f->arena, &e.bytes), SEAL_OK);
     return e;
 }
 
@@ -180,7 +192,7 @@ static void events_carry_what_the_connection_says(void **state)
     assert_int_equal(read_records(f, LOG_EVENTS, &r, records), 3);
     struct event e = read_event(f, &records[0]);
     assert_true(str_is(e.source, "site") && e.trust == TRUST_BEACON && e.position == 0);
-    assert_true(str_is(e.ip, "7.7.7.7") && str_is(e.user_agent, "Test/1"));
+    assert_true(str_is(e.ip, "7.7.7.0") && str_is(e.user_agent, "Test/1"));
     assert_true(str_is(records[0].key, "u"));
     assert_true(e.received >= before && e.received <= clock_now() && e.time == e.received);
     assert_int_equal(e.message_id.n, 32);
@@ -188,7 +200,7 @@ static void events_carry_what_the_connection_says(void **state)
     e = read_event(f, &records[1]);
     assert_true(e.position == 2 && str_is(e.message_id, "m") && str_is(records[1].key, "d"));
     e = read_event(f, &records[2]);
-    assert_true(str_is(e.ip, "8.8.8.8"));
+    assert_true(str_is(e.ip, "8.8.8.0"));
     assert_false(str_eq(e.message_id, minted));
     log_reader_close(r);
 }
@@ -260,7 +272,59 @@ static void a_server_key_is_kept_nowhere(void **state)
     assert_int_equal(n = read_records(f, LOG_BAD, &r, records), 4);
     for (int i = 0; i < n; i++)
         assert_false(has(records[i].value, SERVER_KEY));
-    assert_true(has(records[0].value, "\"status\":\"paid\",\"writeKey\":\"***"));
+    struct bad_event b = read_bad(f, &records[0]);
+    assert_true(has(b.bytes, "\"status\":\"paid\",\"writeKey\":\"***"));
+    for (int i = 0; i < n; i++)
+        assert_false(has(read_bad(f, &records[i]).bytes, SERVER_KEY));
+    log_reader_close(r);
+}
+
+static void personal_values_are_sealed(void **state)
+{
+    struct fixture *f = *state;
+    struct log_record records[RECORDS_MAX];
+    struct log_reader *r;
+    struct str plain;
+
+    ask(f, "POST /v1/identify", "X-Write-Key: wk_1\r\n",
+        STR_LIT("{\"userId\":\"u\",\"traits\":{\"email\":\"ann@example.com\",\"plan\":\"p\"}}"), "200");
+    ask(f, "GET /v1/pixel.gif?writeKey=wk_1&userId=u&email=ann%40example.com&a=1", "", STR_NONE, "200");
+    ask(f, "POST /v1/page", "X-Write-Key: wk_1\r\n", STR_LIT("{\"email\":\"ann@example.com\"}"), "400");
+    assert_int_equal(read_records(f, LOG_EVENTS, &r, records), 2);
+    for (int i = 0; i < 2; i++) {
+        struct event e = read_event(f, &records[i]);
+        assert_false(has(records[i].value, "ann@"));
+        assert_int_equal(seal_open(f->keys, e.sealed, &f->arena, &plain), SEAL_OK);
+        assert_true(str_is(plain, i ? "{\"properties\":{\"email\":\"ann@example.com\"}}"
+                                    : "{\"traits\":{\"email\":\"ann@example.com\"}}"));
+        assert_true(str_is(i ? e.properties : e.traits, i ? "{\"a\":\"1\"}" : "{\"plan\":\"p\"}"));
+    }
+    log_reader_close(r);
+    assert_int_equal(read_records(f, LOG_BAD, &r, records), 1);
+    assert_false(has(records[0].value, "ann@"));
+    assert_true(str_is(read_bad(f, &records[0]).bytes, "{\"email\":\"ann@example.com\"}"));
+    log_reader_close(r);
+}
+
+static void headers_refuse_for_beacons(void **state)
+{
+    static const struct {
+        const char *fields, *consent;
+    } cases[] = {
+        {"X-Write-Key: wk_1\r\nDNT: 1\r\n", "{\"analytics\":false}"},
+        {"X-Write-Key: wk_1\r\nDNT: 0\r\n", "{\"analytics\":true}"},
+        {"X-Write-Key: wk_1\r\nSec-GPC: 1\r\n", "{\"analytics\":true,\"marketing\":false,\"sale\":false}"},
+        {"X-Write-Key: " SERVER_KEY "\r\nDNT: 1\r\nSec-GPC: 1\r\n", "{\"analytics\":true}"},
+    };
+    struct fixture *f = *state;
+    struct log_record records[RECORDS_MAX];
+    struct log_reader *r;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        ask(f, "POST /v1/page", cases[i].fields, STR_LIT("{\"userId\":\"u\",\"consent\":{\"analytics\":true}}"), "200");
+    assert_int_equal(read_records(f, LOG_EVENTS, &r, records), 4);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_true(str_is(read_event(f, &records[i]).consent, cases[i].consent));
     log_reader_close(r);
 }
 
@@ -293,6 +357,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(events_carry_what_the_connection_says, begin, end),
         cmocka_unit_test_setup_teardown(bad_events_keep_their_bytes, begin, end),
         cmocka_unit_test_setup_teardown(a_server_key_is_kept_nowhere, begin, end),
+        cmocka_unit_test_setup_teardown(personal_values_are_sealed, begin, end),
+        cmocka_unit_test_setup_teardown(headers_refuse_for_beacons, begin, end),
         cmocka_unit_test_setup_teardown(a_good_neighbour_is_kept_in_its_order, begin, end),
     };
 

@@ -18,6 +18,7 @@ from support.instance import BEACON, BUILD, SANITIZED, SERVER, TOKEN, WAYMARK, d
 from support.kafka import fresh_prefix
 
 CONFIG = '''data: ./data
+keys: ../keys
 event_log: {event_log}
 partitions: {partitions}
 instance: {name}
@@ -179,6 +180,8 @@ class Cluster:
         self.collectors = [program('collector', i, p, (pports or [1])[0], collector_address or address)
                            for i, p in enumerate(cports)]
         self.profilers = [program('profiler', i, (cports or [1])[0], p, address) for i, p in enumerate(pports)]
+        code, out, err = self.programs()[0].command('keys', 'init')
+        assert code == 0, out + err
 
     def __enter__(self):
         try:

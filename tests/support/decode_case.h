@@ -249,6 +249,15 @@ static const char *case_run(struct case_run *run, case_decode *decode, enum case
     }
     run->rc = decode(v, &in, &run->arena, &run->event, &run->why);
     case_show(run);
+    if (in.notes) { /* what was found beside the event, in place of the NUL */
+        run->shown.n--;
+        show_str(&run->shown, "PERSONAL", in.notes->personal);
+        if (in.notes->cards)
+            buf_addf(&run->shown, " CARDS=%u", in.notes->cards);
+        if (in.notes->consents_ignored)
+            buf_addf(&run->shown, " CONSENTS=%u", in.notes->consents_ignored);
+        buf_add_char(&run->shown, '\0');
+    }
     return run->shown.p;
 }
 

@@ -224,7 +224,7 @@ static const struct decode_case contexts[] = {
     {"{'type':'page','userId':'u','context':{'user_agent':'Mozilla'}}",
      "page user=u ip=192.0.2.1 agent=Mozilla context={'user_agent':'Mozilla'}"},
     {"{'type':'page','userId':'u','context':{'consent':{'categoryPreferences':{'ads':false}}}}",
-     "page user=u consent={'categoryPreferences':{'ads':false}} ip=192.0.2.1 agent=UA "
+     "page user=u consent={'ads':false} ip=192.0.2.1 agent=UA "
      "context={'consent':{'categoryPreferences':{'ads':false}}}"},
     {"{'type':'page','userId':'u','context':{'consent':'yes'}}",
      "page user=u ip=192.0.2.1 agent=UA context={'consent':'yes'}"},
