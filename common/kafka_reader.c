@@ -241,8 +241,8 @@ static enum log_kind kind_of(const rd_kafka_message_t *m)
     if (rd_kafka_header_get_last(headers, KAFKA_HEADER, &value, &n) != 0)
         return LOG_KIND_EVENT;
     struct str kind = {value, n};
-    return str_is(kind, "event")   ? LOG_KIND_EVENT
-           : str_is(kind, "bad")   ? LOG_KIND_BAD
+    return str_is(kind, "event")      ? LOG_KIND_EVENT
+           : str_is(kind, "bad")      ? LOG_KIND_BAD
            : str_is(kind, "claim")    ? LOG_KIND_CLAIM
            : str_is(kind, "internal") ? LOG_KIND_INTERNAL
            : str_is(kind, "command")  ? LOG_KIND_COMMAND

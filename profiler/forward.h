@@ -20,7 +20,7 @@ struct forward_call {
     const char *url; /* whole */
     struct str authorization;
     const char *request; /* 16 hex digits by which the asked one knows it again in its audit log; NULL: none */
-    int64_t deadline; /* monotonic ms */
+    int64_t deadline;    /* monotonic ms */
     /* Called once, on the thread of the forwarder: it must be short. `status` 0: no answer, and `body` says why. */
     void (*done)(struct forward_call *call);
     unsigned status;

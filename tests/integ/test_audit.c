@@ -69,8 +69,12 @@ static int tear_down(void **state)
 static void start(struct shop *s)
 {
     struct err e = {0};
-    const struct audit_options o = {
-        .folder = s->folder, .instance = "one", .file_bytes = 64 * MIB, .files = 3, .log = &s->log->base, .stats = s->stats};
+    const struct audit_options o = {.folder = s->folder,
+                                    .instance = "one",
+                                    .file_bytes = 64 * MIB,
+                                    .files = 3,
+                                    .log = &s->log->base,
+                                    .stats = s->stats};
 
     if (audit_start(&o, &s->audit, &e) != 0)
         fail_msg("%s", e.text);
