@@ -25,6 +25,13 @@
 #define LIMIT_FLUSH_MS 1000            /* at the stop, for answers to reach their sockets */
 #define LIMIT_REQUEST_ARENA (64 * MIB) /* memory of a request beside its body */
 
+/* TLS */
+#define LIMIT_TLS_FILE_BYTES (256 * KIB) /* of a certificate or key file */
+#define LIMIT_TLS_CHAIN 16               /* certificates of a chain */
+#define LIMIT_TLS_LOOK_MS 1000           /* between looks at the files; a change is taken when they rest for one */
+#define LIMIT_TLS_RETRY_MS 60000         /* between tries of files that are bad and stay so */
+#define LIMIT_TLS_SOON_MS INT64_C(1209600000) /* 14 days: a certificate that ends sooner is warned of */
+
 /* JSON */
 #define LIMIT_JSON_DEPTH 1000          /* of a whole body; deeper is not read */
 #define LIMIT_JSON_NODES 2000000       /* values of one text; a node of the tree takes 80 bytes */
@@ -91,7 +98,12 @@
 #define LIMIT_PURPOSE_BYTES 64
 #define LIMIT_TRAITS_ARENA (64 * MIB) /* memory to read what one event states */
 #define LIMIT_DEVICE_EVENTS 100000    /* of a device without a user that can still become a user's */
-#define LIMIT_DEVICE_USERS 64         /* that a device's home keeps apart; a device of more is shared for good */
+#define LIMIT_DEVICE_RUNS 10000       /* times that a device changes hands; of more it is shared */
+#define LIMIT_DEVICE_LINKS 1024       /* of a device, kept in memory beyond the need */
+#define LIMIT_MEMBERS_GONE 1024       /* devices that a user had and of which it is remembered */
+#define LIMIT_DEVICE_USERS                                                                                             \
+    64 /* beyond the cap that a device's home keeps apart; a device of more is shared for good                         \
+        */
 
 /* Look-ups */
 #define LIMIT_LOOKUP_IDS 1000

@@ -5,10 +5,27 @@
 #include <stdlib.h>
 
 #include "profiler/commit_stream.h"
+#include "profiler/order_home.h"
 
 enum { SETTLE_SLICE = 64 };
 
 /* --- what is counted ------------------------------------------------------------------------------------------ */
+
+static void put_version(struct buf *b, struct internal_version v)
+{
+    buf_add_svarint(b, v.cause);
+    buf_add_varint(b, v.index);
+}
+
+static bool get_version(const char **p, const char *end, struct internal_version *out)
+{
+    uint64_t index;
+
+    if (!get_svarint(p, end, &out->cause) || !get_varint(p, end, &index) || index > UINT32_MAX)
+        return false;
+    out->index = (uint32_t)index;
+    return true;
+}
 
 static bool meta_write(const struct partition *p, uint32_t commit, struct buf *b)
 {
@@ -23,7 +40,12 @@ static bool meta_write(const struct partition *p, uint32_t commit, struct buf *b
     buf_add_svarint(b, p->last_offset);
     buf_add(b, p->last_uid.b, UID_BYTES);
     buf_add(b, p->secret.b, sizeof p->secret.b);
-    return buf_add_svarint(b, f->base);
+    buf_add_svarint(b, f->base);
+    for (uint32_t i = 0; i < p->state->partition_count; i++) {
+        put_version(b, p->sent[i]);
+        put_version(b, p->heard[i]);
+    }
+    return !b->failed;
 }
 
 bool meta_read(struct str bytes, struct meta *out)
@@ -43,8 +65,12 @@ bool meta_read(struct str bytes, struct meta *out)
     memcpy(out->secret.b, at + UID_BYTES, sizeof out->secret.b);
     at += UID_BYTES + sizeof out->secret.b;
     out->commit = (uint32_t)commit;
-    out->base = 0; /* where none is said */
-    return at == end || (get_svarint(&at, end, &out->base) && at == end);
+    if (!get_svarint(&at, end, &out->base))
+        return false;
+    for (out->flows = 0; at < end && out->flows < LIMIT_PARTITIONS; out->flows++)
+        if (!get_version(&at, end, &out->sent[out->flows]) || !get_version(&at, end, &out->heard[out->flows]))
+            return false;
+    return at == end;
 }
 
 void meta_apply(struct partition *p, const struct meta *m)
@@ -57,6 +83,9 @@ void meta_apply(struct partition *p, const struct meta *m)
     p->last_offset = m->last_offset;
     p->last_uid = m->last_uid;
     p->secret = m->secret;
+    assert(m->flows == p->state->partition_count);
+    memcpy(p->sent, m->sent, m->flows * sizeof *p->sent);
+    memcpy(p->heard, m->heard, m->flows * sizeof *p->heard);
 }
 
 int meta_load(struct partition *p, struct err *e)
@@ -70,7 +99,7 @@ int meta_load(struct partition *p, struct err *e)
         return 0;
     if (rc < 0)
         return rc;
-    if (meta_read(v.bytes, &meta))
+    if (meta_read(v.bytes, &meta) && meta.flows == p->state->partition_count)
         meta_apply(p, &meta);
     else
         rc = damaged(e, "the offset of a partition");
@@ -82,7 +111,8 @@ int meta_load(struct partition *p, struct err *e)
 
 static int put_profile(struct commit *c, const struct profile *r)
 {
-    struct buf *b = &c->p->scratch;
+    struct buf *b = &c->p->scratch, members;
+    bool failed;
 
     assert(!r->refold && r->version > 0);
     buf_reset(b);
@@ -90,26 +120,21 @@ static int put_profile(struct commit *c, const struct profile *r)
     buf_add_varint(b, r->id.n);
     buf_add_str(b, r->id);
     buf_add_svarint(b, r->version);
-    if (!facts_pack(&r->facts, b))
+    put_text(b, r->user);
+    buf_init(&members, 64 * MIB);
+    put_members(r->members, r->member_count, &members);
+    buf_add_varint(b, members.n);
+    buf_add_str(b, buf_str(&members));
+    buf_reset(&members);
+    failed = !traits_pack(&r->traits, &members) && !traits_empty(&r->traits);
+    buf_add_varint(b, members.n);
+    buf_add_str(b, buf_str(&members));
+    failed = failed || members.failed;
+    buf_deinit(&members);
+    if (failed || !facts_pack(&r->facts, b))
         return -ENOMEM;
     commit_put(c, key_one(KEY_PROFILE, r->node.key), buf_str(b));
     return 0;
-}
-
-static void put_order(struct commit *c, const struct kept_order *o)
-{
-    struct key order = key_two(KEY_ORDER, o->log_key, o->by_id.key);
-    struct key_index was = {o->by_id.key, o->log_key, o->disk_rank}, is = {o->by_id.key, o->log_key, o->rank};
-    bool stays = o->on_disk && o->doc && event_rank_cmp(&o->rank, &o->disk_rank) == 0;
-
-    if (o->doc)
-        commit_put(c, order, (struct str){o->doc->bytes, o->doc->n});
-    else if (o->on_disk)
-        commit_take(c, order);
-    if (o->on_disk && !stays)
-        commit_take(c, key_indexed(&was));
-    if (o->doc && !stays)
-        commit_put(c, key_indexed(&is), STR_LIT(""));
 }
 
 static int put_meta(struct commit *c)
@@ -149,38 +174,69 @@ static int fill(struct commit *c)
         rc = commit_stream(c, p->dirty_streams.v[i]);
     for (size_t i = 0; i < p->dirty_profiles.n && rc == 0; i++)
         rc = put_profile(c, p->dirty_profiles.v[i]);
-    for (size_t i = 0; i < p->dirty_orders.n && rc == 0; i++)
-        put_order(c, p->dirty_orders.v[i]);
+    if (rc == 0)
+        rc = commit_persons(c);
+    if (rc == 0)
+        rc = commit_orders(c);
     return rc == 0 ? put_meta(c) : rc;
 }
 
 /* --- folding anew what could not be kept step by step --------------------------------------------------------- */
 
+void profile_take(struct partition *p, struct profile *r, struct facts *facts, struct traits *traits)
+{
+    struct facts old = r->facts;
+    struct traits was = r->traits;
+
+    r->facts = *facts;
+    r->traits = *traits;
+    *facts = old;
+    *traits = was;
+    r->refold = false;
+    p->figures.refolds++;
+    partition_recount(p, &r->kept);
+}
+
+/* A copy: look-ups that fold it put theirs in their place. */
+static int keep_traits(struct partition *p, const struct profile *r, struct traits *out)
+{
+    int rc;
+
+    pthread_mutex_lock(&p->lock);
+    rc = traits_unpack((struct str){(const char *)r->traits.bytes, r->traits.n}, out);
+    pthread_mutex_unlock(&p->lock);
+    assert(rc <= 0);
+    return rc;
+}
+
 static int refold(struct partition *p, struct profile *r, struct err *e)
 {
     struct state_view view;
     struct facts facts;
+    struct traits was, traits;
     int rc = state_view(p->state, p->number, r->id, VIEW_PATH | VIEW_ORDERS | VIEW_UNCOUNTED, &view, e);
 
     assert(rc != STATE_NOT_FOUND);
     if (rc < 0)
         return rc;
-    rc = state_view_fold(&view, p->state->rules, &facts);
+    rc = keep_traits(p, r, &was);
+    if (rc == 0)
+        rc = state_view_fold(&view, p->state->rules, &facts);
+    if (rc == 0) {
+        rc = state_view_traits(&view, p->state->rules, &was, &traits);
+        if (rc < 0)
+            facts_deinit(&facts);
+    }
+    traits_deinit(&was);
     state_view_free(&view);
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&p->lock);
-    if (r->refold) {
-        struct facts old = r->facts;
-
-        r->facts = facts;
-        facts = old;
-        r->refold = false;
-    }
-    p->figures.refolds++;
-    partition_recount(p, &r->kept);
+    if (r->refold)
+        profile_take(p, r, &facts, &traits);
     pthread_mutex_unlock(&p->lock);
     facts_deinit(&facts);
+    traits_deinit(&traits);
     return 0;
 }
 
@@ -218,7 +274,7 @@ static void change_places(struct partition *p, const struct commit *c, struct in
     interval_recycle(fresh, old);
 }
 
-/* The lock is for the counts and the table of heads: nobody else reads what settles. */
+/* The lock is for the counts: nobody else reads what settles. */
 static void settle_streams(struct partition *p)
 {
     for (size_t i = 0; i < p->dirty_streams.n;) {
@@ -233,31 +289,12 @@ static void settle_streams(struct partition *p)
     }
 }
 
-static void settle_order(struct partition *p, struct kept_order *o)
-{
-    o->on_disk = o->doc != NULL;
-    o->disk_rank = o->rank;
-    if (o->is_head)
-        table_remove(&p->changed_orders, &o->by_id);
-    o->is_head = false;
-}
-
-static void settle_orders(struct partition *p)
-{
-    for (size_t i = 0; i < p->dirty_orders.n;) {
-        pthread_mutex_lock(&p->lock);
-        for (size_t end = i + SETTLE_SLICE; i < p->dirty_orders.n && i < end; i++)
-            settle_order(p, p->dirty_orders.v[i]);
-        pthread_mutex_unlock(&p->lock);
-    }
-    p->most_same = 0;
-}
-
 static void settle(struct partition *p)
 {
     settle_streams(p);
+    settle_persons(p);
     settle_orders(p);
-    p->dirty_streams.n = p->dirty_profiles.n = p->dirty_orders.n = 0;
+    p->dirty_streams.n = p->dirty_profiles.n = 0;
 }
 
 /* The batch of a busy partition keeps its memory for the next commit. */
@@ -308,6 +345,10 @@ int state_commit(struct state *s, uint32_t partition, struct err *e)
     int rc = 0;
 
     assert(partition < s->partition_count && !s->read_only);
+    if (p->cascade.open) {
+        err_set(e, "a record is half folded");
+        return -EBUSY;
+    }
     if (p->figures.offset != p->figures.disk_offset) {
         rc = refold_all(p, e);
         if (rc == 0)

@@ -297,7 +297,8 @@ int commit_stream(struct commit *c, struct stream *s)
     if (rc < 0 || s->on_disk)
         return rc;
     buf_reset(b);
-    if (!stream_record_write(s->anonymous_id, s->user_id, b))
+    struct stream_id id = {s->kind, s->anonymous_id, s->user_id};
+    if (!stream_record_write(&id, b))
         return -ENOMEM;
     commit_put(c, key_two(KEY_STREAM, s->profile->node.key, s->node.key), buf_str(b));
     return 0;

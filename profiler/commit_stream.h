@@ -21,4 +21,8 @@ void commit_take(struct commit *c, struct key key);
 /* Everything of a stream that changed: its chunks, its uids, its record. 0 or negative errno. */
 int commit_stream(struct commit *c, struct stream *s);
 
+/* Devices and accounts that changed: 0 or negative errno. And when they are on disk. */
+int commit_persons(struct commit *c);
+void settle_persons(struct partition *p);
+
 #endif

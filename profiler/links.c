@@ -30,11 +30,11 @@ static size_t place_of(const struct links *l, const struct event_key *key)
     return low;
 }
 
-static size_t find_uid(const struct links *l, const struct uid *uid)
+static size_t find_subject(const struct links *l, const struct uid *subject)
 {
     size_t i = 0;
 
-    while (i < l->n && memcmp(l->v[i].key.uid.b, uid->b, UID_BYTES) != 0)
+    while (i < l->n && memcmp(l->v[i].subject.b, subject->b, UID_BYTES) != 0)
         i++;
     return i;
 }
@@ -56,7 +56,7 @@ static int reserve(struct links *l)
 
 int links_put(struct links *l, const struct link *link)
 {
-    size_t known = find_uid(l, &link->key.uid), at;
+    size_t known = find_subject(l, &link->subject), at;
 
     if (known < l->n && internal_version_cmp(link->version, l->v[known].version) <= 0)
         return 0;
@@ -87,8 +87,19 @@ bool link_write(const struct link *link, struct buf *b)
     buf_add_svarint(b, (int64_t)((uint64_t)k->received - (uint64_t)k->time));
     buf_add_varint(b, k->position);
     buf_add(b, k->uid.b, UID_BYTES);
+    if (link->by_order)
+        buf_add(b, link->subject.b, UID_BYTES);
     buf_add_svarint(b, link->version.cause);
     return buf_add_varint(b, link->version.index);
+}
+
+static bool read_uid(const char **p, const char *end, struct uid *out)
+{
+    if (end - *p < UID_BYTES)
+        return false;
+    memcpy(out->b, *p, UID_BYTES);
+    *p += UID_BYTES;
+    return true;
 }
 
 bool link_read(const char **p, const char *end, struct link *out)
@@ -98,10 +109,11 @@ bool link_read(const char **p, const char *end, struct link *out)
 
     if (!get_varint(p, end, &user) || user >= NO_USER || !get_varint(p, end, &flags) ||
         !get_svarint(p, end, &out->key.time) || !get_svarint(p, end, &delay) || !get_varint(p, end, &position) ||
-        position > UINT32_MAX || end - *p < UID_BYTES)
+        position > UINT32_MAX || !read_uid(p, end, &out->key.uid))
         return false;
-    memcpy(out->key.uid.b, *p, UID_BYTES);
-    *p += UID_BYTES;
+    out->subject = out->key.uid;
+    if ((flags & LINK_BY_ORDER) && !read_uid(p, end, &out->subject))
+        return false;
     if (!get_svarint(p, end, &out->version.cause) || !get_varint(p, end, &index) || index > UINT32_MAX)
         return false;
     out->key.received = (int64_t)((uint64_t)out->key.time + (uint64_t)delay);

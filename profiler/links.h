@@ -15,7 +15,8 @@
 #define NO_USER UINT32_MAX
 
 struct link {
-    struct event_key key; /* its uid tells links apart: that of the event, or one made from an order */
+    struct event_key key; /* of its evidence */
+    struct uid subject;   /* tells links apart: the uid of the event, or one made from the order, by_order */
     uint32_t user;        /* the device's number of the user */
     bool removed;         /* it was taken back: kept, so that an older record does not bring it back */
     bool by_order;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "common/limits.h"
+#include "profiler/order_home.h"
 #include "profiler/state_private.h"
 
 enum { EVICT_SLICE = 256 }; /* objects looked at in one go with the lock */
@@ -27,17 +28,6 @@ struct profile *kept_profile(struct kept *k)
 {
     assert(k->kind == KEPT_PROFILE);
     return container(k, struct profile, kept);
-}
-
-struct kept_order *kept_order_of(struct kept *k)
-{
-    assert(k->kind == KEPT_ORDER);
-    return container(k, struct kept_order, kept);
-}
-
-struct kept_order *kept_order_by_id(struct table_node *by_id)
-{
-    return container(by_id, struct kept_order, by_id);
 }
 
 int pointers_reserve(struct pointers *v, size_t more)
@@ -77,14 +67,22 @@ static size_t bytes_of(struct kept *k)
     if (k->kind == KEPT_PROFILE) {
         struct profile *r = kept_profile(k);
 
-        return sizeof *r + r->id.n + facts_bytes(&r->facts);
+        return sizeof *r + r->id.n + r->user.n + members_bytes(r) + facts_bytes(&r->facts) + traits_bytes(&r->traits);
     }
-    return sizeof(struct kept_order) + (kept_order_of(k)->doc ? kept_order_of(k)->doc->n : 0);
+    if (k->kind == KEPT_DEVICE)
+        return device_bytes(kept_device(k));
+    if (k->kind == KEPT_ACCOUNT)
+        return account_bytes(kept_account(k));
+    if (k->kind == KEPT_ORDER_HOME)
+        return order_home_bytes(kept_order_home(k));
+    return order_bytes(kept_order_of(k));
 }
 
 void profile_touch(struct partition *p, struct profile *r)
 {
     r->kept.touched = true;
+    if (p->state->announce && !str_eq(profile_log_key(r->id), p->record_key))
+        profile_hold(p, r);
     if (profile_current(p, r))
         return;
     r->interval = p->interval_number;
@@ -101,7 +99,7 @@ void partition_recount(struct partition *p, struct kept *k)
     k->bytes = now;
 }
 
-static void ring_add(struct partition *p, struct kept *k)
+void ring_add(struct partition *p, struct kept *k)
 {
     k->touched = true;
     k->prev = p->ring.prev;
@@ -133,6 +131,9 @@ struct profile *partition_find_profile(struct partition *p, struct key_hash hash
 static void profile_free(struct profile *r)
 {
     facts_deinit(&r->facts);
+    traits_deinit(&r->traits);
+    free((void *)(uintptr_t)r->user.p);
+    member_list_free(r->members, r->member_count);
     free(r);
 }
 
@@ -144,17 +145,18 @@ static int profile_load(struct partition *p, struct profile *r, struct err *e)
     struct profile_record record;
     int rc = store_get(p->state->store, p->number, key_str(&key), NULL, &v, e);
 
-    if (rc == STORE_NOT_FOUND) {
-        facts_init(&r->facts);
+    if (rc == STORE_NOT_FOUND)
         return 0;
-    }
     if (rc < 0)
         return rc;
     if (profile_record_read(v.bytes, &record) < 0 || !str_eq(record.id, r->id))
         rc = damaged(e, "a profile");
     else if ((rc = facts_unpack(record.facts, &r->facts)) > 0)
         rc = damaged(e, "the facts of a profile");
-    else
+    else if ((rc = traits_unpack(record.traits, &r->traits)) > 0)
+        rc = damaged(e, "the traits of a profile");
+    else if (!(rc = get_members(record.members, &r->members, &r->member_count)) &&
+             !(rc = text_copy(record.user, &r->user)))
         r->version = record.version;
     store_value_free(&v);
     return rc;
@@ -190,9 +192,10 @@ int partition_profile(struct partition *p, struct str id, struct profile **out, 
     r->id = copy_behind(&behind, id);
     r->node.key = hash;
     r->kept.kind = KEPT_PROFILE;
+    facts_init(&r->facts);
     rc = profile_load(p, r, e);
     if (rc < 0) {
-        free(r);
+        profile_free(r);
         return rc;
     }
     pthread_mutex_lock(&p->lock);
@@ -214,38 +217,44 @@ static void stream_free(struct stream *s)
     free(s);
 }
 
-static struct stream *stream_new(struct partition *p, struct key_hash hash, struct str anonymous_id, struct str user_id)
+static struct stream *stream_new(struct partition *p, struct key_hash hash, const struct stream_id *id)
 {
-    struct stream *s = calloc(1, sizeof *s + anonymous_id.n + user_id.n + 1);
+    struct stream *s = calloc(1, sizeof *s + id->anonymous_id.n + id->user_id.n + 1);
     char *behind = (char *)(s + 1);
 
     if (!s)
         return NULL;
     s->node.key = hash;
     s->kept.kind = KEPT_STREAM;
-    s->anonymous_id = copy_behind(&behind, anonymous_id);
-    s->user_id = copy_behind(&behind, user_id);
+    s->kind = id->kind;
+    s->anonymous_id = copy_behind(&behind, id->anonymous_id);
+    s->user_id = copy_behind(&behind, id->user_id);
     s->uids.seed = p->state->seed;
     s->disk_last = s->session_last = TIME_NONE;
     s->session_floor = INT64_MIN;
     return s;
 }
 
+static int is_on_disk(struct partition *p, struct key_hash profile, struct key_hash stream, bool *out, struct err *e)
+{
+    struct key key = key_two(KEY_STREAM, profile, stream);
+    struct store_value v = {0};
+    int rc = store_get(p->state->store, p->number, key_str(&key), NULL, &v, e);
+
+    store_value_free(&v);
+    *out = rc == 0;
+    return rc < 0 ? rc : 0;
+}
+
 /* Whether the stream is on disk, and then what it holds there. */
 static int stream_fetch(struct partition *p, struct stream *s, struct err *e)
 {
-    struct key key = key_two(KEY_STREAM, s->profile->node.key, s->node.key);
-    struct store_value v = {0};
     int rc;
 
     if (s->profile->version == 0)
         return 0; /* nobody has a stream whose profile is not there */
-    rc = store_get(p->state->store, p->number, key_str(&key), NULL, &v, e);
-    store_value_free(&v);
-    if (rc != 0)
-        return rc == STORE_NOT_FOUND ? 0 : rc;
-    s->on_disk = true;
-    return stream_load(p, s, e);
+    rc = is_on_disk(p, s->profile->node.key, s->node.key, &s->on_disk, e);
+    return rc == 0 && s->on_disk ? stream_load(p, s, e) : rc;
 }
 
 struct stream *partition_find_stream(struct partition *p, struct key_hash hash)
@@ -255,108 +264,140 @@ struct stream *partition_find_stream(struct partition *p, struct key_hash hash)
     return n ? container(n, struct stream, node) : NULL;
 }
 
-int partition_stream(struct partition *p, const struct event *ev, struct key_hash hash, struct stream **out,
+struct key_hash stream_hash(const struct partition *p, const struct stream_id *id)
+{
+    return id->kind == STREAM_PLACED ? key_hash_placed(&p->secret, id->anonymous_id, id->user_id)
+                                     : key_hash_stream(&p->secret, id->anonymous_id, id->user_id);
+}
+
+static bool has_both(const struct stream *s)
+{
+    return str_has(s->anonymous_id) && str_has(s->user_id);
+}
+
+static struct stream_id other_id(const struct stream *s)
+{
+    return (struct stream_id){s->kind == STREAM_PLACED ? STREAM_STATED : STREAM_PLACED, s->anonymous_id, s->user_id};
+}
+
+static void join_siblings(struct stream *s, struct stream *other)
+{
+    s->sibling = other;
+    s->sibling_known = true;
+    if (other) {
+        other->sibling = s;
+        other->sibling_known = true;
+    }
+}
+
+int stream_sibling(struct partition *p, struct stream *s, struct stream **out, struct err *e)
+{
+    struct stream_id id = other_id(s);
+    struct key_hash hash;
+    bool there = false;
+    int rc = 0;
+
+    *out = NULL;
+    if (!has_both(s))
+        return 0;
+    if (!s->sibling_known) {
+        hash = stream_hash(p, &id);
+        rc = is_on_disk(p, s->profile->node.key, hash, &there, e);
+        if (rc == 0 && there)
+            rc = partition_stream(p, &id, hash, out, e); /* which joins them */
+        else if (rc == 0)
+            s->sibling_known = true;
+    }
+    *out = s->sibling;
+    return rc;
+}
+
+int stream_open_account(struct partition *p, struct stream *s, struct err *e)
+{
+    int rc = partition_account(p, s->user_id, &s->account, e);
+
+    if (rc == 0)
+        s->account->streams++;
+    return rc;
+}
+
+/* Who it belongs to, and what is known of its ids. */
+static int stream_attach(struct partition *p, struct stream *s, struct err *e)
+{
+    char id[PROFILE_ID_MAX_BYTES];
+    int rc = partition_profile(p, profile_id(s->anonymous_id, s->user_id, id), &s->profile, e);
+
+    if (rc == 0)
+        rc = stream_fetch(p, s, e);
+    if (rc == 0 && s->kind == STREAM_STATED && has_both(s))
+        rc = partition_account(p, s->user_id, &s->account, e);
+    if (rc == 0 && s->kind == STREAM_STATED && !str_has(s->user_id))
+        rc = partition_device(p, s->anonymous_id, false, &s->device, e);
+    return rc;
+}
+
+static int stream_keep(struct partition *p, struct stream *s)
+{
+    int rc;
+
+    pthread_mutex_lock(&p->lock);
+    rc = table_add(&p->streams, &s->node);
+    if (rc == 0)
+        ring_add(p, &s->kept);
+    pthread_mutex_unlock(&p->lock);
+    return rc;
+}
+
+int partition_stream(struct partition *p, const struct stream_id *id, struct key_hash hash, struct stream **out,
                      struct err *e)
 {
     struct stream *s = partition_find_stream(p, hash);
-    char id[PROFILE_ID_MAX_BYTES];
     int rc;
 
     if (s) {
         *out = s;
         return 0;
     }
-    s = stream_new(p, hash, ev->anonymous_id, ev->user_id);
+    s = stream_new(p, hash, id);
     if (!s)
         return -ENOMEM;
-    rc = partition_profile(p, profile_id(ev->anonymous_id, ev->user_id, id), &s->profile, e);
+    rc = stream_attach(p, s, e);
     if (rc == 0)
-        rc = stream_fetch(p, s, e);
-    if (rc == 0) {
-        pthread_mutex_lock(&p->lock);
-        rc = table_add(&p->streams, &s->node);
-        if (rc == 0)
-            ring_add(p, &s->kept);
-        pthread_mutex_unlock(&p->lock);
-    }
+        rc = stream_keep(p, s);
     if (rc < 0) {
         stream_free(s);
         return rc;
     }
     s->profile->streams++;
+    if (s->account)
+        s->account->streams++;
+    if (s->device)
+        s->device->stream = s;
+    if (has_both(s)) {
+        struct stream_id other = other_id(s);
+        struct stream *sibling = partition_find_stream(p, stream_hash(p, &other));
+
+        if (sibling)
+            join_siblings(s, sibling);
+    }
     *out = s;
     return 0;
 }
 
-static void order_free(struct kept_order *o)
-{
-    order_doc_unref(o->doc);
-    free(o);
-}
-
-static int order_load(struct partition *p, struct kept_order *o, struct err *e)
-{
-    struct key key = key_two(KEY_ORDER, o->log_key, o->by_id.key);
-    struct store_value v = {0};
-    int rc = store_get(p->state->store, p->number, key_str(&key), NULL, &v, e);
-
-    if (rc != 0)
-        return rc == STORE_NOT_FOUND ? 0 : rc;
-    if (order_doc_rank(v.bytes, &o->rank) < 0) {
-        rc = damaged(e, "an order");
-    } else {
-        o->on_disk = true;
-        o->disk_rank = o->rank;
-        o->doc = order_doc_new(v.bytes);
-        rc = o->doc ? 0 : -ENOMEM;
-    }
-    store_value_free(&v);
-    return rc;
-}
-
-static int order_keep(struct partition *p, struct kept_order *o)
-{
-    int rc;
-
-    pthread_mutex_lock(&p->lock);
-    rc = table_add(&p->orders, &o->node);
-    if (rc == 0)
-        ring_add(p, &o->kept);
-    pthread_mutex_unlock(&p->lock);
-    return rc;
-}
-
-int partition_order(struct partition *p, struct key_hash log_key, struct key_hash order, struct kept_order **out,
-                    struct err *e)
-{
-    struct key_hash both = key_hash_pair(&p->secret, log_key, order);
-    struct table_node *n = table_find(&p->orders, &both);
-    struct kept_order *o;
-    int rc;
-
-    if (n) {
-        *out = container(n, struct kept_order, node);
-        return 0;
-    }
-    o = calloc(1, sizeof *o);
-    if (!o)
-        return -ENOMEM;
-    o->node.key = both;
-    o->by_id.key = order;
-    o->log_key = log_key;
-    o->kept.kind = KEPT_ORDER;
-    rc = order_load(p, o, e);
-    if (rc == 0)
-        rc = order_keep(p, o);
-    if (rc < 0) {
-        order_free(o);
-        return rc;
-    }
-    *out = o;
-    return 0;
-}
-
 /* --- dropping ------------------------------------------------------------------------------------------------- */
+
+static void stream_detach(struct stream *s)
+{
+    s->profile->streams--;
+    if (s->account)
+        s->account->streams--;
+    if (s->device)
+        s->device->stream = NULL;
+    if (s->sibling) {
+        s->sibling->sibling = NULL;
+        s->sibling->sibling_known = false;
+    }
+}
 
 static void drop(struct partition *p, struct kept *k)
 {
@@ -365,11 +406,20 @@ static void drop(struct partition *p, struct kept *k)
         struct stream *s = kept_stream(k);
 
         table_remove(&p->streams, &s->node);
-        s->profile->streams--;
+        stream_detach(s);
         stream_free(s);
     } else if (k->kind == KEPT_PROFILE) {
         table_remove(&p->profiles, &kept_profile(k)->node);
         profile_free(kept_profile(k));
+    } else if (k->kind == KEPT_DEVICE) {
+        table_remove(&p->devices, &kept_device(k)->node);
+        device_free(kept_device(k));
+    } else if (k->kind == KEPT_ACCOUNT) {
+        table_remove(&p->accounts, &kept_account(k)->node);
+        account_free(kept_account(k));
+    } else if (k->kind == KEPT_ORDER_HOME) {
+        table_remove(&p->order_homes, &kept_order_home(k)->node);
+        order_home_free(p, kept_order_home(k));
     } else {
         table_remove(&p->orders, &kept_order_of(k)->node);
         order_free(kept_order_of(k));
@@ -382,6 +432,12 @@ static bool droppable(const struct partition *p, struct kept *k)
         return !stream_current(p, kept_stream(k));
     if (k->kind == KEPT_PROFILE)
         return !profile_current(p, kept_profile(k)) && kept_profile(k)->streams == 0;
+    if (k->kind == KEPT_DEVICE)
+        return kept_device(k)->interval != p->interval_number && !kept_device(k)->stream;
+    if (k->kind == KEPT_ACCOUNT)
+        return kept_account(k)->interval != p->interval_number && kept_account(k)->streams == 0;
+    if (k->kind == KEPT_ORDER_HOME)
+        return order_home_droppable(p, kept_order_home(k));
     return kept_order_of(k)->interval != p->interval_number;
 }
 
@@ -427,7 +483,13 @@ static int tables_init(struct partition *p)
     if (rc == 0)
         rc = table_init(&p->orders);
     if (rc == 0)
-        rc = table_init(&p->changed_orders);
+        rc = table_init(&p->devices);
+    if (rc == 0)
+        rc = table_init(&p->accounts);
+    if (rc == 0)
+        rc = table_init(&p->order_homes);
+    if (rc == 0)
+        rc = table_init(&p->statements);
     return rc;
 }
 
@@ -443,13 +505,17 @@ int partition_init(struct partition *p, struct state *s, uint32_t number, struct
     randombytes_buf(p->secret.b, sizeof p->secret.b); /* unless one is on disk */
     pthread_mutex_init(&p->lock, NULL);
     pthread_rwlock_init(&p->place, NULL);
+    pthread_cond_init(&p->announced, NULL);
+    arena_init(&p->cascade.arena, SIZE_MAX);
+    p->sent = calloc(s->partition_count, sizeof *p->sent);
+    p->heard = calloc(s->partition_count, sizeof *p->heard);
     for (size_t i = 0; i < DECODE_AHEAD; i++)
         arena_init(&p->ahead[i].arena, ARENA_BYTES);
     arena_init(&p->order_arena, ARENA_BYTES);
     arena_init(&p->arena_other, ARENA_BYTES);
     buf_init(&p->scratch, SCRATCH_BYTES);
     p->interval = interval_new();
-    rc = p->interval ? tables_init(p) : -ENOMEM;
+    rc = p->interval && p->sent && p->heard ? tables_init(p) : -ENOMEM;
     return rc < 0 ? rc : meta_load(p, e);
 }
 
@@ -457,7 +523,7 @@ int partition_init(struct partition *p, struct state *s, uint32_t number, struct
 static void drop_all(struct partition *p)
 {
     p->interval_number++;
-    for (int round = 0; round < 2; round++) /* profiles after their streams */
+    for (int round = 0; round < 2; round++) /* what streams keep there after them */
         for (struct kept *k = p->ring.next, *next; k != &p->ring; k = next) {
             next = k->next;
             if (droppable(p, k))
@@ -471,15 +537,11 @@ void partition_restart(struct partition *p, const struct meta *meta, struct inte
     struct interval *old = p->interval;
 
     pthread_mutex_lock(&p->lock);
-    for (size_t i = 0; i < p->dirty_orders.n; i++) {
-        struct kept_order *o = p->dirty_orders.v[i];
-
-        if (o->is_head)
-            table_remove(&p->changed_orders, &o->by_id);
-    }
     drop_all(p);
     p->dirty_streams.n = p->dirty_profiles.n = p->dirty_orders.n = 0;
-    p->most_same = 0;
+    p->dirty_devices.n = p->dirty_accounts.n = p->dirty_order_homes.n = 0;
+    p->unannounced.n = 0;
+    cascade_clear(&p->cascade);
     emissions_clear(&p->emissions);
     p->memory_base = p->memory;
     p->interval = fresh;
@@ -496,7 +558,18 @@ void partition_deinit(struct partition *p)
     table_deinit(&p->streams);
     table_deinit(&p->profiles);
     table_deinit(&p->orders);
-    table_deinit(&p->changed_orders);
+    table_deinit(&p->devices);
+    table_deinit(&p->accounts);
+    table_deinit(&p->order_homes);
+    table_deinit(&p->statements);
+    free(p->dirty_devices.v);
+    free(p->dirty_accounts.v);
+    free(p->dirty_order_homes.v);
+    free(p->unannounced.v);
+    free(p->unannounced_ids);
+    free(p->sent);
+    free(p->heard);
+    arena_deinit(&p->cascade.arena);
     free(p->dirty_streams.v);
     free(p->dirty_profiles.v);
     free(p->dirty_orders.v);
@@ -510,6 +583,7 @@ void partition_deinit(struct partition *p)
     buf_deinit(&p->scratch);
     emissions_clear(&p->emissions);
     pthread_rwlock_destroy(&p->place);
+    pthread_cond_destroy(&p->announced);
     pthread_mutex_destroy(&p->lock);
     sodium_memzero(&p->secret, sizeof p->secret);
 }

@@ -1,6 +1,7 @@
 /* The ids of profiles, and what stands on disk of a profile and of a stream. Pure. */
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 
 #include "profiler/state_private.h"
 
@@ -38,36 +39,13 @@ struct str profile_sibling(struct str id, char *buf)
 
 /* --- records -------------------------------------------------------------------------------------------------- */
 
-int profile_record_read(struct str bytes, struct profile_record *out)
-{
-    const char *p = bytes.p, *end = bytes.p + bytes.n;
-    uint64_t format, n;
-
-    if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_varint(&p, end, &n) || n > (size_t)(end - p))
-        return -EIO;
-    out->id = (struct str){p, (size_t)n};
-    p += n;
-    if (!get_svarint(&p, end, &out->version) || !profile_id_valid(out->id))
-        return -EIO;
-    out->facts = (struct str){p, (size_t)(end - p)};
-    return 0;
-}
-
-static void put_id(struct buf *b, struct str id)
+void put_text(struct buf *b, struct str id)
 {
     buf_add_varint(b, str_has(id) ? id.n + 1 : 0);
     buf_add_str(b, id);
 }
 
-bool stream_record_write(struct str anonymous_id, struct str user_id, struct buf *b)
-{
-    buf_add_varint(b, STATE_FORMAT);
-    put_id(b, anonymous_id);
-    put_id(b, user_id);
-    return !b->failed;
-}
-
-static bool get_id(const char **p, const char *end, struct str *out)
+bool get_text(const char **p, const char *end, struct str *out)
 {
     uint64_t n;
 
@@ -81,13 +59,132 @@ static bool get_id(const char **p, const char *end, struct str *out)
     return true;
 }
 
-int stream_record_read(struct str bytes, struct str *anonymous_id, struct str *user_id)
+int profile_record_read(struct str bytes, struct profile_record *out)
 {
     const char *p = bytes.p, *end = bytes.p + bytes.n;
-    uint64_t format;
+    uint64_t format, n;
 
-    if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_id(&p, end, anonymous_id) ||
-        !get_id(&p, end, user_id) || p != end || (!str_has(*anonymous_id) && !str_has(*user_id)))
+    if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_varint(&p, end, &n) || n > (size_t)(end - p))
         return -EIO;
+    out->id = (struct str){p, (size_t)n};
+    p += n;
+    if (!get_svarint(&p, end, &out->version) || !profile_id_valid(out->id) || !get_text(&p, end, &out->user) ||
+        !get_varint(&p, end, &n) || n > (size_t)(end - p))
+        return -EIO;
+    out->members = (struct str){p, (size_t)n};
+    p += n;
+    if (!get_varint(&p, end, &n) || n > (size_t)(end - p))
+        return -EIO;
+    out->traits = (struct str){p, (size_t)n};
+    p += n;
+    out->facts = (struct str){p, (size_t)(end - p)};
     return 0;
+}
+
+bool stream_record_write(const struct stream_id *id, struct buf *b)
+{
+    buf_add_varint(b, STATE_FORMAT);
+    buf_add_varint(b, id->kind);
+    put_text(b, id->anonymous_id);
+    put_text(b, id->user_id);
+    return !b->failed;
+}
+
+int stream_record_read(struct str bytes, struct stream_id *out)
+{
+    const char *p = bytes.p, *end = bytes.p + bytes.n;
+    uint64_t format, kind;
+
+    if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_varint(&p, end, &kind) ||
+        kind > STREAM_PLACED || !get_text(&p, end, &out->anonymous_id) || !get_text(&p, end, &out->user_id) ||
+        p != end || (!str_has(out->anonymous_id) && !str_has(out->user_id)))
+        return -EIO;
+    out->kind = (enum stream_kind)kind;
+    return 0;
+}
+
+bool placed_event(struct str bytes, struct internal_version *version, struct str *event)
+{
+    const char *p = bytes.p, *end = bytes.p + bytes.n;
+    uint64_t index;
+
+    if (!get_svarint(&p, end, &version->cause) || !get_varint(&p, end, &index) || index > UINT32_MAX)
+        return false;
+    version->index = (uint32_t)index;
+    *event = p < end ? (struct str){p, (size_t)(end - p)} : STR_NONE;
+    return true;
+}
+
+int text_copy(struct str from, struct str *out)
+{
+    char *p;
+
+    *out = STR_NONE;
+    if (!str_has(from))
+        return 0;
+    p = malloc(from.n + 1);
+    if (!p)
+        return -ENOMEM;
+    if (from.n)
+        memcpy(p, from.p, from.n);
+    *out = (struct str){p, from.n};
+    return 0;
+}
+
+/* --- members -------------------------------------------------------------------------------------------------- */
+
+void put_members(const struct member *v, size_t n, struct buf *b)
+{
+    for (size_t i = 0; i < n; i++) {
+        put_text(b, v[i].device);
+        buf_add_varint(b, v[i].removed);
+        buf_add_svarint(b, v[i].version.cause);
+        buf_add_varint(b, v[i].version.index);
+    }
+}
+
+static bool member_read(const char **p, const char *end, struct member *out)
+{
+    uint64_t removed, index;
+
+    if (!get_text(p, end, &out->device) || !get_varint(p, end, &removed) ||
+        !get_svarint(p, end, &out->version.cause) || !get_varint(p, end, &index) || index > UINT32_MAX)
+        return false;
+    out->removed = removed != 0;
+    out->version.index = (uint32_t)index;
+    return true;
+}
+
+int get_members(struct str bytes, struct member **out, size_t *count)
+{
+    const char *p = bytes.p, *end = bytes.p + bytes.n;
+    struct member *v = NULL, *more, m;
+    size_t n = 0;
+    int rc = 0;
+
+    while (p < end && rc == 0) {
+        rc = member_read(&p, end, &m) ? 0 : -EIO;
+        more = rc == 0 ? realloc(v, (n + 1) * sizeof *v) : v;
+        rc = rc == 0 && !more ? -ENOMEM : rc;
+        v = more ? more : v;
+        if (rc == 0) {
+            v[n] = m;
+            rc = text_copy(m.device, &v[n].device);
+            n += rc == 0;
+        }
+    }
+    if (rc < 0) {
+        member_list_free(v, n);
+        return rc;
+    }
+    *out = v;
+    *count = n;
+    return 0;
+}
+
+void member_list_free(struct member *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        free((void *)(uintptr_t)v[i].device.p);
+    free(v);
 }

@@ -352,6 +352,7 @@ void stream_settle(struct stream *s)
         s->uid_parts_next = 0;
     }
     s->on_disk = true;
+    s->fresh = 0;
     s->spans_inexact = false;
     free(s->slots);
     free(s->spans);

@@ -61,6 +61,21 @@ static uint64_t share(uint64_t bytes, uint32_t partitions)
     return one < LEAST_PARTITION_BYTES ? LEAST_PARTITION_BYTES : one;
 }
 
+/* Without any keys profilers go on: nothing sealed can be there for them yet. */
+static int open_keys(struct profiler_settings *s, const struct conf *conf, struct err *e)
+{
+    int r = seal_keys_open(conf->keys, SEAL_PROFILER, &s->keys, e);
+
+    if (r == -ENOENT) {
+        log_warn("profiler: personal values are not folded without keys: %s", e->text);
+        s->keys = NULL;
+        *e = (struct err){0};
+        r = 0;
+    }
+    s->traits = (struct traits_rules){conf->vocabulary, s->keys, &s->traits_counters};
+    return r;
+}
+
 int profiler_settings_init(struct profiler_settings *s, const struct conf *conf, struct err *e)
 {
     const struct conf_profiler *p = &conf->profiler;
@@ -75,12 +90,22 @@ int profiler_settings_init(struct profiler_settings *s, const struct conf *conf,
         err_set(e, "there is no time zone %s", conf->timezone);
         return -EINVAL;
     }
+    int r = open_keys(s, conf, e);
+    if (r != 0) {
+        profiler_settings_deinit(s);
+        return r;
+    }
     s->rules = (struct fold_rules){.session_gap_ms = p->session_gap_ms,
                                    .count_from_paid = p->count_from_paid,
+                                   .link_by_order = p->link_by_order,
+                                   .max_users_per_device = p->max_users_per_device,
+                                   .max_devices_per_user = p->max_devices_per_user,
                                    .zone = s->zone,
                                    .touch_window_ms = p->touch_window_ms,
                                    .payment_hosts = p->payment_hosts,
-                                   .payment_host_count = p->payment_host_count};
+                                   
+.payment_host_count = p->payment_host_count,
+.traits = &s->traits};
     memcpy(s->rules.currency, conf->currency, sizeof s->rules.currency);
     s->state = (struct state_options){.path = s->path,
                                       .partitions = conf->partitions,
@@ -95,7 +120,9 @@ int profiler_settings_init(struct profiler_settings *s, const struct conf *conf,
 void profiler_settings_deinit(struct profiler_settings *s)
 {
     zone_free(s->zone);
+    seal_keys_free(s->keys);
     s->zone = NULL;
+    s->keys = NULL;
 }
 
 /* --- what the parts ask of each other ------------------------------------------------------------------------- */
@@ -181,11 +208,16 @@ static uint64_t shop(void *arg)
     return event_log_identity(p->log);
 }
 
+static bool has_cache(const struct conf *conf)
+{
+    return conf->redis.url && !conf->profiler.cache_off;
+}
+
 static int start_cache(struct profiler *p, struct err *e)
 {
     const struct conf_redis *redis = &p->conf->redis;
 
-    if (!redis->url || p->conf->profiler.cache_off)
+    if (!has_cache(p->conf))
         return 0;
     return cache_start(&(struct cache_options){.redis = redis,
                                                .partitions = p->conf->partitions,
@@ -218,6 +250,7 @@ static int start_followers(struct profiler *p, struct err *e)
                                                         .commit_ms = conf->commit_ms,
                                                         .cache = p->cache,
                                                         .rules = &p->settings.rules,
+                                                        .stats = p->stats,
                                                         .stint = stint,
                                                         .restore = conf->backups ? restore : NULL,
                                                         .shown = more_shown,
@@ -226,6 +259,19 @@ static int start_followers(struct profiler *p, struct err *e)
 
     atomic_store(&p->followers, f);
     return r;
+}
+
+static void traits_gauges(struct buf *out, void *arg)
+{
+    const struct profiler *p = arg;
+    const struct traits_counters *c = &p->settings.traits_counters;
+
+    stats_gauge_head(out, "waymark_traits_unopened",
+                     "Times that the personal part of an event was read and no key opened it, since the start.");
+    stats_gauge_line(out, "waymark_traits_unopened", NULL, (double)atomic_load(&c->unopened));
+    stats_gauge_head(out, "waymark_traits_unfit",
+                     "Values of traits that were read and did not fit their type or a bound, since the start.");
+    stats_gauge_line(out, "waymark_traits_unfit", NULL, (double)atomic_load(&c->unfit));
 }
 
 static int start_meter(struct profiler *p)
@@ -239,6 +285,7 @@ static int start_meter(struct profiler *p)
                                                  .partitions = p->conf->partitions});
     p->disk = (struct disk_gauges){.folder = p->settings.path, .reserve = p->conf->log.reserve_bytes};
     disk_gauges_add(p->stats, &p->disk);
+    stats_add_gauges(p->stats, traits_gauges, p);
     return p->meter ? 0 : -ENOMEM;
 }
 
@@ -315,6 +362,7 @@ static int start_parts(struct profiler *p, struct err *e)
         r = make_folder(p->conf->data, e);
     if (r == 0)
         r = process_instance(p->conf, p->instance, sizeof p->instance, e);
+    p->settings.state.announce = has_cache(p->conf);
     if (r == 0)
         r = state_open(&p->settings.state, &p->state, e);
     if (r == 0)

@@ -62,15 +62,18 @@ static uint64_t hosts_print(const struct fold_rules *r)
 static void write_settings(const struct state_options *o, struct buf *b)
 {
     const struct fold_rules *r = o->rules;
-    char text[512];
+    char text[1024];
 
     snprintf(text, sizeof text,
              "format %d\npartitions %u\nprofiler.session_gap %" PRId64 "ms\nprofiler.orders_count_from %s\n"
              "currency %s\ntimezone %016" PRIx64 "\nthe touch window %" PRId64 "ms\nthe payment hosts %016" PRIx64 "\n"
-             "the names of a map %zu\n",
+             "the names of a map %zu\nprofiler.identity.link_by_order %s\n"
+             "profiler.identity.max_users_per_device %u\nprofiler.identity.max_devices_per_user %u\n"
+             "the events of a device %zu\n",
              STATE_FORMAT, (unsigned)o->partitions, r->session_gap_ms, r->count_from_paid ? "paid" : "created",
              r->currency, zone_print(r->zone), r->touch_window_ms, hosts_print(r),
-             r->map_names ? r->map_names : (size_t)LIMIT_MAP_NAMES);
+             r->map_names ? r->map_names : (size_t)LIMIT_MAP_NAMES, r->link_by_order ? "true" : "false",
+             identity_max_users(r), identity_max_devices(r), identity_max_events(r));
     buf_add_text(b, text);
 }
 
@@ -202,6 +205,7 @@ int state_open(const struct state_options *o, struct state **out, struct err *e)
     s->partition_count = o->partitions;
     s->read_only = o->read_only;
     s->keyed = o->keyed;
+    s->announce = o->announce;
     randombytes_buf(&s->seed, sizeof s->seed);
     s->partitions = calloc(o->partitions, sizeof *s->partitions);
     rc = s->partitions ? open_all(s, o, e) : -ENOMEM;
@@ -248,6 +252,11 @@ bool state_last_event(struct state *s, uint32_t partition, int64_t *offset, stru
     return true;
 }
 
+uint32_t state_partitions(const struct state *s)
+{
+    return s->partition_count;
+}
+
 void state_figures(struct state *s, uint32_t partition, struct state_figures *out)
 {
     struct partition *p = &s->partitions[partition];
@@ -256,6 +265,7 @@ void state_figures(struct state *s, uint32_t partition, struct state_figures *ou
     pthread_mutex_lock(&p->lock);
     *out = p->figures;
     out->memory = p->memory + p->interval->held + p->batch_held + table_bytes(&p->streams) + table_bytes(&p->profiles) +
-                  table_bytes(&p->orders) + table_bytes(&p->changed_orders);
+                  table_bytes(&p->orders) + table_bytes(&p->order_homes) +
+                  table_bytes(&p->statements);
     pthread_mutex_unlock(&p->lock);
 }

@@ -20,6 +20,7 @@
 #include "profiler/order.h"
 #include "profiler/path.h"
 #include "profiler/rules.h"
+#include "profiler/traits.h"
 #include "proto/internal.h"
 
 struct state;
@@ -66,6 +67,7 @@ struct state_figures {
 /* Fails with a clear text when the folder is in use, damaged, or was made with another number of partitions or other
  * fold rules (session gap, currency, …): then a refold is needed and the text says so. */
 int state_open(const struct state_options *o, struct state **out, struct err *e);
+uint32_t state_partitions(const struct state *s);
 /* Commits nothing: call state_commit before. Waits for no one; all views must be released. NULL is allowed. */
 void state_close(struct state *s);
 
@@ -86,11 +88,15 @@ struct state_emission {
 /* Those since the last call of state_emitted; they live until then. */
 size_t state_emissions(struct state *s, uint32_t partition, const struct state_emission **out);
 void state_emitted(struct state *s, uint32_t partition);
+/* The same, but their keys and values are the caller's from now on, to be freed. */
+void state_emissions_taken(struct state *s, uint32_t partition);
 /* Profiles that the last state_fold changed and that are not named by the key of the record that did so: a link moves
  * events from one person to another. With the option `announce` look-ups of them wait until state_announced; the ids
  * live until then. */
 size_t state_unannounced(struct state *s, uint32_t partition, const struct str **ids);
 void state_announced(struct state *s, uint32_t partition);
+/* Whether there are profiles of which look-ups are answered -EAGAIN until state_announced. Any thread; quick. */
+bool state_holds(struct state *s, uint32_t partition);
 /* What a partition told another last, and what that has heard of it: once the second has reached the first, whatever
  * the folds up to now moved there is folded there. Any thread. */
 struct internal_version state_sent(struct state *s, uint32_t partition, uint32_t to);
@@ -115,15 +121,16 @@ struct state_profile {
     int64_t version;     /* 1 + offset of the last record that changed it */
     struct str *devices; /* of a user: those with a link to it, sorted; in the arena */
     size_t device_count;
-    struct facts facts; /* owned by the caller: facts_deinit */
+    struct facts facts;   /* owned by the caller: facts_deinit */
+    struct traits traits; /* owned by the caller: traits_deinit */
 };
 /* STATE_LINKED: it is a device with links; ask for its user instead, see state_linked. */
 enum { STATE_NOT_FOUND = 1, STATE_LINKED = 2 };
 /* The user of a device's latest link, as a profile's id in the arena: 0, STATE_NOT_FOUND when it has none that counts,
- * or a negative errno. `partition` is that of the device; `id` is anon:…. */
+ * or a negative errno, -EAGAIN while it is held. `partition` is that of the device. */
 int state_linked(struct state *s, uint32_t partition, struct str id, struct arena *a, struct str *user, struct err *e);
 /* Facts of one profile; `id` is user:… or anon:…; spans come from the arena. 0, STATE_NOT_FOUND, STATE_LINKED, negative
- * errno. */
+ * errno; -EAGAIN while it is held, see state_holds. */
 int state_profile(struct state *s, uint32_t partition, struct str id, struct arena *a, struct state_profile *out,
                   struct err *e);
 
@@ -137,24 +144,18 @@ struct state_view {
     size_t order_count;
     void *private;
 };
-/* -EBUSY when others' views hold so much memory that this one has to wait. */
+/* As state_profile; -EBUSY when others' views hold so much memory that this one has to wait. */
 enum { VIEW_PATH = 1, VIEW_ORDERS = 2 };
 int state_view(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_view *out,
                struct err *e);
 void state_view_free(struct state_view *v);
 
-/* Finds an order in one partition by its id alone. Statements of one order that stand under several log keys are
- * several orders until persons are joined; of these, the one with the best statement (server first, then latest) is
- * given: compare `rank` between partitions. `order` lives until state_order_free. However many state the id, only the
- * one that is given is read. */
-struct state_order {
-    struct order order;
-    struct str profile;     /* who has it */
-    struct event_rank rank; /* of its best statement */
-    void *private;
-};
-int state_order(struct state *s, uint32_t partition, struct str order_id, struct state_order *out, struct err *e);
-void state_order_free(struct state_order *o);
+/* The home of an order: the partition that knows whose it is. */
+uint32_t state_order_partition(const struct state *s, struct str order_id);
+/* Whose an order is, as a profile's id in the arena; `partition` is its home. The order stands among those of that
+ * profile, but for the moment in which it moves. 0, STATE_NOT_FOUND or a negative errno. */
+int state_order(struct state *s, uint32_t partition, struct str order_id, struct arena *a, struct str *owner,
+                struct err *e);
 
 /* --- copies --------------------------------------------------------------------------------------------------- */
 

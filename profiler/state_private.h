@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "common/limits.h"
 #include "profiler/chunk.h"
 #include "profiler/links.h"
 #include "profiler/state.h"
@@ -103,6 +104,11 @@ enum {
     ENTRY_GONE = 128   /* it was placed and taken back; only the version is there */
 };
 
+struct stream_id {
+    enum stream_kind kind;
+    struct str anonymous_id, user_id;
+};
+
 struct stream {
     struct table_node node; /* key: hash of the stream */
     struct kept kept;
@@ -150,25 +156,16 @@ struct order_doc {
 };
 
 struct kept_order {
-    struct table_node node;  /* key: of log key and order together */
-    struct table_node by_id; /* key: hash of the order id; in its table when it is the head of its id */
+    struct table_node node; /* key: of profile and order together */
     struct kept kept;
-    struct key_hash log_key;
+    struct key_hash profile, order;
     uint64_t interval;             /* [lock] in which it changed last */
-    struct order_doc *doc;         /* [lock] NULL: there is none */
-    struct kept_order *next_dirty; /* [lock] of the profile through which it changed first */
-    struct event_rank rank;        /* [lock] of its best statement, when there is a doc */
-    bool on_disk;                  /* [worker] */
-    struct event_rank disk_rank;   /* [worker] under which it is indexed there */
-
-    /* Those of one id that changed in this interval: the head is in a table, the others behind it. */
-    bool is_head;                 /* [worker] */
-    struct kept_order *next_same; /* [lock] */
-    size_t same_count;            /* [lock] of the head: with itself */
+    struct order_doc *doc;         /* [lock] NULL: nothing was ever told of it */
+    struct kept_order *next_dirty; /* [lock] of the profile */
 };
 
-/* A device in the `ids` of a user. One that was taken back stays while it is within the user's cap, so that an older
- * record does not bring it back. */
+/* A device in the `ids` of a user. One that was taken back is remembered, so that an older record does not bring it
+ * back. */
 struct member {
     struct str device; /* owned */
     struct internal_version version;
@@ -198,7 +195,7 @@ struct device {
     struct runs runs;   /* [lock] of the links that count */
     struct links links; /* all; worth nothing unless `links_known` */
     bool links_known;
-    struct links fresh;                   /* those of this interval, in the order in which they were said */
+    struct links fresh;                   /* [lock] those of this interval, in the order in which they were said */
     uint32_t link_parts, link_parts_next; /* values on disk that hold links; after the commit being made */
     bool rewrite;                         /* the commit makes them one */
     bool on_disk;
@@ -216,17 +213,19 @@ struct pair {
 struct order_pair {
     struct str device; /* owned */
     struct event_key key;
+    struct uid subject;
     struct internal_version version;
     bool removed;
 };
 
-/* What a user's home knows of their devices. [worker] */
+/* What a user's home knows of their devices. [lock] what goes to disk; the rest is the worker's. */
 struct account {
     struct table_node node; /* key: hash of the user's id */
     struct kept kept;
     uint64_t interval;
     struct str id;      /* behind the struct */
     uint32_t streams;   /* in memory, which keep it there */
+    bool capped;        /* it had more devices than it keeps, once */
     struct pair *pairs; /* owned; sorted by device */
     size_t pair_count, pair_cap;
     struct order_pair *order_pairs; /* owned */
@@ -246,6 +245,7 @@ struct profile {
     uint32_t streams;                /* [worker] in memory, which keep it there */
     int64_t version;                 /* [lock] 0: made for an event that was not folded yet */
     struct facts facts;              /* [lock] exact unless refold; a look-up that folded it puts both right */
+    struct traits traits;            /* [lock] likewise */
     bool refold;                     /* [lock] */
     uint64_t interval;               /* [lock] to which the two below belong */
     struct stream *dirty_streams;    /* [lock] */
@@ -258,6 +258,8 @@ struct profile {
 struct decoded {
     struct arena arena; /* what the event points into, beside the record */
     struct event ev;
+    struct internal internal; /* of such a record */
+    struct command command;
     bool is_event;
     bool no_memory;  /* nobody knows yet what it is */
     const char *why; /* it is no event */
@@ -291,7 +293,10 @@ struct cascade {
     uint32_t index; /* of the last thing told because of it */
     bool open;      /* the record is shown, and what it set off is not worked off yet */
     enum outcome outcome;
+    uint32_t sender; /* of the record, and its version, if it is another partition's; else NOBODY */
+    struct internal_version version;
 };
+#define NOBODY UINT32_MAX
 
 struct partition {
     struct state *state;
@@ -302,8 +307,8 @@ struct partition {
     pthread_rwlock_t place;
     pthread_mutex_t lock;
     struct table streams, profiles, orders;      /* [lock] */
-    struct table changed_orders;                 /* [lock] heads, by order id; those of another interval do not count */
     struct table devices, accounts, order_homes; /* [lock] */
+    struct table statements;                     /* [worker] of orders at their homes */
     struct kept ring;                            /* [worker] head */
     struct kept *hand;                           /* [worker] */
     size_t kept_count;                           /* [worker] */
@@ -316,11 +321,14 @@ struct partition {
     uint64_t memory_base;         /* [worker] memory after the last eviction */
     struct pointers dirty_streams, dirty_profiles, dirty_orders; /* [worker] this interval */
     struct pointers dirty_devices, dirty_accounts, dirty_order_homes;
-    struct cascade cascade;             /* [worker] */
-    struct internal_version *sent;      /* [lock] last that each partition was told */
-    struct internal_version *heard;     /* [lock] newest that was heard of each */
-    struct pointers unannounced;        /* [worker] profiles changed that no key of the batch names; see state.h */
-    size_t most_same;                   /* [worker] the greatest same_count of this interval */
+    struct cascade cascade;         /* [worker] */
+    struct internal_version *sent;  /* [lock] last that each partition was told */
+    struct internal_version *heard; /* [lock] newest that was heard of each */
+    /* Profiles that are held, and their ids for who asks. [worker] */
+    struct pointers unannounced;
+    struct str *unannounced_ids;
+    pthread_cond_t announced;           /* of the lock: none is held any more */
+    struct str record_key;              /* [worker] of the record being folded */
     struct uid last_uid;                /* [worker] of the last record that was an event */
     int64_t last_offset;                /* [worker] its offset; -1: none of this log */
     struct store_batch *batch;          /* [worker] of the last commit, when it was a large one; or NULL */
@@ -353,16 +361,25 @@ void partition_deinit(struct partition *p);
 struct key_hash partition_hash(const struct partition *p, struct str bytes);
 /* From memory, else from disk, else new (version 0, not on disk). Worker, without the lock. 0 or negative errno. */
 int partition_profile(struct partition *p, struct str id, struct profile **out, struct err *e);
-/* The stream that an event states; `hash` is that of its ids. */
-int partition_stream(struct partition *p, const struct event *ev, struct key_hash hash, struct stream **out,
+/* Likewise; `hash` is that of its ids. */
+int partition_stream(struct partition *p, const struct stream_id *id, struct key_hash hash, struct stream **out,
                      struct err *e);
-int partition_order(struct partition *p, struct key_hash log_key, struct key_hash order, struct kept_order **out,
-                    struct err *e);
+struct key_hash stream_hash(const struct partition *p, const struct stream_id *id);
+/* Has the stream know its user's account. 0 or negative errno. */
+int stream_open_account(struct partition *p, struct stream *s, struct err *e);
+/* The other stream of its profile with the same device, NULL when there is none. 0 or negative errno. */
+int stream_sibling(struct partition *p, struct stream *s, struct stream **out, struct err *e);
+/* Puts an object into the ring. With the lock. */
+void ring_add(struct partition *p, struct kept *k);
+int partition_order(struct partition *p, struct key_hash profile, struct key_hash order, struct kept_order **out,
+                    struct err *e); /* order_doc.c */
 /* Only from memory; NULL when it is not there. With the lock, or the worker. */
 struct stream *partition_find_stream(struct partition *p, struct key_hash hash);
 struct profile *partition_find_profile(struct partition *p, struct key_hash hash);
 /* Notes that the profile changes in this interval. Worker, with the lock; room must be reserved. */
 void profile_touch(struct partition *p, struct profile *r);
+/* Its facts and traits are these, folded anew; the old ones are given back in their place. With the lock. */
+void profile_take(struct partition *p, struct profile *r, struct facts *facts, struct traits *traits);
 /* Counts what an object holds now. With the lock. */
 void partition_recount(struct partition *p, struct kept *k);
 /* Drops clean objects until memory fits the budget. Worker, without the lock. */
@@ -378,7 +395,8 @@ void pointers_add(struct pointers *v, void *item);
 struct stream *kept_stream(struct kept *k);
 struct profile *kept_profile(struct kept *k);
 struct kept_order *kept_order_of(struct kept *k);
-struct kept_order *kept_order_by_id(struct table_node *by_id);
+size_t order_bytes(const struct kept_order *o);
+void order_free(struct kept_order *o);
 
 static inline bool stream_current(const struct partition *p, const struct stream *s)
 {
@@ -404,12 +422,49 @@ struct str profile_sibling(struct str id, char *buf);
 struct profile_record {
     struct str id;
     int64_t version;
+    struct str user, members, traits;
     struct str facts;
 };
 int profile_record_read(struct str bytes, struct profile_record *out);
 /* A stream's ids as they are on disk. False when the buffer failed; 0 or -EIO. */
-bool stream_record_write(struct str anonymous_id, struct str user_id, struct buf *b);
-int stream_record_read(struct str bytes, struct str *anonymous_id, struct str *user_id);
+bool stream_record_write(const struct stream_id *id, struct buf *b);
+int stream_record_read(struct str bytes, struct stream_id *out);
+/* The members of a profile: 0 or negative errno, -EIO for damage. */
+void put_members(const struct member *v, size_t n, struct buf *b);
+int get_members(struct str bytes, struct member **out, size_t *count);
+void member_list_free(struct member *v, size_t n);
+/* A text, absent apart from empty. */
+void put_text(struct buf *b, struct str s);
+bool get_text(const char **p, const char *end, struct str *out);
+/* A copy on the heap. 0 or -ENOMEM. */
+int text_copy(struct str from, struct str *out);
+
+/* --- partition_person.c: devices and accounts ----------------------------------------------------------------- */
+
+/* As partition_profile; *out is NULL where there is none and `make` is false. */
+int partition_device(struct partition *p, struct str id, bool make, struct device **out, struct err *e);
+int partition_account(struct partition *p, struct str id, struct account **out, struct err *e);
+struct device *kept_device(struct kept *k);
+struct account *kept_account(struct kept *k);
+size_t device_bytes(const struct device *d);
+size_t account_bytes(const struct account *a);
+size_t members_bytes(const struct profile *r);
+void device_free(struct device *d);
+void account_free(struct account *a);
+/* Note that it changes in this interval. Worker. */
+void device_touch(struct partition *p, struct device *d);
+void account_touch(struct partition *p, struct account *a);
+/* Makes sure that all links are in memory. 0 or negative errno. */
+int device_load_links(struct partition *p, struct device *d, struct err *e);
+/* What stands on disk of them. False when the buffer failed. */
+bool device_write(const struct device *d, struct buf *b);
+bool account_write(const struct account *a, struct buf *b);
+/* One that is nobody's yet, with its id and nothing else; NULL when memory is out. To be freed, also when it could not
+ * be read from what stands on disk: 0, -EIO or -ENOMEM. Any thread. */
+struct device *device_new(const struct partition *p, struct str id);
+struct account *account_new(const struct partition *p, struct str id);
+int device_unpack(struct str bytes, struct device *d);
+int account_read(struct str bytes, struct account *a);
 
 /* --- partition_stream.c: a stream's memory -------------------------------------------------------------------- */
 
@@ -465,6 +520,15 @@ void cascade_begin(struct partition *p, int64_t offset);
 int cascade_run(struct partition *p, struct err *e);
 /* Forgets what is told and not worked off. */
 void cascade_clear(struct cascade *c);
+/* A record of another partition, to be worked off. 0, or -EINVAL: there is no such sender. */
+int cascade_take(struct partition *p, const struct internal *r);
+/* It is worked off. With the lock. */
+void cascade_heard(struct partition *p);
+
+/* --- state_announce.c ----------------------------------------------------------------------------------------- */
+
+/* With the lock. */
+void profile_hold(struct partition *p, struct profile *r);
 
 /* What works off a record. Each is called again with the same record after a failure (negative errno), which must have
  * shown nothing, or have counted in `done` the items that it has worked off. What is not newer than what is known of
@@ -472,11 +536,23 @@ void cascade_clear(struct cascade *c);
 int device_linked(struct partition *p, const struct internal *r, struct err *e);                  /* device.c */
 int device_verdict(struct partition *p, const struct internal *r, struct err *e);                 /* device.c */
 int device_unlink(struct partition *p, const struct command *c, struct err *e);                   /* device.c */
+int device_recount(struct partition *p, struct str id, struct err *e);                            /* device.c */
 int account_member(struct partition *p, const struct internal *r, struct err *e);                 /* account.c */
 int account_pair(struct partition *p, const struct internal *r, struct err *e);                   /* account.c */
 int place_events(struct partition *p, const struct internal *r, size_t *done, struct err *e);     /* fold_entry.c */
 int order_statements(struct partition *p, const struct internal *r, size_t *done, struct err *e); /* order_home.c */
 int order_placed(struct partition *p, const struct internal *r, size_t *done, struct err *e);     /* fold_order.c */
+
+/* Whether one event more of a device without a user is one too many. */
+bool device_is_full(const struct partition *p, const struct stream *home);
+/* Whether it is that of a guest's order, which counts towards no cap and stands in nobody's ids. */
+bool device_is_guest(struct str id);
+/* An event says that the user of the account used the device. Changes the account and tells; only where tell may be
+ * called. */
+void account_evidence(struct partition *p, struct account *a, struct str device, const struct event_key *key);
+/* To the home of an order: `bytes` absent: the event does not state it any more. */
+void tell_statement(struct partition *p, struct str order_id, struct str owner, const struct event_key *key,
+                    struct str bytes);
 
 /* The version before a placed event, and the event; absent for one that is gone. False for bytes that are none. */
 bool placed_event(struct str bytes, struct internal_version *version, struct str *event);
@@ -485,57 +561,42 @@ bool placed_event(struct str bytes, struct internal_version *version, struct str
 
 /* That a record is no event, and why. 0 or -ENOMEM. */
 int emit_bad(struct partition *p, const struct log_record *r, const char *why);
+/* For another partition. Memory that is out ends the process. */
+void emit_internal(struct partition *p, struct str key, const struct internal *r);
 void emissions_clear(struct emissions *l);
 
-/* --- fold_order.c: orders ------------------------------------------------------------------------------------- */
+/* --- order_doc.c: an order at its owner ------------------------------------------------------------------------ */
 
+/* An order's statements as one value. */
 struct order_doc *order_doc_new(struct str bytes);
 struct order_doc *order_doc_ref(struct order_doc *d);
 void order_doc_unref(struct order_doc *d);
 
+/* A statement that was taken back: kept, so that an older record does not bring it back. */
+struct order_marker {
+    struct uid uid;
+    struct internal_version version;
+};
+#define ORDER_MARKERS 256 /* of one order at one owner */
+
 /* A doc taken apart; spans point into it. */
 struct order_parts {
-    struct str order_id, owner;     /* the owner is a profile id */
-    bool truncated;                 /* there are more statements than may count */
-    struct event_key cut;           /* of the first that does not, when truncated */
-    struct event_rank rank;         /* of the best statement */
+    struct str order_id, owner;    /* the owner is a profile id */
+    struct internal_version floor; /* nothing that is not newer is believed of an unknown uid */
+    struct order_marker *markers;
+    size_t marker_count;
     struct chunk_entry *statements; /* in the order of events */
+    struct internal_version *versions;
     size_t count;
 };
-int order_doc_read(struct str bytes, struct arena *a, struct order_parts *out);
-/* Only the rank: 0 or -EIO. */
-int order_doc_rank(struct str bytes, struct event_rank *out);
+/* With room for `more` of each. 0, -EIO or -ENOMEM. */
+int order_doc_read(struct str bytes, struct arena *a, size_t more, struct order_parts *out);
+/* Makes room for that many more than are counted. 0 or -ENOMEM. */
+int order_parts_alloc(struct order_parts *out, struct arena *a, size_t more);
 bool order_doc_write(const struct order_parts *parts, struct arena *a, struct buf *b);
 /* Decodes the statements and builds the order from them. -EIO for statements that cannot be decoded. count >= 1. */
 int order_parts_build(const struct order_parts *parts, const struct fold_rules *rules, struct arena *a,
                       struct order *out);
-
-/* The profile that has it, that of its best statement; `buf` has PROFILE_ID_MAX_BYTES. */
-struct str order_owner(const struct order *order, char *buf);
-
-/* One order that a record changes. */
-struct order_change {
-    struct kept_order *order;
-    struct order_doc *doc;  /* new; NULL: no statement is left */
-    struct event_rank rank; /* of its best statement */
-    bool had, has;          /* whether there was, is an order */
-    struct order before, now;
-    struct profile *owner_before, *owner_now;
-};
-/* Works out what taking `drop` out of and putting `add` into (either may be NULL) the statements of an order does.
- * Changes nothing that others see. Worker, without the lock; lives until the order arena is reset. */
-int order_change_make(struct partition *p, struct str profile, struct str order_id, const struct chunk_entry *drop,
-                      const struct chunk_entry *add, struct order_change *out, struct err *e);
-/* Shows it. With the lock; room for one order (changed_orders, too) and two profiles must be reserved. `via`: the
- * profile whose event it was.
- */
-struct order_shown {
-    int64_t version, time; /* of the profiles it changes; of the event */
-    bool in_order;         /* whether the event was the last of via's path */
-};
-void order_change_apply(struct partition *p, struct order_change *c, struct profile *via,
-                        const struct order_shown *shown);
-void order_change_drop(struct order_change *c);
 
 /* --- commit.c ------------------------------------------------------------------------------------------------- */
 
@@ -547,6 +608,8 @@ struct meta {
     int64_t last_offset;
     struct uid last_uid;
     struct key_secret secret;
+    uint32_t flows; /* how many there are of the two below */
+    struct internal_version sent[LIMIT_PARTITIONS], heard[LIMIT_PARTITIONS];
 };
 bool meta_read(struct str bytes, struct meta *out);
 /* With the lock, or before others know the partition. */
@@ -567,5 +630,8 @@ bool made_with_equal(struct str made, struct str now, struct str *name, struct s
 enum { VIEW_UNCOUNTED = 4 };
 /* Folds the profile anew from a view with path and orders. 0 and facts, or negative errno. */
 int state_view_fold(const struct state_view *v, const struct fold_rules *rules, struct facts *out);
+/* Likewise of the traits; `was`: whose keys are kept, or NULL. */
+int state_view_traits(const struct state_view *v, const struct fold_rules *rules, const struct traits *was,
+                      struct traits *out);
 
 #endif

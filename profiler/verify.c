@@ -34,7 +34,7 @@ struct chunk_check {
     struct verify *v;
     const char *stream; /* its name for people */
     struct uidset uids;
-    size_t entries;
+    size_t entries, gone;
     int64_t last; /* key of the ordinary chunk before this one */
 };
 
@@ -78,6 +78,7 @@ static int check_chunk(void *arg, const struct key_place *place, struct str valu
         before = e.key;
         any = true;
         c->entries++;
+        c->gone += (e.flags & ENTRY_GONE) != 0;
     }
     if (any)
         check_chunk_times(c, place, first, before.time);
@@ -101,7 +102,7 @@ static void compare_uids(struct chunk_check *c, const struct uidset *kept)
 }
 
 /* The chunks of a stream agree with each other and with its uids. */
-static int check_chunks(struct verify *v, struct key_hash hash, const char *name)
+static int check_chunks(struct verify *v, const struct stream_id *id, struct key_hash hash, const char *name)
 {
     struct chunk_check c = {.v = v, .stream = name, .last = INT64_MIN, .uids = {.seed = v->state->seed}};
     struct stream kept = {.node = {.key = hash}, .uids = {.seed = v->state->seed}};
@@ -114,32 +115,38 @@ static int check_chunks(struct verify *v, struct key_hash hash, const char *name
         compare_uids(&c, &kept.uids);
     if (rc == 0 && c.entries == 0)
         verify_say(v, "stream %s: has no events", name);
-    v->stream_events += c.entries;
+    *(id->kind == STREAM_PLACED ? &v->placed_events : &v->stated_events) += c.entries - c.gone;
     uidset_deinit(&c.uids);
     uidset_deinit(&kept.uids);
     return rc;
+}
+
+void verify_name(const struct stream_id *id, char *name, size_t size)
+{
+    snprintf(name, size, "(%.*s, %.*s)%s", (int)(id->anonymous_id.n < 40 ? id->anonymous_id.n : 40),
+             id->anonymous_id.p ? id->anonymous_id.p : "", (int)(id->user_id.n < 40 ? id->user_id.n : 40),
+             id->user_id.p ? id->user_id.p : "", id->kind == STREAM_PLACED ? " placed" : "");
 }
 
 static int check_stream(struct verify *v, struct str key, struct str value)
 {
     struct key_hash profile, stream, hash;
     char id[PROFILE_ID_MAX_BYTES], name[LINE_BYTES / 4];
-    struct str anonymous_id, user_id;
+    struct stream_id stream_id;
     struct store_value found = {0};
     struct key owner;
     int rc;
 
-    if (!key_read_two(key, KEY_STREAM, &profile, &stream) || stream_record_read(value, &anonymous_id, &user_id) < 0) {
+    if (!key_read_two(key, KEY_STREAM, &profile, &stream) || stream_record_read(value, &stream_id) < 0) {
         verify_say(v, "a stream cannot be read");
         return 0;
     }
-    snprintf(name, sizeof name, "(%.*s, %.*s)", (int)(anonymous_id.n < 40 ? anonymous_id.n : 40),
-             anonymous_id.p ? anonymous_id.p : "", (int)(user_id.n < 40 ? user_id.n : 40), user_id.p ? user_id.p : "");
+    verify_name(&stream_id, name, sizeof name);
     v->report->streams++;
-    hash = key_hash_stream(&v->p->secret, anonymous_id, user_id);
+    hash = stream_hash(v->p, &stream_id);
     if (!key_hash_eq(&hash, &stream))
         verify_say(v, "stream %s: stands under another key", name);
-    hash = partition_hash(v->p, profile_id(anonymous_id, user_id, id));
+    hash = partition_hash(v->p, profile_id(stream_id.anonymous_id, stream_id.user_id, id));
     if (!key_hash_eq(&hash, &profile))
         verify_say(v, "stream %s: stands under another profile", name);
     owner = key_one(KEY_PROFILE, profile);
@@ -149,52 +156,10 @@ static int check_stream(struct verify *v, struct str key, struct str value)
         return rc;
     if (rc == STORE_NOT_FOUND)
         verify_say(v, "stream %s: its profile is missing", name);
-    return check_chunks(v, stream, name);
+    return check_chunks(v, &stream_id, stream, name);
 }
 
 /* --- indexes -------------------------------------------------------------------------------------------------- */
-
-static int check_order_indexed(struct verify *v, struct str key, struct str value)
-{
-    struct store_value found = {0};
-    struct key_index index;
-    struct key at;
-    int rc;
-
-    v->report->orders++;
-    if (!key_read_two(key, KEY_ORDER, &index.log_key, &index.order) || order_doc_rank(value, &index.rank) < 0) {
-        verify_say(v, "an order has a bad key or cannot be read");
-        return 0;
-    }
-    at = key_indexed(&index);
-    rc = store_get(v->state->store, v->partition, key_str(&at), NULL, &found, v->err);
-    store_value_free(&found);
-    if (rc == STORE_NOT_FOUND)
-        verify_say(v, "an order cannot be found by its id: the index misses it");
-    return rc < 0 ? rc : 0;
-}
-
-static int check_index(struct verify *v, struct str key)
-{
-    struct store_value found = {0};
-    struct key_index index;
-    struct event_rank rank;
-    struct key at;
-    int rc;
-
-    if (!key_read_indexed(key, &index)) {
-        verify_say(v, "the index of orders has a bad key");
-        return 0;
-    }
-    at = key_two(KEY_ORDER, index.log_key, index.order);
-    rc = store_get(v->state->store, v->partition, key_str(&at), NULL, &found, v->err);
-    if (rc == STORE_NOT_FOUND)
-        verify_say(v, "the index names an order that is not there");
-    else if (rc == 0 && (order_doc_rank(found.bytes, &rank) < 0 || event_rank_cmp(&rank, &index.rank) != 0))
-        verify_say(v, "the index names an order at a place that is not its own");
-    store_value_free(&found);
-    return rc < 0 ? rc : 0;
-}
 
 /* A chunk or uids: their stream must be one that was met. */
 static void check_placed(struct verify *v, struct str key)
@@ -235,10 +200,15 @@ static int visit(struct verify *v, enum key_kind kind, struct str key, struct st
     case KEY_UIDS:
         check_placed(v, key);
         return 0;
+    case KEY_DEVICE:
+        return verify_device(v, key, value);
+    case KEY_LINKS:
+    case KEY_ACCOUNT:
+        return 0;
     case KEY_ORDER:
-        return check_order_indexed(v, key, value);
-    case KEY_ORDER_INDEX:
-        return check_index(v, key);
+        return verify_order(v, key, value);
+    case KEY_ORDER_HOME:
+        return verify_home(v, key, value);
     }
     verify_say(v, "a key of unknown kind");
     return 0;
@@ -288,24 +258,24 @@ static void check_counts(struct verify *v)
         verify_say(v, "%" PRIu64 " outcomes of %" PRId64 " records", sum, f.offset - f.began);
     if (f.base < 0 || f.base > f.offset)
         verify_say(v, "offset %" PRId64 " of the state is none of a log: its base is %" PRId64, f.offset, f.base);
-    if (f.outcomes[OUTCOME_FOLDED] != v->path_events)
-        verify_say(v, "%" PRIu64 " events folded, %" PRIu64 " in paths", f.outcomes[OUTCOME_FOLDED], v->path_events);
-    if (v->stream_events != v->path_events)
-        verify_say(v, "%" PRIu64 " events in streams, %" PRIu64 " in paths", v->stream_events, v->path_events);
-    if (v->orders_owned != v->partition_orders)
-        verify_say(v, "%" PRIu64 " orders, %" PRIu64 " of them with a profile", v->partition_orders, v->orders_owned);
+    if (f.outcomes[OUTCOME_FOLDED] != v->stated_events)
+        verify_say(v, "%" PRIu64 " events folded, %" PRIu64 " in streams", f.outcomes[OUTCOME_FOLDED],
+                   v->stated_events);
+    /* Those of devices with links are in the paths of their users, as placed ones. */
+    if (v->stated_events - v->away_events + v->placed_events != v->path_events)
+        verify_say(v, "%" PRIu64 " events stated, %" PRIu64 " of them away, %" PRIu64 " placed, %" PRIu64 " in paths",
+                   v->stated_events, v->away_events, v->placed_events, v->path_events);
 }
 
 static int verify_partition(struct verify *v)
 {
     static const enum key_kind kinds[] = {
-        KEY_STREAM, KEY_CHUNK, KEY_LATE, KEY_UIDS, KEY_ORDER, KEY_ORDER_INDEX, KEY_PROFILE,
+        KEY_STREAM, KEY_DEVICE, KEY_CHUNK, KEY_LATE, KEY_UIDS, KEY_ORDER, KEY_ORDER_HOME, KEY_PROFILE,
     };
-    uint64_t orders = v->report->orders;
     int rc = 0;
 
     v->p = &v->state->partitions[v->partition];
-    v->stream_events = v->path_events = v->orders_owned = 0;
+    v->stated_events = v->placed_events = v->away_events = v->path_events = 0;
     v->streams.seed = v->state->seed;
     if (state_dirty(v->state, v->partition)) {
         err_set(v->err, "the state has changes that are not committed");
@@ -313,9 +283,9 @@ static int verify_partition(struct verify *v)
     }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds && rc == 0; i++)
         rc = walk(v, kinds[i]);
-    v->partition_orders = v->report->orders - orders;
     if (rc == 0)
         check_counts(v);
+    v->all_placed += v->placed_events;
     uidset_deinit(&v->streams);
     return rc;
 }
@@ -329,6 +299,11 @@ int state_verify(struct state *s, void (*say)(void *arg, const char *line), void
     *out = (struct verify_report){0};
     for (v.partition = 0; v.partition < s->partition_count && rc == 0; v.partition++)
         rc = verify_partition(&v);
+    v.partition = 0;
+    if (rc == 0 && !v.in_flight && v.all_placed != v.all_expected)
+        verify_say(&v, "%" PRIu64 " events placed, %" PRIu64 " of devices with links", v.all_placed, v.all_expected);
+    if (rc == 0)
+        verify_all_stated(&v);
     if (rc == 0 && progress)
         progress(arg, 1);
     return rc;

@@ -14,7 +14,12 @@ struct verify {
     struct verify_report *report;
     struct err *err;
     struct uidset streams; /* hashes of the streams that there are */
-    uint64_t stream_events, path_events, partition_orders, orders_owned;
+    /* Of a partition: events in streams of their own ids, those of them that are of devices with links, and events
+     * placed with users; events in paths. */
+    uint64_t stated_events, away_events, placed_events, path_events;
+    uint64_t all_placed, all_expected; /* of all partitions */
+    uint64_t stated, standing;         /* statements of orders: in paths, at homes; of all partitions */
+    bool in_flight;                    /* partitions have told each other what is not read yet */
 };
 
 /* One more difference. */
@@ -23,5 +28,18 @@ void verify_say(struct verify *v, const char *format, ...) __attribute__((format
 double verify_share(const struct verify *v, struct str key);
 /* A profile against its path and orders: verify_profile.c. 0 or negative errno. */
 int verify_profile(struct verify *v, struct str key, struct str value);
+
+/* A device: its runs follow from its links, and every event of it is placed with its user: verify_device.c. */
+int verify_device(struct verify *v, struct str key, struct str value);
+/* The name of a stream for people. */
+void verify_name(const struct stream_id *id, char *name, size_t size);
+
+/* Orders: verify_orders.c. One at its owner; one at its home. */
+int verify_order(struct verify *v, struct str key, struct str value);
+int verify_home(struct verify *v, struct str key, struct str value);
+/* An event of a profile's path that states an order, against the order's home. */
+int verify_stated(struct verify *v, struct str profile, const struct event *ev, struct str bytes);
+/* Once all partitions were walked: as many statements in paths as at homes. */
+void verify_all_stated(struct verify *v);
 
 #endif

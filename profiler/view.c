@@ -12,6 +12,7 @@
 
 struct seen_stream {
     struct key_hash hash;
+    struct str device; /* its anonymous id, else the user's */
     struct entry *entries;
     struct gone *gone;
     struct event_key *gone_keys; /* sorted */
@@ -21,7 +22,14 @@ struct seen_stream {
 
 struct seen_order {
     struct key_hash order;
-    struct order_doc *doc; /* NULL: there is none any more */
+    struct order_doc *doc;
+};
+
+/* The streams of one device make sessions together. */
+struct device_number {
+    struct device_number *next;
+    struct str device;
+    uint32_t number;
 };
 
 struct reading {
@@ -38,10 +46,14 @@ struct reading {
     struct seen_order *orders;
     size_t order_count;
     bool found, refold;
+    bool linked; /* it is a device's, which has a user */
     int64_t version;
+    struct device_number *devices; /* of its path */
+    uint32_t device_count;
     struct path_entry *path;
     size_t path_count, path_cap;
     bool counted;
+    bool heeds;    /* what is held */
     uint64_t held; /* bytes counted for it */
 };
 
@@ -82,6 +94,9 @@ static int see_streams(struct reading *r, const struct partition *p, const struc
         struct seen_stream *seen = &r->streams[r->stream_count++];
 
         seen->hash = s->node.key;
+        seen->device = arena_dup(&r->arena, str_has(s->anonymous_id) ? s->anonymous_id : s->user_id);
+        if (!seen->device.p)
+            return -ENOMEM;
         seen->entries = s->entries;
         seen->gone = s->gone;
     }
@@ -103,27 +118,28 @@ static int see_orders(struct reading *r, const struct partition *p, const struct
         return -ENOMEM;
     r->orders = more;
     for (o = profile->dirty_orders; o; o = o->next_dirty)
-        r->orders[r->order_count++] = (struct seen_order){o->by_id.key, o->doc ? order_doc_ref(o->doc) : NULL};
+        r->orders[r->order_count++] = (struct seen_order){o->order, order_doc_ref(o->doc)};
     return 0;
 }
 
-static int see(struct reading *r, struct partition *p, struct key_hash id, struct key_hash sibling)
+static int see(struct reading *r, struct partition *p, struct key_hash id)
 {
     struct profile *profile = partition_find_profile(p, id);
     int rc = 0;
 
     r->offset = p->figures.offset;
     r->commit = p->commit;
+    if (profile && profile->held && r->heeds)
+        return -EAGAIN;
     if (profile && profile->version > 0) {
         r->found = true;
         r->version = profile->version;
         r->refold = profile->refold;
+        r->linked = str_has(profile->user);
         rc = see_streams(r, p, profile);
     }
     if (rc == 0 && profile)
         rc = see_orders(r, p, profile);
-    if (rc == 0)
-        rc = see_orders(r, p, partition_find_profile(p, sibling));
     if (rc < 0)
         return rc;
     r->snap = store_snapshot_new(r->state->store);
@@ -152,9 +168,8 @@ static void sort_seen(struct reading *r)
 
 static int begin(struct reading *r, struct state *s, uint32_t partition, struct str id, struct err *e)
 {
-    char buf[PROFILE_ID_MAX_BYTES];
     struct partition *p = &s->partitions[partition];
-    struct key_hash hash = partition_hash(p, id), sibling = partition_hash(p, profile_sibling(id, buf));
+    struct key_hash hash = partition_hash(p, id);
     int rc;
 
     arena_init(&r->arena, SIZE_MAX);
@@ -162,7 +177,7 @@ static int begin(struct reading *r, struct state *s, uint32_t partition, struct 
     r->partition = partition;
     r->err = e;
     pthread_mutex_lock(&p->lock);
-    rc = see(r, p, hash, sibling);
+    rc = see(r, p, hash);
     pthread_mutex_unlock(&p->lock);
     sort_seen(r);
     return rc;
@@ -237,6 +252,36 @@ static int sort_gone(struct reading *r, struct seen_stream *s)
     return 0;
 }
 
+/* As it is in the path: of a placed one without what stands before the event, of one that is gone nothing. */
+static int add_event(struct reading *r, const struct event_key *key, unsigned flags, uint32_t device, struct str bytes)
+{
+    struct path_entry entry = {*key, flags & ~(unsigned)ENTRY_PLACED, device, bytes, NULL};
+    struct internal_version version;
+
+    if (flags & ENTRY_GONE)
+        return 0;
+    if ((flags & ENTRY_PLACED) && !placed_event(bytes, &version, &entry.bytes))
+        return -EIO;
+    return add_entry(r, &entry);
+}
+
+static int number_of(struct reading *r, struct str device, uint32_t *out)
+{
+    struct device_number *n = r->devices;
+
+    while (n && !str_eq(n->device, device))
+        n = n->next;
+    if (!n) {
+        n = arena_alloc(&r->arena, sizeof *n);
+        if (!n)
+            return -ENOMEM;
+        *n = (struct device_number){r->devices, device, r->device_count++};
+        r->devices = n;
+    }
+    *out = n->number;
+    return 0;
+}
+
 struct merge {
     struct reading *r;
     const struct seen_stream *seen; /* NULL: nothing of it is in memory */
@@ -264,10 +309,8 @@ static int merge_chunk(void *arg, const struct key_place *place, struct str valu
         return -EIO;
     rc = hold(m->r, copy.n);
     while (rc == 0 && chunk_next(&reader, &e)) {
-        struct path_entry entry = {e.key, e.flags, m->device, e.bytes, NULL};
-
         if (!is_gone(m->seen, &e.key))
-            rc = add_entry(m->r, &entry);
+            rc = add_event(m->r, &e.key, e.flags, m->device, e.bytes);
     }
     return rc < 0 ? rc : reader.left ? -EIO : 0;
 }
@@ -278,10 +321,8 @@ static int merge_memory(struct reading *r, const struct seen_stream *s, uint32_t
 
     for (const struct entry *e = s->entries; e && rc == 0; e = e->next) {
         int64_t dead_at = atomic_load_explicit(&e->dead_at, memory_order_relaxed);
-        struct path_entry entry = {e->key, e->flags, device, entry_bytes(e), NULL};
-
         if (dead_at == 0 || dead_at > r->offset)
-            rc = add_entry(r, &entry);
+            rc = add_event(r, &e->key, e->flags, device, entry_bytes(e));
     }
     return rc;
 }
@@ -309,30 +350,45 @@ static int merge_stream(struct reading *r, struct key_hash stream, uint32_t devi
     return merge_memory(r, seen, device);
 }
 
-/* In this version a stream is a device of its profile: the pairs (device, user) of one profile differ in the device. */
+/* One that is on disk, of which `record` says whose it is. */
+static int read_stream(struct reading *r, struct str key, struct str record)
+{
+    struct key_hash owner, stream;
+    struct stream_id id;
+    uint32_t device;
+    struct str name;
+    int rc;
+
+    if (!key_read_two(key, KEY_STREAM, &owner, &stream) || stream_record_read(record, &id) < 0)
+        return damaged(r->err, "a stream");
+    name = arena_dup(&r->arena, str_has(id.anonymous_id) ? id.anonymous_id : id.user_id);
+    rc = name.p ? number_of(r, name, &device) : -ENOMEM;
+    return rc == 0 ? merge_stream(r, stream, device) : rc;
+}
+
 static int read_path(struct reading *r, struct key_hash profile)
 {
     struct key prefix = key_one(KEY_STREAM, profile);
     struct store_iter *it = store_iter_new(r->state->store, r->partition, r->snap, true);
-    struct key_hash owner, stream;
     uint32_t device = 0;
-    struct str key;
+    struct str key, record;
     int rc = 0;
 
     if (!it)
         return -ENOMEM;
-    for (store_iter_seek(it, key_str(&prefix)); rc == 0 && store_iter_at(it, &key, NULL); store_iter_next(it)) {
+    for (store_iter_seek(it, key_str(&prefix)); rc == 0 && store_iter_at(it, &key, &record); store_iter_next(it)) {
         if (!str_starts(key, key_str(&prefix)))
             break;
-        rc = key_read_two(key, KEY_STREAM, &owner, &stream) ? merge_stream(r, stream, device++)
-                                                            : damaged(r->err, "a key");
+        rc = read_stream(r, key, record);
     }
     if (rc == 0)
         rc = store_iter_status(it, r->err);
     store_iter_free(it);
     for (size_t i = 0; i < r->stream_count && rc == 0; i++)
-        if (!r->streams[i].merged)
-            rc = merge_memory(r, &r->streams[i], device++);
+        if (!r->streams[i].merged && (rc = number_of(r, r->streams[i].device, &device)) == 0)
+            rc = merge_memory(r, &r->streams[i], device);
+    if (rc == -EIO)
+        return damaged(r->err, "a placed event");
     if (rc == 0 && r->path_count > 1)
         qsort(r->path, r->path_count, sizeof *r->path, path_entry_cmp);
     return rc;
@@ -348,7 +404,7 @@ struct order_list {
     size_t n, cap;
 };
 
-static int add_order(struct reading *r, struct order_list *l, struct str id, struct str doc)
+static int add_order(struct reading *r, struct order_list *l, struct str doc)
 {
     struct order_parts parts;
     int rc;
@@ -359,9 +415,9 @@ static int add_order(struct reading *r, struct order_list *l, struct str id, str
     rc = hold(r, ORDER_TIMES * doc.n);
     if (rc < 0)
         return rc;
-    rc = order_doc_read(doc, &r->arena, &parts);
-    if (rc == 0 && !str_eq(parts.owner, id))
-        return 0;
+    rc = order_doc_read(doc, &r->arena, 0, &parts);
+    if (rc == 0 && parts.count == 0)
+        return 0; /* it is another's */
     if (rc == 0 && l->n == l->cap) {
         size_t cap = l->cap ? 2 * l->cap : 8;
         struct order *more = arena_alloc(&r->arena, cap * sizeof *more);
@@ -398,11 +454,11 @@ static int compare_orders(const void *a, const void *b)
     return s != t ? (s < t ? -1 : 1) : str_cmp(x->order_id, y->order_id);
 }
 
-static int read_orders(struct reading *r, struct str id, struct order_list *l)
+static int read_orders(struct reading *r, struct key_hash profile, struct order_list *l)
 {
-    struct key prefix = key_one(KEY_ORDER, partition_hash(&r->state->partitions[r->partition], profile_log_key(id)));
+    struct key prefix = key_one(KEY_ORDER, profile);
     struct store_iter *it = store_iter_new(r->state->store, r->partition, r->snap, true);
-    struct key_hash log_key, order;
+    struct key_hash owner, order;
     struct str key, value;
     int rc = 0;
 
@@ -411,17 +467,16 @@ static int read_orders(struct reading *r, struct str id, struct order_list *l)
     for (store_iter_seek(it, key_str(&prefix)); rc == 0 && store_iter_at(it, &key, &value); store_iter_next(it)) {
         if (!str_starts(key, key_str(&prefix)))
             break;
-        if (!key_read_two(key, KEY_ORDER, &log_key, &order))
+        if (!key_read_two(key, KEY_ORDER, &owner, &order))
             rc = damaged(r->err, "a key");
         else if (!order_in_memory(r, &order))
-            rc = add_order(r, l, id, value);
+            rc = add_order(r, l, value);
     }
     if (rc == 0)
         rc = store_iter_status(it, r->err);
     store_iter_free(it);
     for (size_t i = 0; i < r->order_count && rc == 0; i++)
-        if (r->orders[i].doc)
-            rc = add_order(r, l, id, (struct str){r->orders[i].doc->bytes, r->orders[i].doc->n});
+        rc = add_order(r, l, (struct str){r->orders[i].doc->bytes, r->orders[i].doc->n});
     if (rc == 0 && l->n > 1)
         qsort(l->v, l->n, sizeof *l->v, compare_orders);
     return rc;
@@ -443,8 +498,8 @@ static int read_version(struct reading *r, struct key_hash profile)
         return rc == STORE_NOT_FOUND ? STATE_NOT_FOUND : rc;
     if (profile_record_read(v.bytes, &record) < 0)
         rc = damaged(r->err, "a profile");
-    else
-        r->version = record.version;
+    r->version = rc == 0 ? record.version : 0;
+    r->linked = rc == 0 && str_has(record.user);
     store_value_free(&v);
     return rc;
 }
@@ -455,10 +510,12 @@ static int fill_view(struct reading *r, struct str id, unsigned what, struct sta
     struct order_list orders = {0};
     int rc = read_version(r, profile);
 
-    if (rc == 0 && (what & VIEW_PATH))
+    if (rc == 0 && r->linked && !(what & VIEW_UNCOUNTED))
+        return STATE_LINKED;
+    if (rc == 0 && (what & VIEW_PATH) && !r->linked)
         rc = read_path(r, profile);
     if (rc == 0 && (what & VIEW_ORDERS))
-        rc = read_orders(r, id, &orders);
+        rc = read_orders(r, profile, &orders);
     if (rc != 0)
         return rc;
     id = arena_dup(&r->arena, id);
@@ -480,6 +537,7 @@ int state_view(struct state *s, uint32_t partition, struct str id, unsigned what
     if (!r)
         return -ENOMEM;
     r->counted = s->view_bytes && !(what & VIEW_UNCOUNTED);
+    r->heeds = !(what & VIEW_UNCOUNTED);
     pthread_rwlock_rdlock(&s->partitions[partition].place);
     rc = begin(r, s, partition, id, e);
     if (rc == 0)
@@ -519,6 +577,22 @@ int state_view_fold(const struct state_view *v, const struct fold_rules *rules, 
 
     arena_init(&d.arena, SIZE_MAX);
     rc = facts_fold(&in, rules, out);
+    arena_deinit(&d.arena);
+    return rc;
+}
+
+int state_view_traits(const struct state_view *v, const struct fold_rules *rules, const struct traits *was,
+                      struct traits *out)
+{
+    struct decoder d;
+    struct fold_input in = {v->path, v->path_count, v->orders, v->order_count, decode_entry, &d};
+    int rc = 0;
+
+    traits_init(out);
+    if (!rules->traits)
+        return 0;
+    arena_init(&d.arena, SIZE_MAX);
+    rc = traits_fold(&in, rules->traits, was, out);
     arena_deinit(&d.arena);
     return rc;
 }

@@ -6,6 +6,7 @@
 
 #include "common/limits.h"
 #include "proto/codec.h"
+#include "proto/keys.h"
 #include "proto/pb.h"
 #include "waymark.pb-c.h"
 
@@ -18,6 +19,7 @@ struct str internal_key(const struct internal *r, struct buf *buf)
     switch (r->kind) {
     case INTERNAL_LINK:
     case INTERNAL_VERDICT:
+    case INTERNAL_RECOUNT:
         return r->device;
     case INTERNAL_MEMBER:
     case INTERNAL_PLACEMENT:
@@ -104,6 +106,8 @@ bool internal_pack(const struct internal *r, struct buf *b)
     if (has_key(r->kind)) {
         put_key(&to.key, &r->key);
         m->key = &to.key;
+        m->has_subject = memcmp(r->subject.b, r->key.uid.b, UID_BYTES) != 0;
+        m->subject = (ProtobufCBinaryData){UID_BYTES, (uint8_t *)(uintptr_t)r->subject.b};
     }
     m->has_removed = m->removed = r->removed;
     m->has_by_order = m->by_order = r->by_order;
@@ -129,6 +133,14 @@ static bool get_key(const Waymark__V1__EventKey *from, struct event_key *out)
     return true;
 }
 
+static bool get_subject(const Waymark__V1__Internal *from, struct internal *out)
+{
+    out->subject = out->key.uid;
+    if (from->has_subject && from->subject.len == UID_BYTES)
+        memcpy(out->subject.b, from->subject.data, UID_BYTES);
+    return !from->has_subject || from->subject.len == UID_BYTES;
+}
+
 static int get_items(const Waymark__V1__Internal *m, struct arena *a, struct internal *out)
 {
     struct internal_item *items;
@@ -150,12 +162,13 @@ static int get_items(const Waymark__V1__Internal *m, struct arena *a, struct int
 
 static bool usable(struct str id)
 {
-    return str_has(id) && id.n > 0;
+    return str_has(id) && id.n > 0 && id.n <= KEY_ID_MAX_BYTES;
 }
 
 static bool is_profile(struct str id)
 {
-    return id.n > 5 && (str_starts(id, STR_LIT("user:")) || str_starts(id, STR_LIT("anon:")));
+    return id.n > 5 && id.n <= 5 + KEY_ID_MAX_BYTES &&
+           (str_starts(id, STR_LIT("user:")) || str_starts(id, STR_LIT("anon:")));
 }
 
 static bool complete(const struct internal *r)
@@ -170,7 +183,9 @@ static bool complete(const struct internal *r)
         return usable(r->device) && usable(r->user) && r->item_count > 0;
     case INTERNAL_STATEMENT:
     case INTERNAL_ORDER:
-        return usable(r->order_id) && is_profile(r->owner) && r->item_count > 0;
+        return usable(r->order_id) && r->order_id.n <= ORDER_ID_MAX_BYTES && is_profile(r->owner) && r->item_count > 0;
+    case INTERNAL_RECOUNT:
+        break;
     }
     return false;
 }
@@ -213,7 +228,7 @@ int internal_unpack(struct str bytes, struct arena *a, struct internal *out)
     };
     if (m->kind < (int)INTERNAL_FIRST || m->kind > (int)INTERNAL_LAST)
         return CODEC_INVALID;
-    if (has_key(out->kind) && !get_key(m->key, &out->key))
+    if (has_key(out->kind) && (!get_key(m->key, &out->key) || !get_subject(m, out)))
         return CODEC_INVALID;
     rc = get_items(m, a, out);
     return rc == CODEC_OK && !complete(out) ? CODEC_INVALID : rc;

@@ -9,8 +9,12 @@
 #include "common/buf.h"
 #include "common/limits.h"
 #include "proto/event.h"
+#include "proto/keys.h"
 
 #define ORDER_DEVICE_PREFIX "order:" /* of the device of a guest's order, and of the key of an order's home */
+
+/* An order with a longer id has no home: nobody states it. */
+#define ORDER_ID_MAX_BYTES (KEY_ID_MAX_BYTES - (sizeof ORDER_DEVICE_PREFIX - 1))
 
 enum internal_kind {
     INTERNAL_LINK = 1,      /* to the device: device, user, key, removed, by_order */
@@ -19,7 +23,8 @@ enum internal_kind {
     INTERNAL_PLACEMENT = 4, /* to the user: device, user, items */
     INTERNAL_PAIR = 5,      /* to the user: device, user, key, removed */
     INTERNAL_STATEMENT = 6, /* to the order: order_id, owner, items */
-    INTERNAL_ORDER = 7      /* to the owner: order_id, owner, items */
+    INTERNAL_ORDER = 7,     /* to the owner: order_id, owner, items */
+    INTERNAL_RECOUNT = 8    /* to the device, never on the log: device */
 };
 enum { INTERNAL_FIRST = INTERNAL_LINK, INTERNAL_LAST = INTERNAL_ORDER };
 
@@ -52,6 +57,7 @@ struct internal {
     struct str device, user, order_id;
     struct str owner;     /* a profile's id */
     struct event_key key; /* of the evidence */
+    struct uid subject;   /* of a link or pair: the uid of the event, or one made from the order */
     bool removed, by_order;
     const struct internal_item *items;
     size_t item_count;

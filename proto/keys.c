@@ -35,6 +35,11 @@ struct key_hash key_hash_stream(const struct key_secret *secret, struct str anon
     return key_hash_of(secret, (struct str){(const char *)b, n});
 }
 
+struct key_hash key_hash_placed(const struct key_secret *secret, struct str device, struct str user)
+{
+    return key_hash_pair(secret, key_hash_stream(secret, device, user), key_hash_of(secret, STR_LIT("placed")));
+}
+
 struct key_hash key_hash_pair(const struct key_secret *secret, struct key_hash a, struct key_hash b)
 {
     unsigned char both[2 * KEY_HASH_BYTES];
@@ -56,9 +61,6 @@ bool key_hash_eq(const struct key_hash *a, const struct key_hash *b)
 {
     return memcmp(a->b, b->b, KEY_HASH_BYTES) == 0;
 }
-
-/* Prefix, trust, time, received, position, uid, log key. */
-enum { INDEX_KEY_BYTES = KEY_PREFIX_BYTES + 1 + 8 + 8 + 4 + UID_BYTES + KEY_HASH_BYTES };
 
 static void add_bytes(struct key *k, const void *p, size_t n)
 {
@@ -106,30 +108,49 @@ struct key key_two(enum key_kind kind, struct key_hash first, struct key_hash se
     return k;
 }
 
+static bool has_time(enum key_kind kind)
+{
+    return kind == KEY_CHUNK || kind == KEY_LATE;
+}
+
 struct key key_placed(const struct key_place *place)
 {
     struct key k = key_one(place->kind, place->stream);
 
-    if (place->kind != KEY_UIDS)
+    if (has_time(place->kind))
         add_number(&k, sortable(place->time), 8);
     add_number(&k, place->commit, 4);
     add_number(&k, place->part, 4);
     return k;
 }
 
-/* The complement of everything that ranks: the greatest comes first. */
-struct key key_indexed(const struct key_index *index)
+static void add_key(struct key *k, const struct event_key *key)
 {
-    const struct event_rank *rank = &index->rank;
-    struct key k = key_one(KEY_ORDER_INDEX, index->order);
+    add_number(k, sortable(key->time), 8);
+    add_number(k, sortable(key->received), 8);
+    add_number(k, key->position, 4);
+    add_bytes(k, key->uid.b, UID_BYTES);
+}
 
-    add_number(&k, ~(uint64_t)rank->trust, 1);
-    add_number(&k, ~sortable(rank->key.time), 8);
-    add_number(&k, ~sortable(rank->key.received), 8);
-    add_number(&k, ~rank->key.position, 4);
-    for (size_t i = 0; i < UID_BYTES; i++)
-        add_number(&k, ~(uint64_t)rank->key.uid.b[i], 1);
-    add_bytes(&k, index->log_key.b, KEY_HASH_BYTES);
+struct key key_homed(const struct key_home *home)
+{
+    struct key k = key_one(KEY_ORDER_HOME, home->order);
+
+    add_number(&k, home->part, 1);
+    if (home->part == HOME_UID)
+        add_bytes(&k, home->place.key.uid.b, UID_BYTES);
+    if (home->part != HOME_PLACE)
+        return k;
+    add_number(&k, ~(uint64_t)home->place.trust & 0xff, 1);
+    add_key(&k, &home->place.key);
+    return k;
+}
+
+struct key key_home_places(struct key_hash order)
+{
+    struct key k = key_one(KEY_ORDER_HOME, order);
+
+    add_number(&k, HOME_PLACE, 1);
     return k;
 }
 
@@ -167,12 +188,12 @@ bool key_read_placed(struct str key, struct key_place *out)
     if (key.n < KEY_PREFIX_BYTES)
         return false;
     place.kind = (enum key_kind)(unsigned char)key.p[0];
-    if (place.kind != KEY_CHUNK && place.kind != KEY_LATE && place.kind != KEY_UIDS)
+    if (!has_time(place.kind) && place.kind != KEY_UIDS && place.kind != KEY_LINKS)
         return false;
-    if (key.n != (size_t)KEY_PREFIX_BYTES + (place.kind == KEY_UIDS ? 8 : 16))
+    if (key.n != (size_t)KEY_PREFIX_BYTES + (has_time(place.kind) ? 16 : 8))
         return false;
     memcpy(place.stream.b, key.p + 1, KEY_HASH_BYTES);
-    if (place.kind != KEY_UIDS)
+    if (has_time(place.kind))
         place.time = unsortable(read_number(&p, 8));
     place.commit = (uint32_t)read_number(&p, 4);
     place.part = (uint32_t)read_number(&p, 4);
@@ -180,20 +201,26 @@ bool key_read_placed(struct str key, struct key_place *out)
     return true;
 }
 
-bool key_read_indexed(struct str key, struct key_index *out)
+bool key_read_homed(struct str key, struct key_home *out)
 {
+    static const size_t bytes[] = {0, UID_BYTES, 1 + 8 + 8 + 4 + UID_BYTES};
     const char *p = key.p + KEY_PREFIX_BYTES;
-    struct event_rank *rank = &out->rank;
+    struct event_key *place = &out->place.key;
 
-    if (key.n != INDEX_KEY_BYTES || (unsigned char)key.p[0] != KEY_ORDER_INDEX)
+    *out = (struct key_home){0};
+    if (key.n <= KEY_PREFIX_BYTES || (unsigned char)key.p[0] != KEY_ORDER_HOME || (unsigned char)*p > HOME_PLACE)
+        return false;
+    out->part = (enum key_home_part) * p++;
+    if (key.n != KEY_PREFIX_BYTES + 1 + bytes[out->part])
         return false;
     memcpy(out->order.b, key.p + 1, KEY_HASH_BYTES);
-    rank->trust = (enum event_trust)(~read_number(&p, 1) & 0xff);
-    rank->key.time = unsortable(~read_number(&p, 8));
-    rank->key.received = unsortable(~read_number(&p, 8));
-    rank->key.position = ~(uint32_t)read_number(&p, 4);
-    for (size_t i = 0; i < UID_BYTES; i++)
-        rank->key.uid.b[i] = (unsigned char)~*p++;
-    memcpy(out->log_key.b, p, KEY_HASH_BYTES);
+    if (out->part == HOME_PLACE) {
+        out->place.trust = (enum event_trust)(~read_number(&p, 1) & 0xff);
+        place->time = unsortable(read_number(&p, 8));
+        place->received = unsortable(read_number(&p, 8));
+        place->position = (uint32_t)read_number(&p, 4);
+    }
+    if (out->part != HOME_HEAD)
+        memcpy(place->uid.b, p, UID_BYTES);
     return true;
 }

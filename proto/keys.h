@@ -8,9 +8,15 @@
  *                                      chunk before it
  *   'L' stream last-time commit part   a chunk of entries that came late: spans at most LATE_SPAN_MS
  *   'U' stream commit part             uids of a large stream
- *   'O' log-key order                  an order: its owner and statements
- *   'X' order rank log-key             nothing: finds an order by its id alone. The rank is that of its best statement,
- *                                      turned round: of several log keys the one that is believed most comes first
+ *   'D' device                         a device that somebody was linked to: its users and who had it when
+ *   'K' device commit part             links of a device
+ *   'A' account                        the devices that a user is paired with
+ *   'O' profile order                  an order of a profile: its statements
+ *   'H' order 0                        an order at its home: who has it, which links it makes
+ *   'H' order 1 uid                    what was said last of the statement with that uid: where it stands, or that it
+ *                                      is gone
+ *   'H' order 2 place                  a statement that stands, with its owner. The place is trust, turned round, and
+ *                                      the order of events: those that count first come first
  *
  * The kind and the first hash are the prefix that bloom filters and scans go by. */
 #ifndef WAYMARK_KEYS_H
@@ -47,22 +53,28 @@ enum key_kind {
     KEY_CHUNK = 'P',
     KEY_LATE = 'L',
     KEY_UIDS = 'U',
+    KEY_DEVICE = 'D',
+    KEY_LINKS = 'K',
+    KEY_ACCOUNT = 'A',
     KEY_ORDER = 'O',
-    KEY_ORDER_INDEX = 'X'
+    KEY_ORDER_HOME = 'H'
 };
 
-/* Where a chunk stands; of KEY_UIDS `time` is 0. */
+/* Where a chunk stands; of KEY_UIDS and KEY_LINKS `time` is 0, and `stream` of the latter the device. */
 struct key_place {
-    enum key_kind kind; /* KEY_CHUNK, KEY_LATE or KEY_UIDS */
+    enum key_kind kind; /* KEY_CHUNK, KEY_LATE, KEY_UIDS or KEY_LINKS */
     struct key_hash stream;
     int64_t time;
     uint32_t commit, part;
 };
 
-/* Where an order is found by its id. */
-struct key_index {
-    struct key_hash order, log_key;
-    struct event_rank rank; /* of its best statement */
+enum key_home_part { HOME_HEAD = 0, HOME_UID = 1, HOME_PLACE = 2 };
+
+/* Of an order at its home. */
+struct key_home {
+    struct key_hash order;
+    enum key_home_part part;
+    struct event_rank place; /* HOME_PLACE; of HOME_UID only the uid */
 };
 
 /* Longest ids that a stream may have, each. */
@@ -71,6 +83,8 @@ struct key_index {
 struct key_hash key_hash_of(const struct key_secret *secret, struct str bytes);
 /* Of the pair, absent apart from empty. Both at most KEY_ID_MAX_BYTES. */
 struct key_hash key_hash_stream(const struct key_secret *secret, struct str anonymous_id, struct str user_id);
+/* Of the stream of a device's events that were placed with a user. */
+struct key_hash key_hash_placed(const struct key_secret *secret, struct str device, struct str user);
 /* Of two hashes, where one is to stand for both in memory. */
 struct key_hash key_hash_pair(const struct key_secret *secret, struct key_hash a, struct key_hash b);
 /* The first bytes as a number: hashes are evenly spread already. */
@@ -82,17 +96,19 @@ struct key key_meta(void);
 struct key key_one(enum key_kind kind, struct key_hash h);
 /* Kind and two hashes: a stream, an order. */
 struct key key_two(enum key_kind kind, struct key_hash first, struct key_hash second);
-/* A chunk or uids. */
+/* A chunk, uids or links. */
 struct key key_placed(const struct key_place *place);
-/* In the index of orders. */
-struct key key_indexed(const struct key_index *index);
+/* Of an order at its home. */
+struct key key_homed(const struct key_home *home);
+/* Before all places of the order. */
+struct key key_home_places(struct key_hash order);
 /* Before every chunk of that kind and stream whose last time is `time` or later. */
 struct key key_seek(enum key_kind kind, struct key_hash stream, int64_t time);
 
 /* Readers; false when the bytes are no such key. */
 bool key_read_two(struct str key, enum key_kind kind, struct key_hash *first, struct key_hash *second);
 bool key_read_placed(struct str key, struct key_place *out);
-bool key_read_indexed(struct str key, struct key_index *out);
+bool key_read_homed(struct str key, struct key_home *out);
 static inline struct str key_str(const struct key *k)
 {
     return (struct str){(const char *)k->b, k->n};

@@ -1,0 +1,106 @@
+/* Devices and accounts in a commit. The links of a device are written in parts, one for each commit in which it got
+ * some, and now and then all in one. The worker's thread. */
+#include <errno.h>
+
+#include "common/limits.h"
+#include "profiler/commit_stream.h"
+
+/* A part of links is read with its device; so many of them are made one. */
+enum { MOST_LINK_PARTS = 32 };
+
+static int drop_link_parts(struct commit *c, const struct device *d)
+{
+    struct key prefix = key_one(KEY_LINKS, d->node.key);
+    struct store_iter *it = store_iter_new(c->p->state->store, c->p->number, NULL, true);
+    struct str key;
+    int rc;
+
+    if (!it)
+        return -ENOMEM;
+    for (store_iter_seek(it, key_str(&prefix)); store_iter_at(it, &key, NULL); store_iter_next(it)) {
+        if (!str_starts(key, key_str(&prefix)))
+            break;
+        store_batch_delete(c->batch, key);
+    }
+    rc = store_iter_status(it, c->err);
+    store_iter_free(it);
+    return rc;
+}
+
+static int put_links(struct commit *c, struct device *d, const struct links *links, uint32_t parts)
+{
+    struct key_place place = {.kind = KEY_LINKS, .stream = d->node.key, .commit = c->number};
+    struct buf *b = &c->p->scratch;
+
+    buf_reset(b);
+    for (size_t i = 0; i < links->n; i++)
+        if (!link_write(&links->v[i], b))
+            return -ENOMEM;
+    commit_put(c, key_placed(&place), buf_str(b));
+    d->link_parts_next = parts;
+    return 0;
+}
+
+static int commit_device(struct commit *c, struct device *d)
+{
+    struct buf *b = &c->p->scratch;
+    int rc = 0;
+
+    d->link_parts_next = d->link_parts;
+    if (d->fresh.n > 0 && d->link_parts >= MOST_LINK_PARTS) {
+        rc = device_load_links(c->p, d, c->err);
+        if (rc == 0)
+            rc = drop_link_parts(c, d);
+        if (rc == 0)
+            rc = put_links(c, d, &d->links, 1);
+    } else if (d->fresh.n > 0) {
+        rc = put_links(c, d, &d->fresh, d->link_parts + 1);
+    }
+    if (rc < 0)
+        return rc;
+    buf_reset(b);
+    if (!device_write(d, b))
+        return -ENOMEM;
+    commit_put(c, key_one(KEY_DEVICE, d->node.key), buf_str(b));
+    return 0;
+}
+
+static int commit_account(struct commit *c, const struct account *a)
+{
+    struct buf *b = &c->p->scratch;
+
+    buf_reset(b);
+    if (!account_write(a, b))
+        return -ENOMEM;
+    commit_put(c, key_one(KEY_ACCOUNT, a->node.key), buf_str(b));
+    return 0;
+}
+
+int commit_persons(struct commit *c)
+{
+    struct partition *p = c->p;
+    int rc = 0;
+
+    for (size_t i = 0; i < p->dirty_devices.n && rc == 0; i++)
+        rc = commit_device(c, p->dirty_devices.v[i]);
+    for (size_t i = 0; i < p->dirty_accounts.n && rc == 0; i++)
+        rc = commit_account(c, p->dirty_accounts.v[i]);
+    return rc;
+}
+
+void settle_persons(struct partition *p)
+{
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < p->dirty_devices.n; i++) {
+        struct device *d = p->dirty_devices.v[i];
+
+        d->link_parts = d->link_parts_next;
+        d->fresh.n = 0;
+        d->on_disk = true;
+        partition_recount(p, &d->kept);
+    }
+    for (size_t i = 0; i < p->dirty_accounts.n; i++)
+        ((struct account *)p->dirty_accounts.v[i])->on_disk = true;
+    p->dirty_devices.n = p->dirty_accounts.n = 0;
+    pthread_mutex_unlock(&p->lock);
+}

@@ -1,0 +1,525 @@
+/* A device at its home: which links count, who had it when, and what that moves. INTERFACE's "Identity" and step S2 of
+ * the protocol over partitions. The worker's thread.
+ *
+ * Everything is read and worked out first; then those are told who gain or lose events; then it is shown. Gains are
+ * told before losses, so that an event is never nowhere. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/limits.h"
+#include "profiler/state_private.h"
+#include "proto/codec.h"
+
+/* An event that gets another owner. */
+struct moved {
+    struct event_key key;
+    unsigned flags;
+    struct str bytes;
+    struct str order_id; /* that it states; or absent */
+    uint32_t from, to;
+};
+
+/* What becomes of a device. */
+struct change {
+    struct partition *p;
+    struct device *d;
+    struct stream *home;     /* its events without a user */
+    struct profile *profile; /* anon:D */
+    bool crowded, shared;
+    bool *counts; /* of each user: has a link that counts */
+    struct runs runs;
+    struct moved *moved;
+    size_t moved_count, moved_cap;
+    struct arena arena;
+    int64_t from, to; /* times between which owners differ */
+    struct err *err;
+};
+
+bool device_is_guest(struct str id)
+{
+    return str_starts(id, STR_LIT(ORDER_DEVICE_PREFIX));
+}
+
+static uint32_t find_user(const struct device *d, struct str id)
+{
+    for (size_t i = 0; i < d->user_count; i++)
+        if (str_eq(d->users[i].id, id))
+            return (uint32_t)i;
+    return NO_USER;
+}
+
+/* The number of a user, for good. Look-ups walk the list, so that it grows under the lock. */
+static uint32_t user_number(struct partition *p, struct device *d, struct str id)
+{
+    uint32_t u = find_user(d, id);
+    struct device_user user = {.unlinked_until = INT64_MIN};
+
+    if (u != NO_USER)
+        return u;
+    if (text_copy(id, &user.id) < 0)
+        abort();
+    pthread_mutex_lock(&p->lock);
+    if (d->user_count == d->user_cap) {
+        size_t cap = d->user_cap ? 2 * d->user_cap : 2;
+        struct device_user *v = realloc(d->users, cap * sizeof *v);
+
+        if (!v)
+            abort();
+        d->users = v;
+        d->user_cap = cap;
+    }
+    d->users[d->user_count] = user;
+    u = (uint32_t)d->user_count++;
+    pthread_mutex_unlock(&p->lock);
+    return u;
+}
+
+/* --- which links count ---------------------------------------------------------------------------------------- */
+
+static bool link_counts(const struct change *c, const struct link *l)
+{
+    const struct device_user *u = &c->d->users[l->user];
+
+    return !c->shared && !l->removed && !u->beyond && l->key.time > u->unlinked_until;
+}
+
+static bool counts(void *arg, const struct link *l)
+{
+    return link_counts(arg, l);
+}
+
+/* How many users its links name, and how many those that events state. */
+static void count_users(struct change *c, size_t *all, size_t *by_events)
+{
+    const struct device *d = c->d;
+    bool *named = arena_zalloc(&c->arena, 2 * d->user_count + 1), *stated = named + d->user_count;
+
+    if (!named)
+        abort();
+    *all = *by_events = 0;
+    for (size_t i = 0; i < d->links.n; i++) {
+        const struct link *l = &d->links.v[i];
+
+        if (l->removed)
+            continue;
+        *all += !named[l->user];
+        named[l->user] = true;
+        *by_events += !l->by_order && !stated[l->user];
+        stated[l->user] = stated[l->user] || !l->by_order;
+    }
+}
+
+static int find_runs(struct change *c)
+{
+    const struct device *d = c->d;
+
+    memset(c->counts, 0, d->user_count * sizeof *c->counts);
+    for (size_t i = 0; i < d->links.n; i++)
+        if (link_counts(c, &d->links.v[i]))
+            c->counts[d->links.v[i].user] = true;
+    return runs_make(&d->links, counts, c, &c->runs);
+}
+
+static int decide(struct change *c)
+{
+    const struct device *d = c->d;
+    size_t all, by_events;
+    int rc;
+
+    count_users(c, &all, &by_events);
+    c->crowded = d->crowded || by_events > identity_max_users(c->p->state->rules);
+    c->shared = c->crowded || all > identity_max_users(c->p->state->rules) ||
+                c->home->uids.count + c->home->fresh > identity_max_events(c->p->state->rules);
+    c->counts = arena_zalloc(&c->arena, d->user_count + 1);
+    if (!c->counts)
+        return -ENOMEM;
+    rc = find_runs(c);
+    if (rc == 0 && c->runs.n > LIMIT_DEVICE_RUNS) {
+        c->shared = true;
+        rc = find_runs(c);
+    }
+    return rc;
+}
+
+/* --- what moves ----------------------------------------------------------------------------------------------- */
+
+static int name_order(struct change *c, struct moved *m)
+{
+    enum order_status status;
+    struct event ev;
+
+    m->order_id = STR_NONE;
+    if (!(m->flags & ENTRY_ORDER))
+        return 0;
+    arena_reset(&c->p->arena_other);
+    if (event_unpack(m->bytes, &c->p->arena_other, &ev) != CODEC_OK)
+        return -EIO;
+    if (order_stated(&ev, &status) && ev.order.order_id.n <= ORDER_ID_MAX_BYTES)
+        m->order_id = arena_dup(&c->arena, ev.order.order_id);
+    return 0;
+}
+
+static int consider(struct change *c, const struct event_key *key, unsigned flags, struct str bytes)
+{
+    struct moved m = {.key = *key, .flags = flags};
+
+    if (key->time < c->from || key->time > c->to)
+        return 0;
+    m.from = runs_user(&c->d->runs, key);
+    m.to = runs_user(&c->runs, key);
+    if (m.from == m.to)
+        return 0;
+    if (c->moved_count == c->moved_cap) {
+        size_t cap = c->moved_cap ? 2 * c->moved_cap : 64;
+        struct moved *v = realloc(c->moved, cap * sizeof *v);
+
+        if (!v)
+            return -ENOMEM;
+        c->moved = v;
+        c->moved_cap = cap;
+    }
+    m.bytes = arena_dup(&c->arena, bytes);
+    if (!m.bytes.p)
+        return -ENOMEM;
+    c->moved[c->moved_count++] = m;
+    return name_order(c, &c->moved[c->moved_count - 1]);
+}
+
+static int consider_chunk(void *arg, const struct key_place *place, struct str value)
+{
+    struct change *c = arg;
+    struct chunk_reader r;
+    struct chunk_entry e;
+    int rc = 0;
+
+    (void)place;
+    if (!chunk_open(value, &r))
+        return -EIO;
+    while (rc == 0 && chunk_next(&r, &e))
+        if (!stream_entry(c->home, &e.key.uid)) /* else memory has the copy that stands */
+            rc = consider(c, &e.key, e.flags, e.bytes);
+    return rc < 0 ? rc : r.left ? -EIO : 0;
+}
+
+static int compare_moved(const void *a, const void *b)
+{
+    return event_key_cmp(&((const struct moved *)a)->key, &((const struct moved *)b)->key);
+}
+
+static int gather(struct change *c)
+{
+    struct partition *p = c->p;
+    struct chunk_range range = {c->home->node.key, INT64_MIN, INT64_MAX, UINT32_MAX};
+    int rc;
+
+    if (!runs_differ(&c->d->runs, &c->runs, &c->from, &c->to))
+        return 0;
+    range.from = c->from;
+    range.to = c->to;
+    rc = chunks_visit(p->state, p->number, NULL, &range, consider_chunk, c, c->err);
+    for (const struct entry *e = stream_current(p, c->home) ? c->home->entries : NULL; e && rc == 0; e = e->next)
+        if (!atomic_load_explicit(&e->dead_at, memory_order_relaxed))
+            rc = consider(c, &e->key, e->flags, entry_bytes(e));
+    if (rc == -EIO)
+        return damaged(c->err, "an event of a device");
+    /* What is told must not depend on where commits have cut the stream. */
+    if (c->moved_count > 1)
+        qsort(c->moved, c->moved_count, sizeof *c->moved, compare_moved);
+    return rc;
+}
+
+/* --- telling -------------------------------------------------------------------------------------------------- */
+
+struct batch {
+    struct change *c;
+    uint32_t user;
+    struct internal_item items[INTERNAL_ITEMS];
+    size_t n, bytes;
+};
+
+static void tell_batch(struct batch *b)
+{
+    struct internal r = {.kind = INTERNAL_PLACEMENT,
+                         .device = b->c->d->id,
+                         .user = b->c->d->users[b->user].id,
+                         .items = b->items,
+                         .item_count = b->n};
+
+    if (b->n > 0)
+        tell(b->c->p, &r);
+    b->n = b->bytes = 0;
+}
+
+static void add_to_batch(struct batch *b, const struct moved *m, bool gain)
+{
+    struct str bytes = gain ? m->bytes : STR_NONE;
+
+    if (b->n == INTERNAL_ITEMS || (b->n > 0 && b->bytes + bytes.n > INTERNAL_ITEM_BYTES))
+        tell_batch(b);
+    b->items[b->n++] = (struct internal_item){m->key, bytes};
+    b->bytes += bytes.n;
+}
+
+static void tell_user(struct change *c, uint32_t user, bool gain)
+{
+    struct batch b = {.c = c, .user = user};
+
+    for (size_t i = 0; i < c->moved_count; i++)
+        if ((gain ? c->moved[i].to : c->moved[i].from) == user)
+            add_to_batch(&b, &c->moved[i], gain);
+    tell_batch(&b);
+}
+
+void tell_statement(struct partition *p, struct str order_id, struct str owner, const struct event_key *key,
+                    struct str bytes)
+{
+    struct internal_item item = {*key, bytes};
+    struct internal r = {
+        .kind = INTERNAL_STATEMENT, .order_id = order_id, .owner = owner, .items = &item, .item_count = 1};
+
+    tell(p, &r);
+}
+
+/* Orders go with the events that state them. */
+static void tell_orders(struct change *c)
+{
+    char buf[PROFILE_ID_MAX_BYTES];
+
+    for (size_t i = 0; i < c->moved_count; i++) {
+        const struct moved *m = &c->moved[i];
+        struct str user = m->to == NO_USER ? STR_NONE : c->d->users[m->to].id;
+
+        if (str_has(m->order_id))
+            tell_statement(c->p, m->order_id, profile_id(c->d->id, user, buf), &m->key, m->bytes);
+    }
+}
+
+static void tell_members(struct change *c)
+{
+    for (size_t i = 0; i < c->d->user_count; i++) {
+        struct internal r = {
+            .kind = INTERNAL_MEMBER, .device = c->d->id, .user = c->d->users[i].id, .removed = !c->counts[i]};
+
+        if (c->counts[i] != c->d->users[i].told && !device_is_guest(c->d->id))
+            tell(c->p, &r);
+    }
+}
+
+static void tell_all(struct change *c)
+{
+    for (uint32_t u = 0; u < c->d->user_count; u++)
+        tell_user(c, u, true);
+    for (uint32_t u = 0; u < c->d->user_count; u++)
+        tell_user(c, u, false);
+    tell_orders(c);
+    tell_members(c);
+}
+
+/* --- showing -------------------------------------------------------------------------------------------------- */
+
+/* With the lock. The profile of a device with links stands for its user's. */
+static void show_profile(struct change *c, struct str user)
+{
+    struct profile *r = c->profile;
+    bool was = str_has(r->user), is = str_has(user);
+
+    if (was == is && (!is || str_eq(r->user, user))) {
+        free((void *)(uintptr_t)user.p);
+        return;
+    }
+    profile_touch(c->p, r);
+    r->version = c->p->cascade.cause + 1;
+    if (was != is)
+        r->refold = true;
+    free((void *)(uintptr_t)r->user.p);
+    r->user = user;
+    partition_recount(c->p, &r->kept);
+}
+
+static void show(struct change *c)
+{
+    struct device *d = c->d;
+    struct runs old = d->runs;
+    uint32_t last = runs_last_user(&c->runs);
+    struct str user = STR_NONE;
+
+    if (last != NO_USER && text_copy(d->users[last].id, &user) < 0)
+        abort();
+    if (pointers_reserve(&c->p->dirty_profiles, 1) < 0)
+        abort();
+    pthread_mutex_lock(&c->p->lock);
+    d->runs = c->runs;
+    d->crowded = c->crowded;
+    d->shared = c->shared;
+    for (size_t i = 0; i < d->user_count; i++)
+        d->users[i].told = c->counts[i];
+    show_profile(c, user);
+    partition_recount(c->p, &d->kept);
+    pthread_mutex_unlock(&c->p->lock);
+    c->runs = old;
+    device_touch(c->p, d);
+}
+
+/* --- all of it ------------------------------------------------------------------------------------------------ */
+
+static int prepare(struct change *c)
+{
+    struct partition *p = c->p;
+    struct stream_id home = {STREAM_STATED, c->d->id, STR_NONE};
+    char buf[PROFILE_ID_MAX_BYTES];
+    int rc = device_load_links(p, c->d, c->err);
+
+    if (rc == 0)
+        rc = partition_stream(p, &home, stream_hash(p, &home), &c->home, c->err);
+    if (rc == 0)
+        rc = partition_profile(p, profile_id(c->d->id, STR_NONE, buf), &c->profile, c->err);
+    if (rc == 0)
+        rc = decide(c);
+    return rc == 0 ? gather(c) : rc;
+}
+
+/* Works out anew who has the device, from all that is known of it. */
+static int recompute(struct partition *p, struct device *d, struct err *e)
+{
+    struct change c = {.p = p, .d = d, .err = e};
+    int rc;
+
+    arena_init(&c.arena, SIZE_MAX);
+    rc = prepare(&c);
+    if (rc == 0) {
+        tell_all(&c);
+        show(&c);
+    }
+    runs_deinit(&c.runs);
+    free(c.moved);
+    arena_deinit(&c.arena);
+    return rc;
+}
+
+/* Whether the link changes nothing but the list: it is one more of the user who has the device then anyway, or of a
+ * device that is shared already. One of an order may take the place of another. */
+static bool is_plain(const struct device *d, const struct link *l)
+{
+    const struct device_user *u = &d->users[l->user];
+
+    if (l->removed || l->by_order)
+        return false;
+    return d->shared ||
+           (!u->beyond && l->key.time > u->unlinked_until && u->told && runs_user(&d->runs, &l->key) == l->user);
+}
+
+static void add_fresh(struct partition *p, struct device *d, const struct link *l)
+{
+    pthread_mutex_lock(&p->lock);
+    if (d->fresh.n == d->fresh.cap) {
+        size_t cap = d->fresh.cap ? 2 * d->fresh.cap : 4;
+        struct link *v = realloc(d->fresh.v, cap * sizeof *v);
+
+        if (!v)
+            abort();
+        d->fresh.v = v;
+        d->fresh.cap = cap;
+    }
+    d->fresh.v[d->fresh.n++] = *l;
+    partition_recount(p, &d->kept);
+    pthread_mutex_unlock(&p->lock);
+    device_touch(p, d);
+}
+
+/* To be read again when they are needed: looking through many for each new one takes longer. */
+static void forget_links(struct device *d)
+{
+    links_deinit(&d->links);
+    d->links_known = false;
+}
+
+/* Nothing that is said of it changes anything any more. */
+static bool is_lost(const struct device *d)
+{
+    return d->crowded && d->shared;
+}
+
+int device_linked(struct partition *p, const struct internal *r, struct err *e)
+{
+    struct link l = {
+        .key = r->key, .subject = r->subject, .removed = r->removed, .by_order = r->by_order, .version = r->version};
+    struct device *d;
+    int rc = partition_device(p, r->device, true, &d, e);
+
+    if (rc < 0 || is_lost(d))
+        return rc;
+    l.user = find_user(d, r->user);
+    if (l.user == NO_USER && d->user_count >= identity_max_users(p->state->rules) + LIMIT_DEVICE_USERS) {
+        pthread_mutex_lock(&p->lock);
+        d->crowded = true;
+        pthread_mutex_unlock(&p->lock);
+        return recompute(p, d, e);
+    }
+    if (l.user == NO_USER)
+        l.user = user_number(p, d, r->user);
+    if (is_plain(d, &l)) {
+        if (d->links_known && d->links.n >= LIMIT_DEVICE_LINKS)
+            forget_links(d);
+        if (d->links_known && links_put(&d->links, &l) < 0)
+            return -ENOMEM;
+        add_fresh(p, d, &l);
+        return 0;
+    }
+    rc = device_load_links(p, d, e);
+    if (rc == 0 && links_put(&d->links, &l) < 0)
+        rc = -ENOMEM;
+    if (rc == 0)
+        rc = recompute(p, d, e);
+    if (rc == 0)
+        add_fresh(p, d, &l);
+    return rc;
+}
+
+int device_verdict(struct partition *p, const struct internal *r, struct err *e)
+{
+    struct device *d;
+    struct device_user *u;
+    int rc = partition_device(p, r->device, true, &d, e);
+
+    if (rc < 0 || is_lost(d))
+        return rc;
+    u = &d->users[user_number(p, d, r->user)];
+    if (internal_version_cmp(r->version, u->verdict) < 0)
+        return 0;
+    pthread_mutex_lock(&p->lock);
+    u->verdict = r->version;
+    u->beyond = r->removed;
+    pthread_mutex_unlock(&p->lock);
+    return recompute(p, d, e);
+}
+
+int device_recount(struct partition *p, struct str id, struct err *e)
+{
+    struct device *d;
+    int rc = partition_device(p, id, true, &d, e);
+
+    return rc < 0 || d->shared ? rc : recompute(p, d, e);
+}
+
+bool device_is_full(const struct partition *p, const struct stream *home)
+{
+    return home->uids.count + home->fresh >= identity_max_events(p->state->rules);
+}
+
+int device_unlink(struct partition *p, const struct command *c, struct err *e)
+{
+    struct device *d;
+    struct device_user *u;
+    int rc = partition_device(p, c->device, true, &d, e);
+
+    if (rc < 0)
+        return rc;
+    u = &d->users[user_number(p, d, c->user)];
+    if (c->until > u->unlinked_until) {
+        pthread_mutex_lock(&p->lock);
+        u->unlinked_until = c->until;
+        pthread_mutex_unlock(&p->lock);
+    }
+    return recompute(p, d, e);
+}

@@ -1,0 +1,162 @@
+/* Verifying one device: who had it when follows from its links, and each of its events without a user stands once, with
+ * the user who had it, in whatever partition that is. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/event_log.h"
+#include "profiler/verify.h"
+
+struct device_check {
+    struct verify *v;
+    struct device *d;
+    struct path_entry *events; /* of its home: keys alone */
+    size_t count, cap;
+};
+
+static void differs(const struct device_check *c, const char *what)
+{
+    verify_say(c->v, "device %.*s: %s", (int)(c->d->id.n < 80 ? c->d->id.n : 80), c->d->id.p, what);
+}
+
+static bool counts(void *arg, const struct link *l)
+{
+    const struct device_check *c = arg;
+    const struct device_user *u = &c->d->users[l->user];
+
+    return !c->d->shared && !u->beyond && l->key.time > u->unlinked_until;
+}
+
+static int check_runs(struct device_check *c)
+{
+    struct runs runs = {0};
+    int64_t from, to;
+    int rc = runs_make(&c->d->links, counts, c, &runs);
+
+    if (rc == 0 && runs_differ(&runs, &c->d->runs, &from, &to)) {
+        /* A link before the first of the same user moves nothing, and is not noted as the beginning. */
+        for (size_t i = 0; i < c->count && rc == 0; i++)
+            if (runs_user(&runs, &c->events[i].key) != runs_user(&c->d->runs, &c->events[i].key)) {
+                differs(c, "who had it does not follow from its links");
+                break;
+            }
+    }
+    runs_deinit(&runs);
+    return rc;
+}
+
+static int collect(void *arg, const struct key_place *place, struct str value)
+{
+    struct device_check *c = arg;
+    struct chunk_reader r;
+    struct chunk_entry e;
+
+    (void)place;
+    if (!chunk_open(value, &r))
+        return 0; /* said of the stream */
+    while (chunk_next(&r, &e)) {
+        if (c->count == c->cap) {
+            size_t cap = c->cap ? 2 * c->cap : 64;
+            struct path_entry *v = realloc(c->events, cap * sizeof *v);
+
+            if (!v)
+                return -ENOMEM;
+            c->events = v;
+            c->cap = cap;
+        }
+        if (!(e.flags & ENTRY_GONE))
+            c->events[c->count++] = (struct path_entry){.key = e.key};
+    }
+    return 0;
+}
+
+static int collect_stream(struct device_check *c, uint32_t partition, const struct stream_id *id)
+{
+    struct partition *p = &c->v->state->partitions[partition];
+    struct chunk_range range = {stream_hash(p, id), INT64_MIN, INT64_MAX, UINT32_MAX};
+    int rc;
+
+    c->count = 0;
+    rc = chunks_visit(c->v->state, partition, NULL, &range, collect, c, c->v->err);
+    if (rc == 0 && c->count > 1)
+        qsort(c->events, c->count, sizeof *c->events, path_entry_cmp);
+    return rc;
+}
+
+/* The placed events of one user against those of the home; `home` is sorted. */
+static int check_user(struct device_check *c, const struct device_check *home, uint32_t user)
+{
+    struct verify *v = c->v;
+    struct stream_id id = {STREAM_PLACED, c->d->id, c->d->users[user].id};
+    uint32_t to = event_log_partition(id.user_id, v->state->partition_count);
+    struct internal_version sent = state_sent(v->state, v->partition, to),
+                            heard = state_heard(v->state, to, v->partition);
+    size_t next = 0;
+    int rc;
+
+    if (to != v->partition && internal_version_cmp(sent, heard) != 0) {
+        v->in_flight = true;
+        return 0;
+    }
+    rc = collect_stream(c, to, &id);
+    for (size_t i = 0; i < home->count && rc == 0; i++) {
+        if (runs_user(&c->d->runs, &home->events[i].key) != user)
+            continue;
+        v->all_expected++;
+        if (next == c->count || event_key_cmp(&c->events[next].key, &home->events[i].key) != 0) {
+            differs(c, "an event is not placed with its user");
+            return 0;
+        }
+        next++;
+    }
+    if (rc == 0 && next < c->count)
+        differs(c, "an event is placed with somebody who did not have the device then");
+    return rc;
+}
+
+static int check_events(struct device_check *c)
+{
+    struct device_check placed = {.v = c->v, .d = c->d};
+    struct stream_id home = {STREAM_STATED, c->d->id, STR_NONE};
+    int rc = collect_stream(c, c->v->partition, &home);
+
+    if (rc == 0)
+        rc = check_runs(c);
+    if (c->d->runs.n > 0)
+        c->v->away_events += c->count;
+    for (uint32_t u = 0; u < c->d->user_count && rc == 0; u++)
+        rc = check_user(&placed, c, u);
+    free(placed.events);
+    return rc;
+}
+
+int verify_device(struct verify *v, struct str key, struct str value)
+{
+    struct device_check c = {.v = v};
+    const char *p = value.p, *end = value.p + value.n;
+    struct key_hash hash;
+    uint64_t format;
+    struct str id;
+    int rc;
+
+    if (!get_varint(&p, end, &format) || !get_text(&p, end, &id) || !str_has(id)) {
+        verify_say(v, "a device cannot be read");
+        return 0;
+    }
+    hash = partition_hash(v->p, id);
+    if (key.n != KEY_PREFIX_BYTES || memcmp(key.p + 1, hash.b, KEY_HASH_BYTES) != 0) {
+        verify_say(v, "a device stands under another key");
+        return 0;
+    }
+    rc = partition_device(v->p, id, false, &c.d, v->err);
+    if (rc == 0)
+        rc = device_load_links(v->p, c.d, v->err);
+    if (rc == 0)
+        rc = check_events(&c);
+    free(c.events);
+    if (rc == -EIO) {
+        verify_say(v, "a device cannot be read");
+        return 0;
+    }
+    return rc;
+}
