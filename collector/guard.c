@@ -11,7 +11,6 @@
 struct guard {
     const struct conf_collector *conf;
     struct privacy rules;
-    struct vocabulary *vocabulary;
     struct str *cut;
     struct seal_keys *keys;
     struct user_hash *user_hash;
@@ -38,18 +37,6 @@ static void add_counters(struct guard *g, struct stats *s)
                                 "Events with a statement of consent that could not be read as a whole.");
 }
 
-static int read_vocabulary(struct guard *g, const char *file, struct err *e)
-{
-    struct buf errors;
-
-    buf_init(&errors, MIB);
-    g->vocabulary = vocabulary_load(file, &errors);
-    if (!g->vocabulary)
-        err_set(e, "traits: %.*s", (int)(errors.n < 200 ? errors.n : 200), errors.p ? errors.p : "out of memory");
-    buf_deinit(&errors);
-    return g->vocabulary ? 0 : -EINVAL;
-}
-
 static int copy_parameters(struct guard *g)
 {
     size_t n = g->conf->cut_parameter_count;
@@ -73,12 +60,10 @@ static int open_all(struct guard *g, const struct conf *conf, struct err *e)
     int r = copy_parameters(g);
 
     if (r == 0)
-        r = read_vocabulary(g, conf->traits_file, e);
-    if (r == 0)
         r = open_keys(g, conf, e);
     if (r == 0 && g->conf->require_user_hash)
         r = user_hash_open(g->conf->user_hash_secret_file, &g->user_hash, e);
-    g->rules = (struct privacy){.vocabulary = g->vocabulary,
+    g->rules = (struct privacy){.vocabulary = conf->vocabulary,
                                 .ip = (enum conf_ip)g->conf->ip,
                                 .cut = g->cut,
                                 .cut_count = g->conf->cut_parameter_count,
@@ -109,7 +94,6 @@ void guard_free(struct guard *g)
         return;
     user_hash_free(g->user_hash);
     seal_keys_free(g->keys);
-    vocabulary_free(g->vocabulary);
     free(g->cut);
     free(g);
 }

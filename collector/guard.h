@@ -12,7 +12,7 @@
 
 struct guard;
 
-/* Reads keys, vocabulary and secrets; on the embedded log keys that are missing are made. 0 or a negative errno with
+/* Reads keys and secrets; on the embedded log keys that are missing are made. 0 or a negative errno with
  * the words in `e`. Free with guard_free. */
 int guard_open(const struct conf *conf, struct stats *stats, struct guard **out, struct err *e);
 void guard_free(struct guard *g);

@@ -105,14 +105,14 @@ static struct str next_pair(struct str text, size_t *at, char *mark)
     return (struct str){text.p + from, i - from};
 }
 
-/* What stands between "://" and "@" of the host: a name and a password. */
-static struct str credentials(struct str text)
+/* What stands between "://" and "@" of the host, before the first parameter: a name and a password. */
+static struct str credentials(struct str text, size_t head)
 {
-    const char *host = text.n > 3 ? memmem(text.p, text.n, "://", 3) : NULL, *end = text.p + text.n, *at = NULL;
+    const char *host = head > 3 ? memmem(text.p, head, "://", 3) : NULL, *end = text.p + head, *at = NULL;
 
     if (!host)
         return STR_NONE;
-    for (const char *c = host += 3; c < end && *c != '/' && *c != '?' && *c != '#' && *c != ' '; c++)
+    for (const char *c = host += 3; c < end && *c != '/' && *c != ' '; c++)
         if (*c == '@')
             at = c;
     return at ? (struct str){host, (size_t)(at + 1 - host)} : STR_NONE;
@@ -122,7 +122,7 @@ static bool has_cut(const struct privacy *p, struct str text, bool query, unsign
 {
     char mark;
 
-    if (text.n && memchr(text.p, '@', text.n) && str_has(credentials(text)))
+    if (text.n && memchr(text.p, '@', text.n) && str_has(credentials(text, parameters_at(text, query))))
         return true;
     if (!text.n || !memchr(text.p, '=', text.n))
         return false;
@@ -166,9 +166,9 @@ struct str privacy_url(const struct privacy *p, struct str text, bool query, str
     char *out = arena_alloc(a, text.n);
     if (!out)
         return STR_NONE;
-    struct str secret = credentials(text);
     size_t head = parameters_at(text, query), skip = head, n;
-    if (str_has(secret) && secret.p + secret.n <= text.p + head)
+    struct str secret = credentials(text, head);
+    if (str_has(secret))
         skip = (size_t)(secret.p - text.p);
     memcpy(out, text.p, skip);
     n = skip;

@@ -5,8 +5,10 @@
 
 #include "common/json.h"
 #include "common/limits.h"
+#include "common/seal.h"
 #include "profiler/api_ask.h"
 #include "profiler/render.h"
+#include "profiler/traits.h"
 #include "proto/codec.h"
 
 #define LIMIT_STANDARD 100
@@ -107,7 +109,24 @@ static void write_event(const struct ask *ask, struct buf *b, struct str bytes, 
     write_profile_id(b, &e, a);
 }
 
-static void write_bad(struct buf *b, struct str bytes, struct arena *a)
+/* What was sent may hold personal values, so collectors seal it, and who asks needs the scope pii to see it. */
+static void write_bad_bytes(const struct ask *ask, struct buf *b, struct bad_event *e, struct arena *a)
+{
+    const struct traits_rules *rules = ask->api->o.rules->traits;
+
+    if (!e->sealed) {
+        json_write_member(b, "bytes", e->bytes);
+        return;
+    }
+    if (!ask_sees_pii(ask))
+        json_write_member(b, "sealed", STR_LIT("the bytes are sealed; a token with the scope pii shows them"));
+    else if (!rules || !rules->keys || seal_open(rules->keys, e->bytes, a, &e->bytes) != SEAL_OK)
+        json_write_member(b, "sealed", STR_LIT("the bytes are sealed, and no key of this profiler opens them"));
+    else
+        json_write_member(b, "bytes", e->bytes);
+}
+
+static void write_bad(const struct ask *ask, struct buf *b, struct str bytes, struct arena *a)
 {
     struct bad_event e;
 
@@ -122,7 +141,7 @@ static void write_bad(struct buf *b, struct str bytes, struct arena *a)
     buf_addf(b, "%" PRIu32, e.position);
     json_write_member(b, "code", e.code);
     json_write_member(b, "message", e.message);
-    json_write_member(b, "bytes", e.bytes);
+    write_bad_bytes(ask, b, &e, a);
     json_write_key(b, "size");
     buf_addf(b, "%" PRIu64, e.full_size);
 }
@@ -133,7 +152,7 @@ void tail_write_record(const struct ask *ask, struct buf *b, const struct log_re
     arena_reset(a);
     buf_add_char(b, '{');
     if (r->kind == LOG_KIND_BAD)
-        write_bad(b, r->value, a);
+        write_bad(ask, b, r->value, a);
     else
         write_event(ask, b, r->value, a);
     json_write_key(b, "partition");
