@@ -194,6 +194,7 @@ static int write_path(struct scene *s, struct buf *b)
     json_write_key(b, "path");
     buf_add_char(b, '[');
     path_writer_init(&w, path, s->notes, rules);
+    w.clear = ask_sees_pii(s->ask);
     for (size_t i = first; r == 0 && i < end; i++) {
         if (i > first)
             buf_add_char(b, ',');
@@ -277,19 +278,39 @@ static int write_view(struct scene *s, struct buf *b)
     return r;
 }
 
-int scene_write(struct ask *ask, const struct state_order *found, uint32_t partition, struct buf *out, struct err *e)
+static const struct order *find_order(const struct scene *s, struct str id)
 {
-    const struct order *o = &found->order;
-    struct scene s = {.ask = ask, .order = o, .profile = found->profile};
-    int r;
+    const struct state_view *v = &s->view.state;
 
-    s.moment = o->placed_at != TIME_NONE ? o->placed_at : o->statements[0]->time;
-    r = view_open(ask->api, partition, s.profile, s.moment, VIEW_PATH | VIEW_ORDERS, &s.view, e);
+    for (size_t i = 0; i < v->order_count; i++)
+        if (str_eq(v->orders[i].order_id, id))
+            return &v->orders[i];
+    return NULL;
+}
+
+/* The order in the open view, and the view as of then. */
+static int find_moment(struct scene *s)
+{
+    s->order = find_order(s, s->ask->id);
+    if (!s->order)
+        return STATE_NOT_FOUND;
+    s->moment = s->order->placed_at != TIME_NONE ? s->order->placed_at : s->order->statements[0]->time;
+    return view_limit(s->ask->api, &s->view, s->moment, VIEW_PATH | VIEW_ORDERS);
+}
+
+int scene_write(struct ask *ask, uint32_t partition, struct str profile, struct buf *out, struct err *e)
+{
+    struct scene s = {.ask = ask, .profile = profile};
+    int r = view_open(ask->api, partition, profile, TIME_NONE, VIEW_PATH | VIEW_ORDERS, &s.view, e);
+
     if (r != 0)
         return r;
-    ask_audit_target(ask, s.profile);
     arena_init(&s.arena, LIMIT_LOOKUP_ARENA);
-    r = write_view(&s, out);
+    r = find_moment(&s);
+    if (r == 0) {
+        ask_audit_target(ask, profile);
+        r = write_view(&s, out);
+    }
     arena_deinit(&s.arena);
     view_close(&s.view);
     return r;

@@ -147,7 +147,15 @@ static int compare_statements(const void *a, const void *b)
     return event_key_cmp(&kx, &ky);
 }
 
-/* The statements that count, sorted. */
+static int compare_counting(const void *a, const void *b)
+{
+    const struct event *x = *(const struct event *const *)a, *y = *(const struct event *const *)b;
+
+    return x->trust != y->trust ? (x->trust > y->trust ? -1 : 1) : compare_statements(a, b);
+}
+
+/* The statements that count, sorted. Those of a server key count first: anybody can make as many as they like with the
+ * key of a page, and must not crowd out the shop's own. */
 static int take_statements(const struct event *const *statements, size_t n, struct arena *a, struct order *out)
 {
     const struct event **v = arena_alloc(a, n * sizeof(*v));
@@ -156,9 +164,13 @@ static int take_statements(const struct event *const *statements, size_t n, stru
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
         v[i] = statements[i];
+    if (n > LIMIT_STATEMENTS) {
+        qsort(v, n, sizeof(*v), compare_counting);
+        n = LIMIT_STATEMENTS;
+    }
     qsort(v, n, sizeof(*v), compare_statements);
     out->statements = v;
-    out->statement_count = n < LIMIT_STATEMENTS ? n : LIMIT_STATEMENTS;
+    out->statement_count = n;
     return 0;
 }
 

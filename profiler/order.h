@@ -49,8 +49,8 @@ struct order {
 };
 
 /* Builds the order from its statements (distinct events for which order_stated holds, of one order id, any order of
- * the array). Of more than LIMIT_STATEMENTS the first in the order of events count. Spans point into the events;
- * arrays come from the arena. 0 or -ENOMEM. n >= 1. */
+ * the array). Of more than LIMIT_STATEMENTS those of a server key count first, then the first in the order of events.
+ * Spans point into the events; arrays come from the arena. 0 or -ENOMEM. n >= 1. */
 int order_build(const struct event *const *statements, size_t n, const struct fold_rules *rules, struct arena *a,
                 struct order *out);
 

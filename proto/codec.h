@@ -61,6 +61,8 @@ struct uid event_uid(struct str source, struct str anonymous_id, struct str user
 /* The message id of an order log that has none: hex of a hash over the fields of INTERFACE section 3 as values, the
  * timestamp too if one was given. `hex` gets 32 characters and a NUL. */
 void order_content_id(const struct event *e, char hex[33]);
+/* The subject of the link that an order makes: one for each order and device, and never the uid of an event. */
+struct uid order_link_uid(struct str order_id, struct str device);
 /* Of the packed bytes; decides between two copies that are equal in the order of events. */
 struct uid content_hash(struct str packed);
 

@@ -287,7 +287,7 @@ static void *look_up(void *arg)
     for (unsigned i = 0; !atomic_load(&o->end); i++) {
         struct state_profile profile;
         struct state_view view;
-        struct state_order order;
+        struct str owner;
         struct arena a;
         char id[32], order_id[16];
 
@@ -298,11 +298,11 @@ static void *look_up(void *arg)
             atomic_fetch_add(&o->found, 1);
             facts_deinit(&profile.facts);
         }
+        if (state_order(o->t->b, 1, str_of(order_id), &a, &owner, &e) == 0)
+            assert_true(str_starts(owner, STR_LIT("user:")));
         arena_deinit(&a);
         if (state_view(o->t->b, 1, str_of(id), VIEW_PATH | VIEW_ORDERS, &view, &e) == 0)
             state_view_free(&view);
-        if (state_order(o->t->b, 1, str_of(order_id), &order, &e) == 0)
-            state_order_free(&order);
     }
     return NULL;
 }

@@ -215,7 +215,7 @@ static void check_profile(struct run *r, uint32_t partition, struct model *m, st
 static void check_order(struct run *r, uint32_t partition, struct model *m)
 {
     struct str id = str_of(r->sets[below(SETS)].orders[below(3)]);
-    const char *what = order_differs(r->state, partition, m, id);
+    const char *what = order_differs(r->state, m, id);
 
     r->checks++;
     if (what)

@@ -239,41 +239,60 @@ static inline int model_cmp_orders(const void *a, const void *b)
     return s != t ? (s < t ? -1 : 1) : str_cmp(x->order_id, y->order_id);
 }
 
-/* Whether an earlier event of the same log key speaks of the same order: then it was built already. */
-static inline bool model_order_seen(const struct model *m, size_t at)
+static inline bool model_states(const struct model_event *e, struct str order_id)
 {
     enum order_status status;
 
+    return order_stated(&e->ev, &status) && str_eq(e->ev.order.order_id, order_id);
+}
+
+/* The order from all statements of it; false when there are none. */
+static inline bool model_order(struct model *m, struct str order_id, struct order *out)
+{
+    const struct event **statements = calloc(m->n + 1, sizeof(*statements));
+    size_t n = 0;
+
+    for (size_t i = 0; i < m->n; i++)
+        if (model_states(&m->v[i], order_id))
+            statements[n++] = &m->v[i].ev;
+    if (n > 0)
+        assert_int_equal(order_build(statements, n, m->rules, &m->arena, out), 0);
+    free(statements);
+    return n > 0;
+}
+
+/* Whether an earlier event speaks of the same order: then it was built already. */
+static inline bool model_order_seen(const struct model *m, size_t at)
+{
     for (size_t i = 0; i < at; i++)
-        if (order_stated(&m->v[i].ev, &status) && str_eq(m->v[i].ev.order.order_id, m->v[at].ev.order.order_id) &&
-            str_eq(event_log_key(&m->v[i].ev), event_log_key(&m->v[at].ev)))
+        if (model_states(&m->v[i], m->v[at].ev.order.order_id))
             return true;
     return false;
 }
 
+/* Without links: everybody keeps what names them. */
+static inline bool model_owns(const struct order *o, struct str profile)
+{
+    struct str id = str_has(o->best->user_id) ? o->best->user_id : o->best->anonymous_id;
+
+    return str_has(o->best->user_id) == str_starts(profile, STR_LIT("user:")) &&
+           str_eq(id, (struct str){profile.p + 5, profile.n - 5});
+}
+
 static inline void model_orders(struct model *m, struct str profile, struct model_answer *out)
 {
-    struct str log_key = {profile.p + 5, profile.n - 5};
-    const struct event **statements = calloc(m->n + 1, sizeof(*statements));
     enum order_status status;
 
     out->orders = calloc(m->n + 1, sizeof *out->orders);
     for (size_t i = 0; i < m->n; i++) {
         struct order *o = &out->orders[out->order_count];
-        size_t n = 0;
 
-        if (!str_eq(event_log_key(&m->v[i].ev), log_key) || !order_stated(&m->v[i].ev, &status) ||
-            model_order_seen(m, i))
+        if (!order_stated(&m->v[i].ev, &status) || model_order_seen(m, i))
             continue;
-        for (size_t k = i; k < m->n; k++)
-            if (order_stated(&m->v[k].ev, &status) && str_eq(m->v[k].ev.order.order_id, m->v[i].ev.order.order_id) &&
-                str_eq(event_log_key(&m->v[k].ev), log_key))
-                statements[n++] = &m->v[k].ev;
-        assert_int_equal(order_build(statements, n, m->rules, &m->arena, o), 0);
-        out->order_count += str_has(o->best->user_id) == str_starts(profile, STR_LIT("user:"));
+        assert_true(model_order(m, m->v[i].ev.order.order_id, o));
+        out->order_count += model_owns(o, profile);
     }
     qsort(out->orders, out->order_count, sizeof *out->orders, model_cmp_orders);
-    free(statements);
 }
 
 /* Devices are numbered as they are met; false when there is no such profile. */
@@ -406,53 +425,50 @@ static inline const char *profile_differs(struct state *s, uint32_t partition, s
     return what;
 }
 
-/* Of several log keys under which the id is stated, the order whose best statement is believed most. */
-static inline bool model_best_order(struct model *m, struct str order_id, struct order *best)
+/* The order as its owner has it, in the view, which is the caller's then. 0, STATE_NOT_FOUND or a negative errno; fails
+ * when the owner does not have it. */
+static inline int find_order(struct state *s, struct str order_id, struct state_view *view, const struct order **out,
+                             struct err *e)
 {
-    const struct event **statements = calloc(m->n + 1, sizeof(*statements));
-    enum order_status status;
-    bool any = false;
+    struct str owner;
+    struct arena a;
+    uint32_t at;
+    int rc;
 
-    for (size_t i = 0; i < m->n; i++) {
-        struct event_rank rank, best_rank = {0};
-        struct order o;
-        size_t n = 0;
-
-        if (!order_stated(&m->v[i].ev, &status) || !str_eq(m->v[i].ev.order.order_id, order_id) ||
-            model_order_seen(m, i))
-            continue;
-        for (size_t k = i; k < m->n; k++)
-            if (order_stated(&m->v[k].ev, &status) && str_eq(m->v[k].ev.order.order_id, order_id) &&
-                str_eq(event_log_key(&m->v[k].ev), event_log_key(&m->v[i].ev)))
-                statements[n++] = &m->v[k].ev;
-        assert_int_equal(order_build(statements, n, m->rules, &m->arena, &o), 0);
-        rank = event_rank(o.best);
-        if (any)
-            best_rank = event_rank(best->best);
-        if (!any || event_rank_cmp(&rank, &best_rank) > 0)
-            *best = o;
-        any = true;
+    arena_init(&a, MIB);
+    rc = state_order(s, state_order_partition(s, order_id), order_id, &a, &owner, e);
+    if (rc == 0) {
+        at = event_log_partition((struct str){owner.p + 5, owner.n - 5}, state_partitions(s));
+        if (state_view(s, at, owner, VIEW_ORDERS, view, e) != 0)
+            fail_msg("%.*s cannot be looked at", STR_ARG(owner));
+        *out = NULL;
+        for (size_t i = 0; i < view->order_count; i++)
+            if (str_eq(view->orders[i].order_id, order_id))
+                *out = &view->orders[i];
+        if (!*out)
+            fail_msg("%.*s does not have the order", STR_ARG(owner));
     }
-    free(statements);
-    return any;
+    arena_deinit(&a);
+    return rc;
 }
 
-static inline const char *order_differs(struct state *s, uint32_t partition, struct model *m, struct str order_id)
+static inline const char *order_differs(struct state *s, struct model *m, struct str order_id)
 {
     const char *what = NULL;
-    struct state_order got;
+    struct state_view view;
+    const struct order *got;
     struct order want = {0};
     struct err e = {0};
-    bool is = model_best_order(m, order_id, &want);
-    int rc = state_order(s, partition, order_id, &got, &e);
+    bool is = model_order(m, order_id, &want);
+    int rc = find_order(s, order_id, &view, &got, &e);
 
     if (rc != 0)
         return rc < 0 ? "the look-up of the order failed" : is ? "the order is not found" : NULL;
     if (!is)
         what = "the order should not be there";
-    else if (!same_order(&got.order, &want) || memcmp(got.order.best->uid.b, want.best->uid.b, UID_BYTES) != 0)
+    else if (!same_order(got, &want) || memcmp(got->best->uid.b, want.best->uid.b, UID_BYTES) != 0)
         what = "another order has the id";
-    state_order_free(&got);
+    state_view_free(&view);
     return what;
 }
 

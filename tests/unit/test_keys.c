@@ -101,33 +101,50 @@ static void uids_have_no_time(void **state)
     assert_int_equal(read.part, 9);
 }
 
-static void the_index_begins_with_the_best(void **state)
+static void places_at_a_home_stand_as_they_count(void **state)
 {
     static const int64_t times[] = {INT64_MIN, -5, 0, INT64_C(1700000000000), INT64_MAX};
-    struct key prefix = key_one(KEY_ORDER_INDEX, hash("O1")), before = {0};
+    struct key prefix = key_home_places(hash("O1")), before = {0};
 
     (void)state;
     for (int trust = TRUST_SERVER; trust >= TRUST_BEACON; trust--)
-        for (size_t i = 25; i-- > 0;)
-            for (uint32_t position = 3; position-- > 0;) {
-                struct key_index index = {
+        for (size_t i = 0; i < 25; i++)
+            for (uint32_t position = 0; position < 3; position++) {
+                struct key_home home = {
                     hash("O1"),
-                    hash("k"),
+                    HOME_PLACE,
                     {(enum event_trust)trust,
                      {times[i / 5], times[i % 5], position * 0x7fffffffu, {{(unsigned char)i, 3}}}}};
-                struct key_index read;
-                struct key k = key_indexed(&index);
+                struct key_home read;
+                struct key k = key_homed(&home);
 
                 if (before.n)
                     assert_true(compare(&before, &k) < 0);
                 before = k;
                 assert_true(str_starts(key_str(&k), key_str(&prefix)));
-                assert_true(key_read_indexed(key_str(&k), &read));
-                assert_true(key_hash_eq(&read.order, &index.order) && key_hash_eq(&read.log_key, &index.log_key));
-                assert_int_equal(event_rank_cmp(&read.rank, &index.rank), 0);
+                assert_true(key_read_homed(key_str(&k), &read));
+                assert_true(key_hash_eq(&read.order, &home.order) && read.part == HOME_PLACE);
+                assert_int_equal(event_rank_cmp(&read.place, &home.place), 0);
                 for (size_t n = 0; n < k.n; n++)
-                    assert_false(key_read_indexed((struct str){(const char *)k.b, n}, &read));
+                    assert_false(key_read_homed((struct str){(const char *)k.b, n}, &read));
             }
+}
+
+static void the_parts_of_a_home_are_told_apart(void **state)
+{
+    struct key_home head = {.order = hash("O1"), .part = HOME_HEAD}, read;
+    struct key_home uid = {hash("O1"), HOME_UID, {.key = {.uid = {{1, 2, 3}}}}};
+    struct key a = key_homed(&head), b = key_homed(&uid), places = key_home_places(hash("O1"));
+
+    (void)state;
+    assert_true(compare(&a, &b) < 0 && compare(&b, &places) < 0);
+    assert_true(key_read_homed(key_str(&a), &read) && read.part == HOME_HEAD);
+    assert_true(key_read_homed(key_str(&b), &read) && read.part == HOME_UID);
+    assert_memory_equal(read.place.key.uid.b, uid.place.key.uid.b, UID_BYTES);
+    for (size_t n = 0; n < b.n; n++)
+        assert_false(n != a.n && key_read_homed((struct str){(const char *)b.b, n}, &read));
+    b.b[KEY_PREFIX_BYTES] = HOME_PLACE + 1;
+    assert_false(key_read_homed(key_str(&b), &read));
 }
 
 static void other_bytes_are_no_keys(void **state)
@@ -151,10 +168,15 @@ static void other_bytes_are_no_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hashes_depend_on_the_secret),         cmocka_unit_test(streams_tell_absent_from_empty),
-        cmocka_unit_test(pairs_tell_first_from_second),        cmocka_unit_test(ids_do_not_stand_in_keys),
-        cmocka_unit_test(chunks_sort_by_time_commit_and_part), cmocka_unit_test(uids_have_no_time),
-        cmocka_unit_test(the_index_begins_with_the_best),      cmocka_unit_test(other_bytes_are_no_keys),
+        cmocka_unit_test(hashes_depend_on_the_secret),
+        cmocka_unit_test(streams_tell_absent_from_empty),
+        cmocka_unit_test(pairs_tell_first_from_second),
+        cmocka_unit_test(ids_do_not_stand_in_keys),
+        cmocka_unit_test(chunks_sort_by_time_commit_and_part),
+        cmocka_unit_test(uids_have_no_time),
+        cmocka_unit_test(places_at_a_home_stand_as_they_count),
+        cmocka_unit_test(the_parts_of_a_home_are_told_apart),
+        cmocka_unit_test(other_bytes_are_no_keys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
