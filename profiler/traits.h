@@ -79,6 +79,10 @@ static inline bool traits_equal(const struct traits *a, const struct traits *b, 
     return traits_differ(a, b, r) == 0;
 }
 
+/* Joins what the collector sealed with the fields that it was taken from, in the arena. 0, 1 when no key opens it (the
+ * event is as it was), -ENOMEM. */
+int traits_unseal(struct event *e, const struct traits_rules *r, struct arena *a);
+
 /* What an answer shows. */
 struct traits_show {
     unsigned groups; /* bit per enum trait_group: personal traits of these are shown */
