@@ -1,5 +1,5 @@
-/* What folding asks to be put on the log: for each record that is no event, what it was and where it stands. A function
- * of the records alone. The worker's thread. */
+/* What folding asks to be put on the log: what other partitions have to know, and, for each record that is no event,
+ * what it was and where it stands. A function of the records alone. The worker's thread. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -45,10 +45,33 @@ int emit_bad(struct partition *p, const struct log_record *r, const char *why)
     return 0;
 }
 
+static struct str keep_text(struct str s)
+{
+    char *p = malloc(s.n + 1);
+
+    if (!p)
+        abort();
+    memcpy(p, s.p, s.n);
+    return (struct str){p, s.n};
+}
+
+void emit_internal(struct partition *p, struct str key, const struct internal *r)
+{
+    struct buf b;
+
+    buf_init(&b, LIMIT_RECORD_BYTES);
+    if (reserve(&p->emissions) < 0 || !internal_pack(r, &b))
+        abort(); /* half of what a record sets off must not be lost; the log has it all */
+    p->emissions.v[p->emissions.n++] = (struct state_emission){
+        .topic = LOG_EVENTS, .record = {.kind = LOG_KIND_INTERNAL, .key = keep_text(key), .value = buf_str(&b)}};
+}
+
 void emissions_clear(struct emissions *l)
 {
-    for (size_t i = 0; i < l->n; i++)
+    for (size_t i = 0; i < l->n; i++) {
         free((void *)(uintptr_t)l->v[i].record.value.p);
+        free((void *)(uintptr_t)l->v[i].record.key.p);
+    }
     free(l->v);
     *l = (struct emissions){0};
 }
@@ -62,4 +85,9 @@ size_t state_emissions(struct state *s, uint32_t partition, const struct state_e
 void state_emitted(struct state *s, uint32_t partition)
 {
     emissions_clear(&s->partitions[partition].emissions);
+}
+
+void state_emissions_taken(struct state *s, uint32_t partition)
+{
+    s->partitions[partition].emissions.n = 0;
 }

@@ -87,37 +87,6 @@ void part_figures(const struct followers *all, uint32_t partition, struct state_
 
 /* --- following ------------------------------------------------------------------------------------------------ */
 
-/* What is asked to be put on the log and is not there yet. */
-static size_t emissions(struct followers *all, const struct part *p, const struct state_emission **out)
-{
-    return state_emissions(all->o.state, p->number, out);
-}
-
-static bool emitting(struct followers *all, const struct part *p)
-{
-    const struct state_emission *v;
-
-    return emissions(all, p, &v) > 0;
-}
-
-void part_publish(struct followers *all, struct part *p)
-{
-    struct state_figures f;
-
-    if (emitting(all, p) || p->place != PLACE_FOLLOWED)
-        return;
-    part_figures(all, p->number, &f);
-    pthread_mutex_lock(&all->lock);
-    p->figures = f;
-    pthread_mutex_unlock(&all->lock);
-    int64_t before = atomic_exchange(&p->shown, f.offset);
-    assert(f.offset >= before);
-    if (!atomic_load(&p->ready) && f.offset >= p->target)
-        atomic_store(&p->ready, true);
-    if (f.offset > before && all->o.shown)
-        all->o.shown(all->o.arg);
-}
-
 /* Not told is harmless: the log then only keeps more. */
 void part_release(struct follower *me, struct part *p)
 {
@@ -163,33 +132,10 @@ static bool commit_if_due(struct follower *me, struct part *p)
 {
     int64_t at = commit_at(me, p);
 
-    if (at == TIME_NONE || at > clock_monotonic() || emitting(me->all, p))
+    if (at == TIME_NONE || at > clock_monotonic() || part_emitting(p) || p->announcing)
         return false;
     commit(me, p);
     return true;
-}
-
-static void emit(struct followers *all, struct part *p)
-{
-    const struct state_emission *v;
-    enum log_status why = LOG_OK;
-    struct err e = {0};
-    size_t n = emissions(all, p, &v);
-
-    if (n == 0 || clock_monotonic() < p->emits.retry_at)
-        return;
-    switch (emitter_drive(p->emitter, v, n, &why)) {
-    case EMITTED_WAITING:
-        return;
-    case EMITTED_FAILED:
-        err_set(&e, "%s", log_status_text(why));
-        part_failed(all, p, &p->emits, "cannot put on the log that a record is bad", &e);
-        return;
-    case EMITTED_ALL:
-        state_emitted(all->o.state, p->number);
-        part_worked(p, &p->emits, "emits");
-        part_publish(all, p);
-    }
 }
 
 /* After a failure the state may have taken a part of what was read: read on from where it stands. */
@@ -221,11 +167,9 @@ static void fold(struct follower *me, struct part *p, size_t n)
         p->next = me->records[n - 1].offset + 1 - p->base;
         atomic_store(&p->time, me->records[n - 1].time);
     }
-    if (all->o.cache && r >= 0)
-        batch_end(me, p, from);
-    else if (all->o.cache)
-        cache_end(all->o.cache, p->number, NULL, 0);
-    emit(all, p);
+    if (all->o.cache)
+        batch_end(me, p, from, r >= 0);
+    part_emit(all, p);
     part_publish(all, p);
     if (r < 0) {
         part_failed(all, p, &p->folding, "cannot fold", &e);
@@ -290,12 +234,22 @@ static bool read_on(struct follower *me, struct part *p)
     return commit_if_due(me, p);
 }
 
+/* Folding goes on while emissions are on their way, but for a commit, which waits for the last ack. */
+static bool waits_for_acks(const struct follower *me, const struct part *p)
+{
+    int64_t at = commit_at(me, p);
+
+    if (!part_emitting(p))
+        return false;
+    return emitter_full(p->emitter) || (at != TIME_NONE && at <= clock_monotonic());
+}
+
 /* Whether it may read now, but for troubles. */
-static bool open_to_read(struct followers *all, const struct part *p)
+static bool open_to_read(const struct follower *me, const struct part *p)
 {
     if (p->place == PLACE_CHECKING)
         return true;
-    return p->place == PLACE_FOLLOWED && !p->full && !emitting(all, p) &&
+    return p->place == PLACE_FOLLOWED && !p->full && !p->announcing && !waits_for_acks(me, p) &&
            (p->held == 0 || p->held_until <= clock_boot());
 }
 
@@ -306,16 +260,22 @@ static bool step(struct follower *me, struct part *p)
 
     if (stint != p->stint)
         part_leave(me->all, p);
+    if (stint != p->stint)
+        p->since = clock_monotonic();
     if (stint != 0 && atomic_load(&p->time) == TIME_NONE)
         atomic_store(&p->time, clock_now());
     p->stint = stint;
-    emit(me->all, p);
+    part_emit(me->all, p);
+    if (p->announcing && p->held_until <= clock_boot())
+        batch_announced(me, p);
+    if (p->announcing)
+        return false;
     commit_if_due(me, p);
     if (stint == 0 || p->place == PLACE_STOPPED || clock_monotonic() < p->folding.retry_at)
         return false;
     if (p->place != PLACE_FOLLOWED)
         return part_place(me, p);
-    return open_to_read(me->all, p) && read_on(me, p);
+    return open_to_read(me, p) && read_on(me, p);
 }
 
 static void earlier(int64_t *until, int64_t at)
@@ -331,23 +291,23 @@ static int64_t idle_ms(const struct follower *me)
 
     for (size_t i = 0; i < me->part_count; i++) {
         const struct part *p = me->parts[i];
-        if (emitting(me->all, p)) {
+        if (p->held > 0 || p->announcing)
+            earlier(&until, now + p->held_until - clock_boot());
+        if (part_emitting(p)) { /* an ack wakes */
             if (p->emits.retry_at)
                 earlier(&until, p->emits.retry_at);
-            continue; /* an ack wakes */
+        } else {
+            earlier(&until, commit_at(me, p));
         }
-        earlier(&until, commit_at(me, p));
         if (p->stint != 0 && p->place != PLACE_STOPPED && p->folding.retry_at)
             earlier(&until, p->folding.retry_at);
-        if (p->held > 0)
-            earlier(&until, now + p->held_until - clock_boot());
     }
     return until > now ? until - now : 1;
 }
 
-static bool done(const struct follower *me, const struct part *p)
+static bool done(const struct part *p)
 {
-    if (p->dirty_since != TIME_NONE || emitting(me->all, p))
+    if (p->dirty_since != TIME_NONE || part_emitting(p) || p->announcing)
         return false;
     if (p->stint == 0 || p->place == PLACE_STOPPED)
         return true;
@@ -357,9 +317,39 @@ static bool done(const struct follower *me, const struct part *p)
 static bool all_done(const struct follower *me)
 {
     for (size_t i = 0; i < me->part_count; i++)
-        if (!done(me, me->parts[i]))
+        if (!done(me->parts[i]))
             return false;
     return true;
+}
+
+/* Whether nothing on the log is still to be folded, as far as it is followed, and where it ends in all. */
+static bool all_folded(struct followers *all, int64_t *ends)
+{
+    *ends = 0;
+    for (uint32_t p = 0; p < all->o.partitions; p++) {
+        int64_t shown = atomic_load(&all->parts[p].shown), end = event_log_end(all->o.log, LOG_EVENTS, p);
+        if (shown >= 0 && shown < end)
+            return false;
+        *ends += end;
+    }
+    return true;
+}
+
+/* Where nobody else goes on with the log, what one thread folds last may put something on it for the others: they end
+ * together. What is put there while the partitions are looked at one by one shows in a second look. */
+static bool may_end(struct follower *me)
+{
+    struct followers *all = me->all;
+    bool idle = all_done(me);
+    int64_t ends, again;
+
+    atomic_store(&me->idle, idle);
+    if (!idle || event_log_shared(all->o.log))
+        return idle;
+    for (unsigned i = 0; i < all->follower_count; i++)
+        if (!atomic_load(&all->followers[i].idle))
+            return false;
+    return all_folded(all, &ends) && all_folded(all, &again) && ends == again;
 }
 
 /* A partition that may not fold now is not waited for: what stands on the log for it would end every wait at once. */
@@ -369,10 +359,17 @@ static void rest(struct follower *me)
 
     for (size_t i = 0; i < me->part_count; i++) {
         const struct part *p = me->parts[i];
-        if (open_to_read(me->all, p) && !p->folding.retry_at)
+        if (open_to_read(me, p) && !p->folding.retry_at)
             me->waiting[n++] = p->number;
     }
     log_reader_wait(me->reader, me->waiting, n, idle_ms(me));
+}
+
+static void wake_all(struct followers *all)
+{
+    for (unsigned i = 0; i < all->follower_count; i++)
+        if (all->followers[i].reader)
+            log_reader_wake(all->followers[i].reader);
 }
 
 static void *follower_main(void *arg)
@@ -387,10 +384,12 @@ static void *follower_main(void *arg)
             more |= step(me, me->parts[i]);
         if (more)
             continue;
-        if (finishing && all_done(me))
+        if (finishing && may_end(me))
             break;
         rest(me);
     }
+    if (atomic_load(&all->finishing))
+        wake_all(all); /* others may end now */
     pthread_mutex_lock(&all->lock);
     all->running--;
     pthread_cond_signal(&all->ended);
@@ -400,13 +399,6 @@ static void *follower_main(void *arg)
 
 /* --- starting and ending -------------------------------------------------------------------------------------- */
 
-static void wake_follower(void *arg)
-{
-    struct follower *me = arg;
-
-    log_reader_wake(me->reader);
-}
-
 static int part_init(struct followers *all, struct follower *me, uint32_t number)
 {
     struct part *p = &all->parts[number];
@@ -415,9 +407,21 @@ static int part_init(struct followers *all, struct follower *me, uint32_t number
     atomic_init(&p->shown, -1);
     atomic_init(&p->time, TIME_NONE);
     part_figures(all, number, &p->figures);
-    p->emitter = emitter_new(all->o.log, wake_follower, me);
     me->parts[me->part_count++] = p;
-    return p->emitter ? 0 : -ENOMEM;
+    return part_emit_init(all, me, p);
+}
+
+static int make_ends(struct follower *me)
+{
+    uint32_t n = me->all->o.partitions;
+
+    if (!event_log_shared(me->all->o.log))
+        return 0;
+    me->numbers = calloc(n, sizeof *me->numbers);
+    me->ends = calloc(n, sizeof *me->ends);
+    for (uint32_t i = 0; me->numbers && i < n; i++)
+        me->numbers[i] = i;
+    return me->numbers && me->ends ? 0 : -ENOMEM;
 }
 
 /* Every thread's share of the partitions, dealt out in turn. */
@@ -432,7 +436,7 @@ static int deal_out(struct followers *all, struct err *e)
         me->waiting = calloc(room, sizeof *me->waiting);
         me->records = calloc(LIMIT_FOLD_BATCH, sizeof *me->records);
         me->ids = all->o.cache ? batch_ids_new() : NULL;
-        if (!me->parts || !me->waiting || !me->records || (all->o.cache && !me->ids))
+        if (!me->parts || !me->waiting || !me->records || (all->o.cache && !me->ids) || make_ends(me) < 0)
             return -ENOMEM;
         int r = log_reader_open(all->o.log, LOG_EVENTS, "profiler", &me->reader, e);
         if (r != 0)
@@ -493,13 +497,6 @@ int followers_start(const struct followers_options *o, struct followers **out, s
     return 0;
 }
 
-static void wake_all(struct followers *all)
-{
-    for (unsigned i = 0; i < all->follower_count; i++)
-        if (all->followers[i].reader)
-            log_reader_wake(all->followers[i].reader);
-}
-
 /* Waits until every thread has left its loop; false when the time ran out. */
 static bool wait_ended(struct followers *all, int64_t ms)
 {
@@ -542,7 +539,7 @@ void followers_free(struct followers *all)
     if (!all)
         return;
     for (uint32_t i = 0; all->parts && i < all->o.partitions; i++)
-        emitter_free(all->parts[i].emitter);
+        part_emit_deinit(&all->parts[i]);
     for (unsigned i = 0; all->followers && i < all->follower_count; i++) {
         assert(!all->followers[i].started);
         log_reader_close(all->followers[i].reader);
@@ -550,6 +547,8 @@ void followers_free(struct followers *all)
         free(all->followers[i].waiting);
         free(all->followers[i].records);
         batch_ids_free(all->followers[i].ids);
+        free(all->followers[i].numbers);
+        free(all->followers[i].ends);
     }
     free(all->followers);
     free(all->parts);

@@ -32,6 +32,7 @@ struct followers_options {
     /* Called by a follower whenever more is shown to look-ups than before. Must be quick. May be NULL. */
     void (*shown)(void *arg);
     void *arg;
+    struct stats *stats; /* gets waymark_internal_*; may be NULL */
 };
 enum { FOLLOWER_NO_BACKUP = 1 };
 
@@ -51,6 +52,9 @@ void followers_wake(struct followers *f, uint32_t partition);
 /* Next offset to read as shown, with all that folding up to there emits on the log. Only grows while the partition is
  * followed; -1 when it is not, or has no place on the log. */
 int64_t followers_shown(const struct followers *f, uint32_t partition);
+/* Raises each of `places`, one for each partition, to one past the last record that the partition's folds put there,
+ * for all that followers_shown has passed: what it moved there is folded there once followers_shown is not less. */
+void followers_sent(struct followers *f, uint32_t partition, int64_t *places);
 /* Whether everything that the log held when the partition found its place is shown. */
 bool followers_ready(const struct followers *f, uint32_t partition);
 /* Why a partition does not go on, in words for a person; false when it does. */

@@ -120,11 +120,13 @@ static bool add_copy(struct follower *me, const struct part *p, struct str id, i
 
     arena_init(&arena, LIMIT_LOOKUP_ARENA);
     if (state_profile(me->all->o.state, p->number, id, &arena, &profile, NULL) == 0) {
-        if (profile.version > from) {
+        if (profile.version > from &&
+            profile_traits(me->all->o.state, p->number, id, me->all->o.rules, &profile.traits, NULL) == 0) {
             size_t at = b->answers.n;
             profile_write(me->all->o.rules, &b->answers, &profile);
             b->at[*count] = at;
             b->copies[(*count)++] = (struct cache_copy){id, {NULL, b->answers.n - at}, profile.version};
+            traits_deinit(&profile.traits);
         }
         facts_deinit(&profile.facts);
     }
@@ -138,7 +140,8 @@ static bool near_end(const struct follower *me, const struct part *p)
     return event_log_end(me->all->o.log, LOG_EVENTS, p->number) - p->next <= LIMIT_FOLD_BATCH;
 }
 
-void batch_end(struct follower *me, const struct part *p, int64_t from)
+/* Ends what the cache was told of, with copies of the ids gathered. */
+static void end(struct follower *me, const struct part *p, int64_t from)
 {
     struct cache *cache = me->all->o.cache;
     struct batch_ids *b = me->ids;
@@ -155,4 +158,59 @@ void batch_end(struct follower *me, const struct part *p, int64_t from)
     for (size_t i = 0; i < count; i++) /* the answers may have moved while they grew */
         b->copies[i].answer.p = b->answers.p + b->at[i];
     cache_end(cache, p->number, b->copies, count);
+}
+
+/* --- profiles that no key of the batch names ------------------------------------------------------------------ */
+
+/* Adds ids of the state's, which it forgets, behind those gathered: as many as there is room for. */
+static void add_moved(struct batch_ids *b, const struct str *ids, size_t n)
+{
+    for (size_t i = 0; i < n && b->id_count < KINDS * LIMIT_FOLD_BATCH; i++) {
+        if (ids[i].n > b->text.cap - b->text.n) /* the ids point into it: it must not move */
+            return;
+        buf_add_str(&b->text, ids[i]);
+        b->ids[b->id_count++] = (struct str){b->text.p + b->text.n - ids[i].n, ids[i].n};
+    }
+}
+
+static void announced(struct follower *me, struct part *p)
+{
+    struct followers *all = me->all;
+    const struct str *ids;
+    size_t n = state_unannounced(all->o.state, p->number, &ids);
+
+    add_moved(me->ids, ids, n);
+    state_announced(all->o.state, p->number);
+    p->announcing = false;
+    end(me, p, p->changed_from);
+    if (all->o.shown)
+        all->o.shown(all->o.arg);
+}
+
+void batch_announced(struct follower *me, struct part *p)
+{
+    me->ids->id_count = 0; /* another batch's */
+    buf_reset(&me->ids->text);
+    announced(me, p);
+    part_publish(me->all, p);
+}
+
+void batch_end(struct follower *me, struct part *p, int64_t from, bool folded)
+{
+    struct cache *cache = me->all->o.cache;
+    const struct str *ids;
+    size_t n = state_unannounced(me->all->o.state, p->number, &ids);
+
+    if (n == 0 && folded) {
+        end(me, p, from);
+        return;
+    }
+    cache_end(cache, p->number, NULL, 0);
+    if (n == 0)
+        return;
+    p->announcing = true;
+    p->changed_from = from;
+    p->held_until = cache_begin(cache, p->number, ids, n);
+    if (p->held_until <= clock_boot())
+        announced(me, p);
 }

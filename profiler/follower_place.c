@@ -25,6 +25,7 @@ void part_leave(struct followers *all, struct part *p)
     p->restored = p->at_end = false;
     atomic_store(&p->shown, -1);
     atomic_store(&p->ready, false);
+    p->mark_count = 0;
     p->folding.retry_at = p->folding.backoff_ms = 0;
     atomic_store(&p->folding.there, false);
     if (p->held > 0)
@@ -115,6 +116,12 @@ static enum check check_read(struct follower *me, struct part *p)
 
 static void follow(struct follower *me, struct part *p, const struct state_figures *f)
 {
+    struct err e = {0};
+
+    if (!part_ask_ends(me, p, &e)) {
+        unreachable(me->all, p, "it does not tell where it ends");
+        return;
+    }
     p->place = PLACE_FOLLOWED;
     p->next = f->offset;
     p->base = f->base;
@@ -166,6 +173,7 @@ static bool restore(struct followers *all, struct part *p, const struct state_fi
     if (r != 0)
         return false;
     log_info("profiler: partition %u: goes on from a backup", p->number);
+    p->since = clock_monotonic();
     p->place = PLACE_AWAY; /* to be checked like any other state */
     return true;
 }

@@ -18,6 +18,13 @@ struct trouble {
     char text[256];
 };
 
+/* What there was to show when so many emissions had been asked for. */
+struct mark {
+    uint64_t taken;
+    struct state_figures figures;
+};
+#define MARKS 32
+
 enum standing {
     PLACE_AWAY,     /* not followed, or it has to find its place (anew) */
     PLACE_CHECKING, /* waits for the record that the state folded last, to see whether the log is still the same */
@@ -39,10 +46,17 @@ struct part {
     int64_t dirty_since;    /* monotonic; TIME_NONE: everything is on disk */
     size_t held;            /* records that the cache knows of and that may not be shown yet; 0: none */
     int64_t held_until;     /* of the boot clock */
+    bool announcing;        /* the state holds profiles until held_until: see state_unannounced */
+    int64_t changed_from;   /* the state's offset before what changed them */
     struct trouble folding; /* reading and folding fail */
-    struct trouble emits;   /* what folding emits does not get on the log; no folding meanwhile */
+    struct trouble emits;   /* what folding emits does not get on the log; no commit meanwhile */
     struct trouble commits; /* committing fails; folding goes on while there is room */
     struct emitter *emitter;
+    uint64_t emitted;         /* acked when it was looked at last */
+    struct mark marks[MARKS]; /* to be shown once acked, the first mark_count */
+    size_t mark_count;
+    int64_t since;  /* monotonic: it is given since then, or its state was taken from a backup then */
+    int64_t *ends;  /* under the lock: of every partition, when it found its place; NULL: nobody else writes there */
     int64_t target; /* the log's end when it found its place */
     _Atomic int64_t shown;
     _Atomic int64_t time; /* of the last record */
@@ -58,8 +72,12 @@ struct follower {
     size_t part_count;
     struct log_record *records;
     struct batch_ids *ids; /* NULL: there is no cache */
+    uint32_t *numbers;     /* of all partitions; NULL where nobody else has the log, like the next */
+    int64_t *ends;         /* of all partitions */
+    int64_t ends_at;       /* monotonic: when they were asked for */
     pthread_t thread;
     bool started;
+    _Atomic bool idle; /* finishing: everything that it found is on disk */
 };
 
 struct followers {
@@ -84,10 +102,22 @@ void part_figures(const struct followers *all, uint32_t partition, struct state_
 void part_failed(struct followers *all, struct part *p, struct trouble *t, const char *what, const struct err *e);
 void part_worked(const struct part *p, struct trouble *t, const char *what);
 void part_stop(struct followers *all, struct part *p, const char *text);
-/* Shows what the state holds, unless something that it emitted is not on the log yet. */
-void part_publish(struct followers *all, struct part *p);
 /* Lets retention pass what is on disk. */
 void part_release(struct follower *me, struct part *p);
+
+/* --- follower_emit.c: what folding asks to be put on the log, and what may be shown ---------------------------- */
+
+int part_emit_init(struct followers *all, struct follower *me, struct part *p);
+void part_emit_deinit(struct part *p);
+/* Puts on the log what folding asked for since, and shows what it no longer holds back. */
+void part_emit(struct followers *all, struct part *p);
+/* Whether something is not acked yet. */
+bool part_emitting(const struct part *p);
+/* Shows what the state holds, as soon as all that it emitted is on the log. */
+void part_publish(struct followers *all, struct part *p);
+/* Asks where the log ends, so that what others have put there for the state until now is known. False when it does not
+ * say. */
+bool part_ask_ends(struct follower *me, struct part *p, struct err *e);
 
 /* --- follower_place.c: where a partition goes on -------------------------------------------------------------- */
 
@@ -106,7 +136,10 @@ void batch_ids_free(struct batch_ids *b);
 void batch_gather(struct follower *me, size_t n);
 /* Tells the cache. 0: it may be shown; else when, of the boot clock. */
 int64_t batch_begin(struct follower *me, const struct part *p);
-/* It is shown; profiles that changed from the state's offset `from` on are copied. */
-void batch_end(struct follower *me, const struct part *p, int64_t from);
+/* The batch is folded: copies the profiles that changed from the state's offset `from` on. Those that others' records
+ * moved are held until the cache has forgotten them, which may take until p->held_until. */
+void batch_end(struct follower *me, struct part *p, int64_t from, bool folded);
+/* The time has come for those that are held. */
+void batch_announced(struct follower *me, struct part *p);
 
 #endif

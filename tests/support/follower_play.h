@@ -17,6 +17,7 @@
 #include "common/event_log_inside.h"
 #include "common/limits.h"
 #include "profiler/follower.h"
+#include "profiler/profile_json.h"
 #include "proto/codec.h"
 
 #define PARTITIONS 3
@@ -64,15 +65,19 @@ static struct play {
     bool poison;
     struct state_emission emissions[PARTITIONS][64];
     size_t emission_count[PARTITIONS];
-    int64_t emitted_to[PARTITIONS]; /* offsets of acked emissions, the greatest; -1 */
+    int unacked[PARTITIONS]; /* asked for, with those */
     struct waiting_append appends[64];
     size_t append_count;
     int appended, refuse_appends;
     bool keep_acks; /* until the test gives them */
-    bool too_early; /* something was committed or shown whose emissions were not acked */
+    bool too_early; /* something was committed whose emissions were not acked */
+    int move;       /* folds that are still to move something to user:m, which the state holds then */
+    bool held[PARTITIONS];
+    int announced;
     /* the cache */
-    int64_t hold_until; /* what cache_begin answers */
-    int begun, ended, copied;
+    int64_t hold_until;       /* what cache_begin answers */
+    int64_t hold_moved_until; /* the same for what was moved */
+    int begun, ended, copied, copied_moved;
     bool under_way, folded_early; /* while the cache said no */
     bool wants;
     /* backups */
@@ -111,7 +116,7 @@ static inline void play_begin(void)
     play.most_uncommitted = 1 << 30;
     play.skip_at = play.backup = -1;
     for (int p = 0; p < PARTITIONS; p++) {
-        play.released[p] = play.sought[p] = play.emitted_to[p] = -1;
+        play.released[p] = play.sought[p] = -1;
         play.stint[p] = 1;
     }
 }
@@ -148,15 +153,6 @@ static inline enum log_status log_ready(struct event_log *log)
     return LOG_OK;
 }
 
-/* Of the one emission that its argument stands for. */
-static inline void acked(const struct log_record *r)
-{
-    int64_t offset = r->time;
-
-    if (play.emitted_to[r->partition] < offset)
-        play.emitted_to[r->partition] = offset;
-}
-
 static inline enum log_status log_append(struct event_log *log, enum log_topic topic, enum log_by by,
                                          const struct log_record *records, size_t n, log_done *done, void *const *args)
 {
@@ -176,7 +172,7 @@ static inline enum log_status log_append(struct event_log *log, enum log_topic t
         assert_true(play.append_count < 64);
         play.appends[play.append_count++] = (struct waiting_append){records[0].partition, done, args[0]};
     }
-    acked(&records[0]); /* the offset is looked at only once the follower was told */
+    play.unacked[records[0].partition] -= !keep;
     pthread_mutex_unlock(&play.lock);
     if (!keep)
         done(args[0], LOG_OK, 0, 0);
@@ -349,9 +345,14 @@ int state_fold(struct state *s, uint32_t partition, const struct log_record *rec
         play.uncommitted[partition]++;
         if (play.poison && records[i].offset % 10 == 0) {
             assert_true(play.emission_count[partition] < 64);
+            play.unacked[partition]++;
             play.emissions[partition][play.emission_count[partition]++] = (struct state_emission){
                 .topic = LOG_BAD, .record = {.partition = partition, .time = records[i].offset}};
         }
+    }
+    if (play.move > 0) {
+        play.move--;
+        play.held[partition] = true;
     }
     if (fails) {
         play.fail_folds--;
@@ -379,7 +380,7 @@ int state_commit(struct state *s, uint32_t partition, struct err *e)
         err_set(e, "the disk is full");
         r = -ENOSPC;
     } else {
-        play.too_early |= play.emission_count[partition] > 0;
+        play.too_early |= play.unacked[partition] > 0 || play.held[partition];
         play.disk[partition] = play.offset[partition];
         play.uncommitted[partition] = 0;
         play.commits++;
@@ -426,43 +427,84 @@ size_t state_emissions(struct state *s, uint32_t partition, const struct state_e
     return n;
 }
 
-void state_emitted(struct state *s, uint32_t partition)
+void state_emissions_taken(struct state *s, uint32_t partition)
 {
     (void)s;
     pthread_mutex_lock(&play.lock);
-    for (size_t i = 0; i < play.append_count; i++)
-        play.too_early |= play.appends[i].partition == partition;
     play.emission_count[partition] = 0;
     pthread_mutex_unlock(&play.lock);
 }
 
-/* The profile of the one key, changed by every record. */
+size_t state_unannounced(struct state *s, uint32_t partition, const struct str **ids)
+{
+    static const struct str moved = {"user:m", 6};
+
+    (void)s;
+    *ids = &moved;
+    pthread_mutex_lock(&play.lock);
+    size_t n = play.held[partition];
+    pthread_mutex_unlock(&play.lock);
+    return n;
+}
+
+void state_announced(struct state *s, uint32_t partition)
+{
+    (void)s;
+    pthread_mutex_lock(&play.lock);
+    assert_true(play.held[partition] && play.under_way);
+    assert_true(clock_boot() >= play.hold_moved_until);
+    play.held[partition] = false;
+    play.announced++;
+    pthread_mutex_unlock(&play.lock);
+}
+
+/* The profile of the one key, changed by every record, and the one to which something is moved. */
+/* Of traits, which are not played. */
+int state_view(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_view *out, struct err *e)
+{
+    (void)s, (void)partition, (void)id, (void)what, (void)out, (void)e;
+    return STATE_NOT_FOUND;
+}
+
+void state_view_free(struct state_view *v)
+{
+    (void)v;
+}
+
 int state_profile(struct state *s, uint32_t partition, struct str id, struct arena *a, struct state_profile *out,
                   struct err *e)
 {
     (void)s, (void)a, (void)e;
-    if (!str_is(id, "user:k"))
+    if (!str_is(id, "user:k") && !str_is(id, "user:m"))
         return STATE_NOT_FOUND;
     pthread_mutex_lock(&play.lock);
+    assert_false(play.held[partition]);
     *out = (struct state_profile){.id = id, .version = play.offset[partition]};
     pthread_mutex_unlock(&play.lock);
     facts_init(&out->facts);
     return 0;
 }
 
+void profile_write(const struct fold_rules *r, struct buf *b, const struct state_profile *p)
+{
+    (void)r;
+    buf_addf(b, "{\"id\":\"%.*s\"}", STR_ARG(p->id));
+}
+
 /* --- the cache ------------------------------------------------------------------------------------------------ */
 
 int64_t cache_begin(struct cache *c, uint32_t partition, const struct str *ids, size_t n)
 {
-    (void)c, (void)partition;
-    assert_int_equal(n, 2); /* of however many records of one key */
-    assert_true(str_is(ids[0], "user:k"));
-    assert_true(str_is(ids[1], "anon:k"));
+    (void)c;
     pthread_mutex_lock(&play.lock);
+    bool moved = play.held[partition];
     play.begun++;
     play.under_way = true;
-    int64_t until = play.hold_until;
+    int64_t until = moved ? play.hold_moved_until : play.hold_until;
     pthread_mutex_unlock(&play.lock);
+    assert_int_equal(n, moved ? 1 : 2); /* of however many records of one key */
+    assert_true(str_is(ids[0], moved ? "user:m" : "user:k"));
+    assert_true(moved || str_is(ids[1], "anon:k"));
     return until;
 }
 
@@ -478,12 +520,16 @@ void cache_end(struct cache *c, uint32_t partition, const struct cache_copy *cop
     pthread_mutex_lock(&play.lock);
     assert_true(play.under_way);
     for (size_t i = 0; i < n; i++) {
-        assert_true(str_is(copies[i].id, "user:k"));
+        bool moved = str_is(copies[i].id, "user:m");
+        assert_true(moved || str_is(copies[i].id, "user:k"));
         assert_int_equal(copies[i].version, play.offset[partition]);
-        assert_true(str_starts(copies[i].answer, STR_LIT("{\"id\":\"user:k\"")));
+        assert_true(
+            str_starts(copies[i].answer, moved ? STR_LIT("{\"id\":\"user:m\"") : STR_LIT("{\"id\":\"user:k\"")));
         play.copied++;
+        play.copied_moved += moved;
     }
     play.ended++;
+    assert_false(play.held[partition] && n > 0);
     play.under_way = false;
     pthread_mutex_unlock(&play.lock);
 }
