@@ -8,25 +8,141 @@
 
 #define FACTS_BYTES (256 * MIB)
 
+/* --- who uses it ---------------------------------------------------------------------------------------------- */
+
+static bool in_ids(const struct member *m)
+{
+    return !m->removed && !str_starts(m->device, STR_LIT(ORDER_DEVICE_PREFIX));
+}
+
+/* Sorted, as the members are. */
+static int take_devices(const struct member *v, size_t n, struct arena *a, struct state_profile *out)
+{
+    out->devices = arena_alloc(a, (n + 1) * sizeof *out->devices);
+    if (!out->devices)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        if (!in_ids(&v[i]))
+            continue;
+        out->devices[out->device_count] = arena_dup(a, v[i].device);
+        if (!str_has(out->devices[out->device_count++]))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int devices_from_record(const struct profile_record *record, struct arena *a, struct state_profile *out,
+                               struct err *e)
+{
+    struct member *v;
+    size_t n;
+    int rc = get_members(record->members, &v, &n);
+
+    if (rc < 0)
+        return rc == -EIO ? damaged(e, "the devices of a profile") : rc;
+    rc = take_devices(v, n, a, out);
+    member_list_free(v, n);
+    return rc;
+}
+
+static int user_profile(struct str user, struct arena *a, struct str *out)
+{
+    char buf[PROFILE_ID_MAX_BYTES];
+
+    *out = arena_dup(a, profile_id(STR_NONE, user, buf));
+    return str_has(*out) ? 0 : -ENOMEM;
+}
+
+/* STATE_NOT_FOUND: memory does not know it. */
+static int linked_in_memory(struct partition *p, struct key_hash hash, struct arena *a, struct str *user, bool *known)
+{
+    int rc = STATE_NOT_FOUND;
+
+    pthread_mutex_lock(&p->lock);
+    const struct profile *r = partition_find_profile(p, hash);
+    *known = r && r->version > 0;
+    if (*known && r->held)
+        rc = -EAGAIN;
+    else if (*known && str_has(r->user))
+        rc = user_profile(r->user, a, user);
+    pthread_mutex_unlock(&p->lock);
+    return rc;
+}
+
+static int linked_on_disk(struct partition *p, struct key_hash hash, struct arena *a, struct str *user, struct err *e)
+{
+    struct key key = key_one(KEY_PROFILE, hash);
+    struct profile_record record;
+    struct store_value v = {0};
+    int rc = store_get(p->state->store, p->number, key_str(&key), NULL, &v, e);
+
+    if (rc != 0)
+        return rc == STORE_NOT_FOUND ? STATE_NOT_FOUND : rc;
+    if (profile_record_read(v.bytes, &record) < 0)
+        rc = damaged(e, "a profile");
+    else
+        rc = str_has(record.user) ? user_profile(record.user, a, user) : STATE_NOT_FOUND;
+    store_value_free(&v);
+    return rc;
+}
+
+int state_linked(struct state *s, uint32_t partition, struct str id, struct arena *a, struct str *user, struct err *e)
+{
+    struct partition *p = &s->partitions[partition];
+    struct key_hash hash;
+    bool known;
+    int rc;
+
+    assert(partition < s->partition_count);
+    if (!profile_id_valid(id) || !str_starts(id, STR_LIT("anon:")))
+        return STATE_NOT_FOUND;
+    pthread_rwlock_rdlock(&p->place);
+    hash = partition_hash(p, id);
+    rc = linked_in_memory(p, hash, a, user, &known);
+    if (!known)
+        rc = linked_on_disk(p, hash, a, user, e);
+    pthread_rwlock_unlock(&p->place);
+    return rc;
+}
+
+bool state_holds(struct state *s, uint32_t partition)
+{
+    struct partition *p = &s->partitions[partition];
+
+    assert(partition < s->partition_count);
+    pthread_mutex_lock(&p->lock);
+    bool holds = p->unannounced.n > 0;
+    pthread_mutex_unlock(&p->lock);
+    return holds;
+}
+
 /* --- facts ---------------------------------------------------------------------------------------------------- */
 
 enum where { IN_MEMORY, ON_DISK, TO_BE_FOLDED };
 
+static int copy_traits(const struct traits *from, struct traits *out)
+{
+    int rc = traits_unpack((struct str){(const char *)from->bytes, from->n}, out);
+
+    assert(rc <= 0);
+    return rc;
+}
+
 /* Facts as bytes: making a copy of them takes long enough to be done without the lock. */
-static int pack_from_memory(struct partition *p, struct key_hash hash, struct buf *b, struct state_profile *out,
-                            enum where *where)
+static int pack_from_memory(struct partition *p, struct key_hash hash, struct buf *b, struct arena *a,
+                            struct state_profile *out, enum where *where)
 {
     const struct profile *r;
     int rc = 0;
 
     pthread_mutex_lock(&p->lock);
     r = partition_find_profile(p, hash);
-    if (!r || r->version == 0) {
-        *where = ON_DISK;
-    } else if (r->refold) {
-        *where = TO_BE_FOLDED;
-    } else {
-        *where = IN_MEMORY;
+    *where = !r || r->version == 0 ? ON_DISK : r->refold ? TO_BE_FOLDED : IN_MEMORY;
+    if (*where != ON_DISK)
+        rc = r->held ? -EAGAIN : str_has(r->user) ? STATE_LINKED : take_devices(r->members, r->member_count, a, out);
+    if (rc == 0 && *where != ON_DISK)
+        rc = copy_traits(&r->traits, &out->traits); /* of one to be folded: for its keys */
+    if (rc == 0 && *where == IN_MEMORY) {
         out->version = r->version;
         rc = facts_pack(&r->facts, b) ? 0 : -ENOMEM;
     }
@@ -41,7 +157,8 @@ static int unpack(struct str bytes, struct state_profile *out, struct err *e)
     return rc > 0 ? damaged(e, "the facts of a profile") : rc;
 }
 
-static int facts_from_disk(struct partition *p, struct key_hash hash, struct state_profile *out, struct err *e)
+static int facts_from_disk(struct partition *p, struct key_hash hash, struct arena *a, struct state_profile *out,
+                           struct err *e)
 {
     struct key key = key_one(KEY_PROFILE, hash);
     struct profile_record record;
@@ -52,30 +169,30 @@ static int facts_from_disk(struct partition *p, struct key_hash hash, struct sta
         return rc == STORE_NOT_FOUND ? STATE_NOT_FOUND : rc;
     if (profile_record_read(v.bytes, &record) < 0) {
         rc = damaged(e, "a profile");
+    } else if (str_has(record.user)) {
+        rc = STATE_LINKED;
     } else {
         out->version = record.version;
-        rc = unpack(record.facts, out, e);
+        rc = devices_from_record(&record, a, out, e);
+        if (rc == 0 && (rc = traits_unpack(record.traits, &out->traits)) > 0)
+            rc = damaged(e, "the traits of a profile");
+        if (rc == 0)
+            rc = unpack(record.facts, out, e);
     }
     store_value_free(&v);
     return rc;
 }
 
-/* Leaves the folded facts for the next who asks, unless the profile has changed meanwhile. */
-static void give_back(struct partition *p, struct key_hash hash, int64_t version, struct facts *facts)
+/* Leaves what was folded for the next who asks, unless the profile has changed meanwhile. */
+static void give_back(struct partition *p, struct key_hash hash, int64_t version, struct facts *facts,
+                      struct traits *traits)
 {
     struct profile *r;
 
     pthread_mutex_lock(&p->lock);
     r = partition_find_profile(p, hash);
-    if (r && r->refold && r->version == version) {
-        struct facts old = r->facts;
-
-        r->facts = *facts;
-        *facts = old;
-        r->refold = false;
-        p->figures.refolds++;
-        partition_recount(p, &r->kept);
-    }
+    if (r && r->refold && r->version == version)
+        profile_take(p, r, facts, traits);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -84,21 +201,28 @@ static int facts_by_folding(struct partition *p, struct str id, struct key_hash 
 {
     struct state_view view;
     struct facts facts;
+    struct traits traits;
     int rc = state_view(p->state, p->number, id, VIEW_PATH | VIEW_ORDERS, &view, e);
 
     if (rc != 0)
         return rc;
     out->version = view.version;
     rc = state_view_fold(&view, p->state->rules, &facts);
+    if (rc == 0) {
+        rc = state_view_traits(&view, p->state->rules, &out->traits, &traits);
+        if (rc < 0)
+            facts_deinit(&facts);
+    }
     state_view_free(&view);
     if (rc < 0)
         return rc;
-    if (facts_pack(&facts, b))
-        rc = unpack(buf_str(b), out, e);
-    else
-        rc = -ENOMEM;
-    give_back(p, hash, out->version, &facts);
+    traits_deinit(&out->traits);
+    rc = copy_traits(&traits, &out->traits);
+    if (rc == 0)
+        rc = facts_pack(&facts, b) ? unpack(buf_str(b), out, e) : -ENOMEM;
+    give_back(p, hash, out->version, &facts, &traits);
     facts_deinit(&facts);
+    traits_deinit(&traits);
     return rc;
 }
 
@@ -114,20 +238,26 @@ int state_profile(struct state *s, uint32_t partition, struct str id, struct are
     assert(partition < s->partition_count);
     if (!profile_id_valid(id))
         return STATE_NOT_FOUND;
-    out->id = arena_dup(a, id);
+    *out = (struct state_profile){.id = arena_dup(a, id)};
     if (!out->id.p)
         return -ENOMEM;
     buf_init(&b, FACTS_BYTES);
     pthread_rwlock_rdlock(&p->place);
     hash = partition_hash(p, id);
-    rc = pack_from_memory(p, hash, &b, out, &where);
+    rc = pack_from_memory(p, hash, &b, a, out, &where);
     if (rc == 0 && where == ON_DISK)
-        rc = facts_from_disk(p, hash, out, e);
+        rc = facts_from_disk(p, hash, a, out, e);
     pthread_rwlock_unlock(&p->place);
     if (rc == 0 && where == IN_MEMORY)
         rc = unpack(buf_str(&b), out, e);
     else if (rc == 0 && where == TO_BE_FOLDED)
         rc = facts_by_folding(p, id, hash, &b, out, e);
     buf_deinit(&b);
+    if (rc == 0 && out->facts.events == 0) {
+        facts_deinit(&out->facts); /* its events are other people's */
+        rc = STATE_NOT_FOUND;
+    }
+    if (rc != 0)
+        traits_deinit(&out->traits);
     return rc;
 }
