@@ -35,7 +35,7 @@ static const struct route routes[] = {
      .allow = "POST",
      .segments = {"v1", "profiles:lookup"},
      .scope = SCOPE_LOOKUP,
-     .prepare = ask_read_as_of,
+     .prepare = prepare_profile,
      .run = run_profiles},
     {.label = "/v1/profiles/{id}/path",
      .allow = GETS,
@@ -51,6 +51,32 @@ static const struct route routes[] = {
      .personal_id = true,
      .prepare = ask_read_as_of,
      .run = run_orders},
+    {.label = "/v1/profiles/{id}/traits",
+     .allow = "PUT",
+     .segments = {"v1", "profiles", "*", "traits"},
+     .scope = SCOPE_ADMIN,
+     .audit = AUDIT_IDENTITY,
+     .personal_id = true,
+     .prepare = prepare_traits},
+    {.label = "/v1/profiles/{id}/identity",
+     .allow = GETS,
+     .segments = {"v1", "profiles", "*", "identity"},
+     .scope = SCOPE_LOOKUP,
+     .personal_id = true,
+     .as_named = true,
+     .run = run_identity},
+    {.label = "/v1/identity:unlink",
+     .allow = "POST",
+     .segments = {"v1", "identity:unlink"},
+     .scope = SCOPE_ADMIN,
+     .audit = AUDIT_IDENTITY,
+     .prepare = prepare_unlink},
+    {.label = "/v1/identity:preview",
+     .allow = "POST",
+     .segments = {"v1", "identity:preview"},
+     .scope = SCOPE_ADMIN,
+     .audit = AUDIT_READ,
+     .run = run_preview},
     {.label = "/v1/orders/{id}/scene",
      .allow = GETS,
      .segments = {"v1", "orders", "*", "scene"},
@@ -71,6 +97,19 @@ static const struct route routes[] = {
      .scope = SCOPE_ADMIN,
      .audit = AUDIT_NEVER,
      .prepare = prepare_backups},
+    {.label = "/v1/internal/preview/{step}",
+     .allow = GETS,
+     .segments = {"v1", "internal", "preview", "*"},
+     .scope = SCOPE_ADMIN,
+     .audit = AUDIT_READ,
+     .run = run_preview_step},
+    {.label = "/v1/internal/settled",
+     .allow = GETS,
+     .segments = {"v1", "internal", "settled"},
+     .scope = SCOPE_LOOKUP,
+     .audit = AUDIT_NEVER,
+     .prepare = prepare_settled,
+     .run = run_settled},
     {.label = "/livez", .allow = GETS, .segments = {"livez"}, .prepare = prepare_live},
     {.label = "/readyz", .allow = GETS, .segments = {"readyz"}, .prepare = prepare_ready},
     {.label = "/metrics", .allow = GETS, .segments = {"metrics"}, .urgent = true, .run = run_metrics},
@@ -106,8 +145,8 @@ static const struct route *find_route(struct http_request *r, struct str *id)
 
 static bool method_allowed(const struct route *route, struct str method)
 {
-    if (str_is(method, "POST"))
-        return strstr(route->allow, "POST") != NULL;
+    if (str_is(method, "POST") || str_is(method, "PUT"))
+        return strstr(route->allow, str_is(method, "PUT") ? "PUT" : "POST") != NULL;
     return route->allow[0] == 'G' && (str_is(method, "GET") || str_is(method, "HEAD"));
 }
 
@@ -125,51 +164,41 @@ static bool met(const struct lookup_job *job)
 {
     const struct ask *ask = (const struct ask *)job;
 
-    return ask->route->met ? ask->route->met(ask) : ask_met(ask);
+    return ask->route->met(ask);
 }
 
-/* A personal route looks into one partition; who looks into several asks for each. False when it is answered, or on its
- * way. */
-static bool is_here(struct ask *ask)
-{
-    if (!ask->route->personal_id)
-        return true;
-    switch (api_owns(ask->api, ask->partition)) {
-    case OWNERSHIP_SERVES:
-        return true;
-    case OWNERSHIP_NOT_YET:
-        ask_not_yet(ask, ask->partition);
-        return false;
-    case OWNERSHIP_ELSEWHERE:
-        break;
-    }
-    ask_elsewhere(ask);
-    return false;
-}
-
-static void run_job(struct lookup_job *job, bool in_time)
+/* A personal route looks into one partition, but a linked device's user may be in another; who looks into several asks
+ * for each. */
+void ask_run_job(struct lookup_job *job, bool in_time)
 {
     struct ask *ask = ask_of(job);
 
     ask->in_time = in_time;
-    if (ask->route->scope && !is_here(ask))
+    if (ask->route->personal_id && !ask_is_here(ask)) {
         return;
-    if (!in_time && !ask->route->met)
-        ask_error(ask, 503, "not_yet", "what was asked for is not folded yet");
-    else
+    } else if (!in_time && !ask->route->met) {
+        many_drop(ask);
+        ask_error(ask, 503, "not_yet", "what was asked for is changing, or the program ends");
+    } else if (ask_resolve(ask)) {
         ask->route->run(ask);
+    }
 }
 
-static void submit(struct ask *ask)
+void ask_run(struct ask *ask)
+{
+    ask->job = (struct lookup_job){.run = ask_run_job};
+    ask_run_job(&ask->job, true);
+}
+
+void ask_go_on(struct ask *ask)
 {
     /* Another instance's needs no look-up thread. */
     if (ask->route->personal_id && api_owns(ask->api, ask->partition) == OWNERSHIP_ELSEWHERE) {
         ask_elsewhere(ask);
         return;
     }
-    ask->job.run = run_job;
-    ask->job.urgent = ask->route->urgent;
-    if (ask->after_count || (ask->route->met && ask->wait_ms > 0)) {
+    ask->job = (struct lookup_job){.run = ask_run_job, .urgent = ask->route->urgent};
+    if (ask->route->met && ask->wait_ms > 0) {
         ask->job.met = met;
         ask->job.poll = ask->topic == LOG_BAD;
         ask->job.deadline = clock_monotonic() + ask->wait_ms;
@@ -221,6 +250,8 @@ static void ask_start(struct api *a, struct http_request *r, const struct route 
     ask->forwarded = str_has(http_header(r, "X-Waymark-Forwarded"));
     set_request_id(ask);
     ask->id = id;
+    if (ask->forwarded && id_valid(http_query(r, "named")))
+        ask->named = http_query(r, "named");
     ask->as_of = ask->from = ask->to = TIME_NONE;
     if (!ask_authorise(ask) || !check_id(ask))
         return;
@@ -228,8 +259,10 @@ static void ask_start(struct api *a, struct http_request *r, const struct route 
         return;
     if (route->prepare && !route->prepare(ask))
         return;
-    if (route->run)
-        submit(ask);
+    if (route->run && ask->after_count > 0 && !route->met)
+        settle_start(ask);
+    else if (route->run)
+        ask_go_on(ask);
 }
 
 static void handle(struct http_request *r, void *arg)
@@ -338,7 +371,9 @@ static void run_metrics(struct ask *ask)
 static size_t body_limit(struct http_request *r, void *arg)
 {
     (void)arg;
-    return str_is(http_method(r), "POST") ? LIMIT_BODY_LOOKUP : LIMIT_SMALL_BODY;
+    struct str method = http_method(r);
+
+    return str_is(method, "POST") || str_is(method, "PUT") ? LIMIT_BODY_LOOKUP : LIMIT_SMALL_BODY;
 }
 
 static void done(const char *route, unsigned status, double seconds, void *arg)
@@ -370,25 +405,30 @@ int api_start(const struct api_options *o, struct api **out, struct err *e)
     a->o = *o;
     peers_init(a);
     a->metrics_here = !conf->metrics_listen && is_loopback(conf->listen);
+    r = tls_start(&conf->tls, "profiler.tls", o->stats, &a->tls, e);
     struct http_options http = {.listen = conf->listen,
                                 .threads = conf->http_threads,
                                 .body_limit = body_limit,
+                                .tls = a->tls,
                                 .handle = handle,
                                 .done = done,
                                 .arg = a};
-    r = tokens_start(conf, o->stats, &a->tokens, e);
+    if (r == 0)
+        r = tokens_start(conf, o->stats, &a->tokens, e);
     if (r == 0)
         r = tails_start(a, e);
     if (r == 0)
         r = http_server_start(&http, &a->server, e);
     if (r == 0 && conf->metrics_listen) {
         http.listen = conf->metrics_listen;
+        http.tls = NULL;
         http.threads = 1;
         http.handle = handle_metrics_only;
         r = http_server_start(&http, &a->metrics_server, e);
     }
     if (r != 0) {
         http_server_stop(a->server, 0);
+        tls_stop(a->tls);
         tails_stop(a);
         tokens_stop(a->tokens);
         free(a);
@@ -417,6 +457,7 @@ void api_stop(struct api *a, int64_t ms)
     tails_stop(a);
     http_server_stop(a->metrics_server, ms);
     http_server_stop(a->server, ms);
+    tls_stop(a->tls);
     tokens_stop(a->tokens);
     free(a);
 }

@@ -19,8 +19,6 @@ static size_t add_forwarded(const struct ask *ask, struct http_field *fields)
     if (!ask->forwarded)
         return 0;
     fields[n++] = (struct http_field){"X-Waymark-Instance", instance && instance[0] ? instance : "waymark"};
-    if (ask->rank[0])
-        fields[n++] = (struct http_field){"X-Waymark-Rank", ask->rank};
     return n;
 }
 
@@ -64,7 +62,6 @@ void ask_error(struct ask *ask, unsigned status, const char *code, const char *f
     va_start(ap, format);
     vsnprintf(message, sizeof message, format, ap);
     va_end(ap);
-    ask->rank[0] = '\0';
     send_error(ask->request, ask, status, code, NULL, message);
 }
 
@@ -72,6 +69,10 @@ void ask_broken(struct ask *ask, int r, const struct err *e)
 {
     static struct log_limit limit;
 
+    if (r == -EAGAIN || r == STATE_LINKED) {
+        ask_again(ask);
+        return;
+    }
     if (r == -EBUSY) {
         ask_error(ask, 503, "unavailable", "other large look-ups are under way");
         return;
@@ -87,9 +88,15 @@ void ask_answer(struct ask *ask, struct buf *body)
                   LIMIT_ANSWER_BYTES / MIB);
         return;
     }
+    ask_answer_status(ask, 200, body);
+}
+
+void ask_answer_status(struct ask *ask, unsigned status, struct buf *body)
+{
     struct http_field fields[MOST_FIELDS];
     size_t n = add_forwarded(ask, fields);
-    ask_send(ask, &(struct http_answer){.status = 200, .fields = fields, .field_count = n, .body_buf = body});
+
+    ask_send(ask, &(struct http_answer){.status = status, .fields = fields, .field_count = n, .body_buf = body});
 }
 
 void ask_pass_on(struct ask *ask, struct peer_call *c)

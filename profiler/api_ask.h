@@ -5,14 +5,18 @@
 #include "common/arena.h"
 #include "common/http.h"
 #include "common/limits.h"
+#include "common/tls.h"
 #include "profiler/api.h"
 #include "profiler/audit.h"
 #include "profiler/cursor.h"
 #include "profiler/lookup.h"
+#include "profiler/traits.h"
 
 struct ask;
+struct json;
 struct audit_target;
 struct held_answer;
+struct settle;
 
 /* A route: what it takes and who does it. */
 struct route {
@@ -22,6 +26,7 @@ struct route {
     unsigned scope;          /* that the token must have; 0: no token asked for */
     enum audit_kind audit;   /* of what it does; AUDIT_BY_TOKEN when not given */
     bool personal_id;        /* the id is user:… or anon:… */
+    bool as_named;           /* it is answered for the id itself, also for that of a linked device */
     bool cached;             /* the answer as of now is what the cache holds */
     bool urgent;
     /* On a pool thread: reads its own parameters. False when it has answered. NULL: it has none. */
@@ -49,9 +54,6 @@ struct peer_call {
 
 #define ASK_MAGIC 0x61736b21u
 
-/* Bytes of a rank as text, with the NUL. */
-#define RANK_TEXT 96
-
 /* One request; lies in the request's arena. */
 struct ask {
     struct lookup_job job; /* first: the look-ups hand it back */
@@ -68,27 +70,34 @@ struct ask {
     bool audit_counted, audit_nothing, audit_broken;
     char request_id[AUDIT_REQUEST + 1]; /* of a request that is sent on, or was; "" */
     struct held_answer *held;
-    int64_t arrived;                /* monotonic ms */
-    bool forwarded;                 /* by another instance: never sent on again */
-    struct str id;                  /* "user:42", or an order's id */
-    uint32_t partition;             /* of a personal id */
-    bool in_time;                   /* what was waited for is there */
+    int64_t arrived;    /* monotonic ms */
+    bool forwarded;     /* by another instance: never sent on again */
+    struct str id;      /* "user:42", or an order's id */
+    struct str named;   /* the device that was asked for, when `id` is its user; else absent */
+    uint32_t partition; /* of a personal id */
+    bool in_time;       /* what was waited for is there */
     const struct place_on_log *after;
     size_t after_count;
     int64_t wait_ms;
-    int64_t as_of; /* TIME_NONE: now */
+    struct settle *settle; /* of one that waits for positions, or has; api_settle.c */
+    int64_t again_until;   /* monotonic: it waits so long for what is held; 0: it does not */
+    int64_t as_of;         /* TIME_NONE: now */
     /* path */
     int64_t from, to; /* TIME_NONE: open */
     bool desc, has_cursor;
     struct event_key last; /* where the page before ended */
     size_t limit;
+    /* traits, of a profile */
+    struct traits_show show;
+    const char *show_query; /* what the body says of that, as a query for other instances; NULL: nothing */
     /* tail */
     enum log_topic topic;
     int64_t *next;    /* offset to read next, for each partition of the topic */
     const bool *told; /* for each partition, whether the answer speaks of it */
     /* scene */
-    const bool *asked; /* of a forwarded one: for each partition, whether it is to be looked in; NULL: in all of ours */
-    char rank[RANK_TEXT]; /* of the order in the answer */
+    struct str owner; /* a profile's id; absent until the order's home has named it */
+    bool names_owner; /* of a forwarded one: that is all that is asked for */
+    unsigned tries;
     /* many profiles */
     struct many *many;
     /* on its way over the cache or another instance */
@@ -102,6 +111,7 @@ enum peer_result { PEER_ANSWERED, PEER_REFUSED, PEER_FAILED, PEER_FULL, PEER_UNK
 struct api {
     struct api_options o;
     struct http_server *server, *metrics_server;
+    struct tls *tls; /* of `server`; NULL: plain HTTP */
     bool metrics_here; /* /metrics stands on the own port */
     struct stats_counter *peers[PEER_RESULTS];
     struct tokens *tokens;
@@ -115,8 +125,11 @@ void ask_answer(struct ask *ask, struct buf *body);
 /* {"code":…,"message":…} */
 void ask_error(struct ask *ask, unsigned status, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* A failure of the store: 503, and a line in the log. -EBUSY, when memory is short, is only the 503. */
+/* What the state says instead of an answer. A failure of the store: 503, and a line in the log. -EBUSY, when memory is
+ * short, is only the 503. -EAGAIN, STATE_LINKED: it runs again, from its beginning, when it can be answered. */
 void ask_broken(struct ask *ask, int r, const struct err *e);
+/* One that another instance understands; the body is taken. */
+void ask_answer_status(struct ask *ask, unsigned status, struct buf *body);
 /* The answer of another instance as it is; its body is taken. */
 void ask_pass_on(struct ask *ask, struct peer_call *c);
 void request_error(struct http_request *r, unsigned status, const char *code, const char *allow, const char *message);
@@ -153,23 +166,63 @@ bool ask_may_show(struct ask *ask, uint32_t partition);
 /* The answers when it may not: ours, but not now; not ours. */
 void ask_not_yet(struct ask *ask, uint32_t partition);
 void ask_not_owner(struct ask *ask, uint32_t partition);
-/* Whether what the request waits for is shown, as far as it is shown here. */
-bool ask_met(const struct ask *ask);
+/* Of a personal route: whether its partition may be shown here now. When not it is answered, or on its way elsewhere.
+ */
+bool ask_is_here(struct ask *ask);
 /* Answers a request whose profile another instance has: from the cache, or by asking that one. Any thread; does not
  * wait. */
 void ask_elsewhere(struct ask *ask);
 /* Not from the cache, which holds the answers of now. */
 bool ask_cacheable(const struct ask *ask);
 
+/* --- on its way (api.c) --------------------------------------------------------------------------------------- */
+
+/* Goes on with a request that waits for nothing more: where its profile is, on a look-up thread. Any thread. */
+void ask_go_on(struct ask *ask);
+/* The same on a look-up thread, at once. */
+void ask_run(struct ask *ask);
+/* As a job of the look-ups. */
+void ask_run_job(struct lookup_job *job, bool in_time);
+
+/* --- reading one's own writes (api_settle.c) ------------------------------------------------------------------ */
+
+/* Goes on when the positions of the request are folded, and what they moved. Any thread; answers when that takes too
+ * long. */
+void settle_start(struct ask *ask);
+/* What an instance asks another: whether positions are folded there, and what they moved to which partitions. */
+bool prepare_settled(struct ask *ask);
+void run_settled(struct ask *ask);
+
+/* --- devices with links (api_linked.c) ------------------------------------------------------------------------ */
+
+/* Makes the id of a personal route that of the user, if it is a linked device's. False when it is answered, or on its
+ * way elsewhere. Look-up threads. */
+bool ask_resolve(struct ask *ask);
+/* Another instance said that the id is a linked device's: goes on with the user. False when the answer says no such
+ * thing. */
+bool ask_follow(struct ask *ask, const struct buf *body);
+/* The user in such an answer to a question for `asked`, in the arena. */
+bool linked_read(struct str asked, const struct buf *body, struct arena *a, struct str *user);
+/* The id as it was asked for, to which cursors are bound. */
+struct str ask_named(const struct ask *ask);
+/* The request's path, with its id now. False when memory is out. */
+bool ask_path(const struct ask *ask, struct buf *path);
+/* Runs again from its beginning when nothing is held that it may need; within a bound. False when it has answered. */
+bool ask_again(struct ask *ask);
+bool id_is_device(struct str id);
+
 /* --- other instances (api_peer.c) ----------------------------------------------------------------------------- */
 
 void peers_init(struct api *a);
 /* Asks the instance at `base` for `path` (raw, begins with '/') with the parameters of the request, the rest of its
- * time to wait, and `partitions` if it is not NULL. False when it cannot be asked now: then `done` is not called. Else
+ * time to wait, and `more` (encoded, as "name=value") if it is not NULL. False when it cannot be asked now: then `done` is not called. Else
  * it is called once, on the forwarder's thread; an answer that is not of an instance of ours has status 0, with words
  * in the body, like none at all. The body is the caller's then. Any thread. */
-bool peer_ask(struct ask *ask, struct peer_call *c, const char *base, struct str path, const char *partitions,
+bool peer_ask(struct ask *ask, struct peer_call *c, const char *base, struct str path, const char *more,
               void (*done)(struct peer_call *c));
+/* The same for the positions in `after`, of partitions that the instance has: whether they are folded there. */
+bool peer_ask_settled(struct ask *ask, struct peer_call *c, const char *base, const struct buf *after,
+                      void (*done)(struct peer_call *c));
 /* The base URL of the instance that has a partition; false when none is known. */
 bool peer_of(struct ask *ask, uint32_t partition, char *out, size_t size);
 #define PEER_URL (LIMIT_URL_BYTES + 1)
@@ -183,6 +236,14 @@ bool ask_read_time(struct ask *ask, const char *name, int64_t *out);
 bool ask_read_limit(struct ask *ask, size_t standard, size_t most);
 /* "0:812,3:1042": places in the arena of the request, each partition at most once. Absent or empty: none. */
 bool ask_read_places(struct ask *ask, const char *name, const struct place_on_log **out, size_t *n);
+/* One "partition:offset" from the front of `text`, and the comma behind it. Pure. */
+bool place_next(struct str *text, uint32_t partitions, struct place_on_log *out);
+/* include and verbose: what is shown of traits. */
+bool ask_read_show(struct ask *ask);
+/* The same from the body of a question for many; those of the query win. */
+bool ask_read_show_of(struct ask *ask, const struct json *body);
+/* Whether the answer shows what the copies in the cache do not hold. Pure. */
+bool ask_shows_more(const struct ask *ask);
 /* Whether text is user:… or anon:… within its bounds. Pure. */
 bool id_valid(struct str id);
 /* The partition of a valid id. Pure. */
@@ -201,6 +262,8 @@ struct view {
 /* 0, STATE_NOT_FOUND (also when there was nothing of the profile yet), or negative errno. `what` as for state_view. */
 int view_open(const struct api *a, uint32_t partition, struct str id, int64_t as_of, unsigned what, struct view *out,
               struct err *e);
+/* Leaves out of an open one what came later than the time. Results as for view_open; close it in any case. */
+int view_limit(const struct api *a, struct view *v, int64_t as_of, unsigned what);
 void view_close(struct view *v);
 /* The fold of what the view shows. */
 int view_facts(const struct api *a, struct view *v, struct facts *out);
@@ -210,6 +273,7 @@ struct path_writer {
     const struct path_entry *path;
     const struct path_note *notes;
     const struct fold_rules *rules;
+    bool clear;                 /* joins what was sealed of the properties; false at first */
     struct arena event, before; /* of the event being written and the page before it */
 };
 void path_writer_init(struct path_writer *w, const struct path_entry *path, const struct path_note *notes,
@@ -228,15 +292,17 @@ void run_profile(struct ask *ask);
 int add_profile(const struct ask *ask, uint32_t partition, struct str id, struct buf *b, int64_t *version,
                 struct err *e);
 void run_profiles(struct ask *ask);
+/* Frees what run_profiles keeps while it waits to run again. */
+void many_drop(struct ask *ask);
 bool prepare_path(struct ask *ask);
 void run_path(struct ask *ask);
 void run_orders(struct ask *ask);
 bool prepare_scene(struct ask *ask);
-/* A rank as text that sorts by bytes as event_rank_cmp does. Pure. */
-void rank_write(char out[RANK_TEXT], const struct event_rank *r);
 void run_scene(struct ask *ask);
-/* The scene of an order that was found in a partition of ours. 0, STATE_NOT_FOUND or a negative errno. */
-int scene_write(struct ask *ask, const struct state_order *found, uint32_t partition, struct buf *out, struct err *e);
+/* The scene of the order among those of a profile of ours. 0, a negative errno, or more than 0: it is not there. */
+int scene_write(struct ask *ask, uint32_t partition, struct str profile, struct buf *out, struct err *e);
+/* PUT of traits: appends an identify call and answers when it is durable. */
+bool prepare_traits(struct ask *ask);
 bool prepare_tail(struct ask *ask);
 void run_tail(struct ask *ask);
 bool met_tail(const struct ask *ask);
@@ -250,5 +316,9 @@ void tail_write_record(const struct ask *ask, struct buf *b, const struct log_re
 int tails_start(struct api *a, struct err *e);
 void tails_stop(struct api *a);
 bool prepare_backups(struct ask *ask);
+void run_identity(struct ask *ask);
+bool prepare_unlink(struct ask *ask);
+void run_preview(struct ask *ask);
+void run_preview_step(struct ask *ask);
 
 #endif

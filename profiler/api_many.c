@@ -3,6 +3,7 @@
  * forwarder. The last callback hands the question back to a look-up thread, which joins the answers. One id that cannot
  * be answered makes the whole answer an error: a list with holes would be taken for the truth. */
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -12,12 +13,14 @@
 #include "common/limits.h"
 #include "profiler/api_ask.h"
 
-enum wanted_state { WANTED_HERE, WANTED_MISSING, WANTED_ELSEWHERE, WANTED_COPY };
+/* WANTED_NEXT: not looked at yet, or another instance said that it is a linked device, and named the user. */
+enum wanted_state { WANTED_NEXT, WANTED_HERE, WANTED_MISSING, WANTED_ELSEWHERE, WANTED_COPY };
 
 /* One id of the question. */
 struct wanted {
     struct many *many;
-    struct str id; /* in the parser's memory */
+    struct str id;    /* in the parser's memory, or the request's */
+    struct str named; /* the device that was asked for, when `id` is its user; else absent */
     uint32_t partition;
     enum wanted_state state;
     size_t at, n;    /* WANTED_HERE: in many->here */
@@ -36,6 +39,7 @@ struct many {
     pthread_mutex_t lock; /* of what follows, and of `state` and `copy` once others are asked */
     size_t under_way;     /* callbacks that will come, and those who hold it meanwhile */
     size_t next;          /* id to send on */
+    bool again;           /* there are some WANTED_NEXT */
     size_t bytes;         /* of all copies */
     const char *failure;  /* code of the whole answer; NULL: none */
     char why[200];
@@ -71,6 +75,8 @@ static const struct json *read_ids(struct ask *ask, struct json_parser *parser)
         ask_error(ask, 400, "json_invalid", "%s", e.text);
         return NULL;
     }
+    if (!ask_read_show_of(ask, root))
+        return NULL;
     ids = json_get(root, "ids");
     if (!ids || ids->type != JSON_ARRAY || ids->count > LIMIT_LOOKUP_IDS) {
         ask_error(ask, 400, "parameter_invalid", "the body is {\"ids\":[…]} with at most %d ids", LIMIT_LOOKUP_IDS);
@@ -120,6 +126,18 @@ static struct many *many_new(struct ask *ask)
 
 /* --- the answer ----------------------------------------------------------------------------------------------- */
 
+/* A profile's object; with the device where that was asked for. */
+static void add_object(const struct wanted *w, struct str object, struct buf *b)
+{
+    if (str_has(w->named) && object.n > 1) {
+        buf_add_char(b, '{');
+        json_write_member(b, "asked", w->named);
+        buf_add_char(b, ',');
+        object = (struct str){object.p + 1, object.n - 1};
+    }
+    buf_add_str(b, object);
+}
+
 static void add_found(const struct many *m, struct buf *b)
 {
     bool first = true;
@@ -131,11 +149,13 @@ static void add_found(const struct many *m, struct buf *b)
         if (!first)
             buf_add_char(b, ',');
         first = false;
-        if (w->state == WANTED_HERE)
-            buf_add(b, m->here.p + w->at, w->n);
-        else
-            buf_add_str(b, buf_str(&w->copy));
+        add_object(w, w->state == WANTED_HERE ? (struct str){m->here.p + w->at, w->n} : buf_str(&w->copy), b);
     }
+}
+
+static struct str named_id(const struct wanted *w)
+{
+    return str_has(w->named) ? w->named : w->id;
 }
 
 static void add_missing(const struct many *m, struct buf *b)
@@ -148,7 +168,7 @@ static void add_missing(const struct many *m, struct buf *b)
         if (!first)
             buf_add_char(b, ',');
         first = false;
-        json_write_str(b, m->ids[i].id);
+        json_write_str(b, named_id(&m->ids[i]));
     }
 }
 
@@ -159,6 +179,8 @@ static void add_targets(const struct many *m)
 
     for (size_t i = 0; i < m->count; i++) {
         ask_audit_target(m->ask, m->ids[i].id);
+        if (str_has(m->ids[i].named))
+            ask_audit_target(m->ask, m->ids[i].named);
         found += m->ids[i].state != WANTED_MISSING;
     }
     ask_audit_count(m->ask, found);
@@ -178,28 +200,9 @@ static void answer(struct many *m)
     buf_add_text(&body, "]}");
     body.failed = body.failed || m->here.failed;
     add_targets(m);
-    many_free(m);
+    many_drop(ask);
     ask_answer(ask, &body);
     buf_deinit(&body);
-}
-
-/* On a look-up thread again, or where it could not be handed back. */
-static void answer_all(struct lookup_job *job, bool in_time)
-{
-    struct ask *ask = (struct ask *)job;
-    struct many *m = ask->many;
-    char why[sizeof m->why];
-
-    (void)in_time;
-    assert(ask->magic == ASK_MAGIC && m && m->under_way == 0);
-    if (!m->failure) {
-        answer(m);
-        return;
-    }
-    const char *code = m->failure;
-    snprintf(why, sizeof why, "%s", m->why);
-    many_free(m);
-    ask_error(ask, str_is(str_of(code), "parameter_invalid") ? 400 : 503, code, "%s", why);
 }
 
 /* --- asking others -------------------------------------------------------------------------------------------- */
@@ -224,6 +227,63 @@ static void keep(struct many *m, struct wanted *w, struct buf *body)
     w->copy = *body;
     w->state = WANTED_COPY;
     *body = (struct buf){0};
+}
+
+/* With the lock. The id is a linked device's: the user, who may be anywhere, is looked for on a look-up thread. */
+static void follow_user(struct many *m, struct wanted *w, const struct buf *body)
+{
+    struct ask *ask = m->ask;
+    struct str user;
+
+    if (str_has(w->named) || !linked_read(w->id, body, http_arena(ask->request), &user)) {
+        fail(m, "unavailable", w, "the instance that has it gave no answer");
+        return;
+    }
+    w->named = w->id;
+    w->id = user;
+    w->partition = id_partition(user, ask->api->o.conf->partitions);
+    w->state = WANTED_NEXT;
+    m->again = true;
+}
+
+/* A device's profile is another's when the device is linked. */
+static void name_user(struct wanted *w)
+{
+    struct buf begin;
+
+    if (!id_is_device(w->id))
+        return;
+    buf_init(&begin, 8 * KIB);
+    buf_add_char(&begin, '{');
+    json_write_member(&begin, "id", w->id);
+    if (!str_starts(buf_str(&w->copy), buf_str(&begin)))
+        w->named = w->id;
+    buf_deinit(&begin);
+}
+
+static void look_at_all(struct many *m);
+
+/* On a look-up thread again, or where it could not be handed back. */
+static void answer_all(struct lookup_job *job, bool in_time)
+{
+    struct ask *ask = (struct ask *)job;
+    struct many *m = ask->many;
+    char why[sizeof m->why];
+
+    assert(ask->magic == ASK_MAGIC && m && m->under_way == 0);
+    if (!m->failure && m->again && in_time) {
+        m->elsewhere = 0;
+        look_at_all(m);
+        return;
+    }
+    if (!m->failure && !m->again) {
+        answer(m);
+        return;
+    }
+    const char *code = m->failure ? m->failure : "unavailable";
+    snprintf(why, sizeof why, "%s", m->failure ? m->why : "the program ends");
+    many_drop(ask);
+    ask_error(ask, str_is(str_of(code), "parameter_invalid") ? 400 : 503, code, "%s", why);
 }
 
 static void drop_hold(struct many *m)
@@ -251,14 +311,23 @@ static void owner_answered(struct peer_call *c)
     struct many *m = w->many;
 
     pthread_mutex_lock(&m->lock);
-    if (c->call.status == 200)
+    switch (c->call.status) {
+    case 200:
         keep(m, w, &c->call.body);
-    else if (c->call.status == 404)
+        name_user(w);
+        break;
+    case 421:
+        follow_user(m, w, &c->call.body);
+        break;
+    case 404:
         w->state = WANTED_MISSING;
-    else if (c->call.status == 0)
+        break;
+    case 0:
         fail(m, "unavailable", w, "the instance that has it did not answer");
-    else
+        break;
+    default:
         fail(m, c->call.status == 503 ? "not_yet" : "unavailable", w, "the instance that has it cannot show it now");
+    }
     pthread_mutex_unlock(&m->lock);
     buf_deinit(&c->call.body);
     send_more(m);
@@ -363,30 +432,77 @@ static void ask_others(struct many *m)
 
 /* --- what is here --------------------------------------------------------------------------------------------- */
 
-/* False when it has answered. */
+/* Puts the user in the place of a linked device. 0 or negative errno. */
+static int resolve(struct many *m, struct wanted *w, struct err *e)
+{
+    const struct api_options *o = &m->ask->api->o;
+    struct str user;
+
+    if (!id_is_device(w->id))
+        return 0;
+    int r = state_linked(o->state, w->partition, w->id, http_arena(m->ask->request), &user, e);
+    if (r == 0) {
+        w->named = w->id;
+        w->id = user;
+        w->partition = id_partition(user, o->conf->partitions);
+    }
+    return r < 0 ? r : 0;
+}
+
+/* Whether it is to be read here. Else it is another's, or *answered. */
+static bool is_here(struct many *m, struct wanted *w, bool *answered)
+{
+    struct ask *ask = m->ask;
+    enum ownership_answer owns = api_owns(ask->api, w->partition);
+
+    *answered = false;
+    if (owns == OWNERSHIP_SERVES)
+        return true;
+    if (owns == OWNERSHIP_ELSEWHERE && !ask->forwarded) {
+        w->state = WANTED_ELSEWHERE;
+        m->elsewhere++;
+        return false;
+    }
+    *answered = true;
+    many_drop(ask);
+    if (owns == OWNERSHIP_NOT_YET)
+        ask_not_yet(ask, w->partition);
+    else
+        ask_not_owner(ask, w->partition);
+    return false;
+}
+
+/* What is held, or was linked a moment ago, is looked at again. */
+static void broken(struct ask *ask, int r, const struct err *e)
+{
+    bool again = r == -EAGAIN || r == STATE_LINKED;
+
+    if (again && ask_again(ask))
+        return;
+    many_drop(ask);
+    if (!again)
+        ask_broken(ask, r, e);
+}
+
+/* False when it has answered, or will run again. */
 static bool read_here(struct many *m, struct wanted *w)
 {
     struct ask *ask = m->ask;
     struct err e = {0};
     int64_t version;
-    enum ownership_answer owns = api_owns(ask->api, w->partition);
+    bool answered;
 
-    if (owns == OWNERSHIP_ELSEWHERE && !ask->forwarded) {
-        w->state = WANTED_ELSEWHERE;
-        m->elsewhere++;
-        return true;
-    }
-    if (owns != OWNERSHIP_SERVES) {
-        if (owns == OWNERSHIP_NOT_YET)
-            ask_not_yet(ask, w->partition);
-        else
-            ask_not_owner(ask, w->partition);
-        return false;
-    }
+    if (!is_here(m, w, &answered))
+        return !answered;
+    int r = resolve(m, w, &e);
+    if (r == 0 && !is_here(m, w, &answered))
+        return !answered;
     w->at = m->here.n;
-    int r = add_profile(ask, w->partition, w->id, &m->here, &version, &e);
-    if (r < 0) {
-        ask_broken(ask, r, &e);
+    if (r == 0)
+        r = add_profile(ask, w->partition, w->id, &m->here, &version, &e);
+    if (r != 0 && r != STATE_NOT_FOUND) {
+        m->here.n = w->at;
+        broken(ask, r, &e);
         return false;
     }
     w->n = m->here.n - w->at;
@@ -394,21 +510,30 @@ static bool read_here(struct many *m, struct wanted *w)
     return true;
 }
 
-void run_profiles(struct ask *ask)
+static void look_at_all(struct many *m)
 {
-    struct many *m = many_new(ask);
-
-    if (!m)
-        return;
-    for (size_t i = 0; i < m->count; i++) {
-        if (!read_here(m, &m->ids[i])) {
-            many_free(m);
+    m->again = false;
+    m->next = 0;
+    for (size_t i = 0; i < m->count; i++)
+        if (m->ids[i].state == WANTED_NEXT && !read_here(m, &m->ids[i]))
             return;
-        }
-    }
-    ask->many = m;
     if (m->elsewhere == 0)
         answer(m);
     else
         ask_others(m);
+}
+
+void run_profiles(struct ask *ask)
+{
+    if (!ask->many)
+        ask->many = many_new(ask);
+    if (ask->many)
+        look_at_all(ask->many);
+}
+
+void many_drop(struct ask *ask)
+{
+    if (ask->many)
+        many_free(ask->many);
+    ask->many = NULL;
 }

@@ -16,7 +16,7 @@ void run_orders(struct ask *ask)
         ask_error(ask, 404, "profile_not_found", "nothing is known of this id");
         return;
     }
-    if (r < 0) {
+    if (r != 0) {
         ask_broken(ask, r, &e);
         return;
     }

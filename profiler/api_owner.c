@@ -43,26 +43,19 @@ bool ask_may_show(struct ask *ask, uint32_t partition)
     return false;
 }
 
-/* Whether the request has to wait for what its position says of a partition. What others have they wait for; and where
- * a profile is asked for, a partition that cannot be shown here must not hold up its own. */
-static bool concerns(const struct ask *ask, uint32_t partition)
+bool ask_is_here(struct ask *ask)
 {
-    if (ask->route->personal_id && partition != ask->partition)
-        return api_owns(ask->api, partition) == OWNERSHIP_SERVES;
-    return api_owns(ask->api, partition) != OWNERSHIP_ELSEWHERE;
-}
-
-bool ask_met(const struct ask *ask)
-{
-    if (ask->route->personal_id && api_owns(ask->api, ask->partition) == OWNERSHIP_ELSEWHERE)
+    switch (api_owns(ask->api, ask->partition)) {
+    case OWNERSHIP_SERVES:
         return true;
-    for (size_t i = 0; i < ask->after_count; i++) {
-        const struct place_on_log *place = &ask->after[i];
-        if (followers_shown(ask->api->o.followers, place->partition) <= place->offset &&
-            concerns(ask, place->partition))
-            return false;
+    case OWNERSHIP_NOT_YET:
+        ask_not_yet(ask, ask->partition);
+        return false;
+    case OWNERSHIP_ELSEWHERE:
+        break;
     }
-    return true;
+    ask_elsewhere(ask);
+    return false;
 }
 
 /* --- sending on ----------------------------------------------------------------------------------------------- */
@@ -73,6 +66,14 @@ static void owner_answered(struct peer_call *c)
     struct ask *ask = c->ask;
     char why[128];
 
+    if (c->call.status == 421) {
+        struct buf body = c->call.body; /* the call may be made again */
+        c->call.body = (struct buf){0};
+        if (!ask_follow(ask, &body))
+            ask_error(ask, 503, "unavailable", "the instance that has partition %u gave no answer", ask->partition);
+        buf_deinit(&body);
+        return;
+    }
     if (c->call.status != 0) {
         ask_pass_on(ask, c);
         return;
@@ -85,13 +86,18 @@ static void owner_answered(struct peer_call *c)
 static void ask_owner(struct ask *ask)
 {
     char base[PEER_URL];
+    struct buf path;
 
     if (!peer_of(ask, ask->partition, base, sizeof base)) {
         ask_error(ask, 503, "not_yet", "nobody is known to have partition %u", ask->partition);
         return;
     }
-    if (!peer_ask(ask, &ask->peer, base, http_path(ask->request), NULL, owner_answered))
+    buf_init(&path, LIMIT_HEAD);
+    if (!ask_path(ask, &path))
+        ask_error(ask, 503, "unavailable", "out of memory");
+    else if (!peer_ask(ask, &ask->peer, base, buf_str(&path), NULL, owner_answered))
         ask_error(ask, 503, "unavailable", "too many requests are with other instances");
+    buf_deinit(&path);
 }
 
 /* On the thread of the cache, or before cache_read returns. */
@@ -109,7 +115,7 @@ static void cache_answered(struct cache_question *q, struct str answer, int64_t 
 
 bool ask_cacheable(const struct ask *ask)
 {
-    return ask->api->o.cache && ask->as_of == TIME_NONE && ask->after_count == 0;
+    return ask->api->o.cache && !ask_shows_more(ask) && ask->as_of == TIME_NONE && ask->after_count == 0;
 }
 
 void ask_elsewhere(struct ask *ask)

@@ -21,8 +21,7 @@ uint32_t id_partition(struct str id, uint32_t partitions)
 
 /* --- positions ------------------------------------------------------------------------------------------------ */
 
-/* One "partition:offset" from the front of `text`, and the comma behind it. */
-static bool next_place(struct str *text, uint32_t partitions, struct place_on_log *out)
+bool place_next(struct str *text, uint32_t partitions, struct place_on_log *out)
 {
     const char *comma = memchr(text->p, ',', text->n);
     struct str part = {text->p, comma ? (size_t)(comma - text->p) : text->n};
@@ -73,7 +72,7 @@ bool ask_read_places(struct ask *ask, const char *name, const struct place_on_lo
         return false;
     }
     while (text.n > 0) {
-        if (!next_place(&text, partitions, &one)) {
+        if (!place_next(&text, partitions, &one)) {
             ask_error(ask, 400, "parameter_invalid",
                       "%s is no position: it looks like 0:812,3:1042, with partitions below %u", name, partitions);
             return false;

@@ -16,7 +16,7 @@ static bool read_cursor(struct ask *ask, bool order_given)
 
     if (text.n == 0)
         return true;
-    if (cursor_read(text, ask->id, &c) != 0 || (order_given && c.desc != ask->desc)) {
+    if (cursor_read(text, ask_named(ask), &c) != 0 || (order_given && c.desc != ask->desc)) {
         ask_error(ask, 400, "cursor_invalid", "the cursor is not of this path and order");
         return false;
     }
@@ -91,7 +91,7 @@ static void write_next(const struct ask *ask, struct buf *b, const struct path_e
         .last = last->key, .desc = ask->desc, .from = ask->from, .to = ask->to, .as_of = ask->as_of};
 
     buf_add_char(b, '"');
-    cursor_write(b, &c, ask->id);
+    cursor_write(b, &c, ask_named(ask));
     buf_add_char(b, '"');
 }
 
@@ -104,6 +104,7 @@ static int write_page(const struct ask *ask, const struct view *v, const struct 
     range_of(ask, v, &first, &end);
     size_t count = end - first, i = 0;
     path_writer_init(&w, v->state.path, notes, ask->api->o.rules);
+    w.clear = ask_sees_pii(ask);
     buf_add_text(b, "{\"events\":[");
     for (; r == 0 && given < count && given < ask->limit && b->n < LIMIT_PAGE_BYTES; given++) {
         i = ask->desc ? end - 1 - given : first + given;
@@ -154,6 +155,6 @@ void run_path(struct ask *ask)
     }
     if (r == STATE_NOT_FOUND)
         ask_error(ask, 404, "profile_not_found", "nothing is known of this id");
-    else if (r < 0)
+    else if (r != 0)
         ask_broken(ask, r, &e);
 }

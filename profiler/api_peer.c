@@ -72,33 +72,54 @@ static int64_t rest_of_wait(const struct ask *ask)
     return rest < 0 ? 0 : rest;
 }
 
-static void add_query(struct buf *b, const struct ask *ask, const char *partitions)
+static bool passed_on(struct str name)
 {
-    char before = '?', wait[32];
+    static const char *const ours[] = {"after", "wait", "find", "owner", "named"};
+
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (str_is(name, ours[i]))
+            return false;
+    return true;
+}
+
+/* What the request waited for is folded, there too. */
+static void add_query(struct buf *b, const struct ask *ask, const char *more)
+{
     struct str name, value;
+    char before = '?';
 
     for (size_t i = 0; i < http_query_count(ask->request); i++) {
         http_query_at(ask->request, i, &name, &value);
-        if (!str_is(name, "wait") && !str_is(name, "partitions"))
+        if (passed_on(name))
             add_parameter(b, &before, name, value);
     }
-    if (ask->after_count) {
-        snprintf(wait, sizeof wait, "%" PRId64 "ms", rest_of_wait(ask));
-        add_parameter(b, &before, STR_LIT("wait"), str_of(wait));
+    if (str_has(ask->named))
+        add_parameter(b, &before, STR_LIT("named"), ask->named);
+    if (more) {
+        buf_add_char(b, before);
+        buf_add_text(b, more);
+        before = '&';
     }
-    if (partitions)
-        add_parameter(b, &before, STR_LIT("partitions"), str_of(partitions));
+    if (ask->show_query) {
+        buf_add_char(b, before);
+        buf_add_text(b, ask->show_query);
+    }
 }
 
-static void write_url(struct buf *b, const struct ask *ask, const char *base, struct str path, const char *partitions)
+static void add_base(struct buf *b, const char *base)
 {
     struct str host = str_of(base);
 
     while (host.n > 0 && host.p[host.n - 1] == '/')
         host.n--;
     buf_add_str(b, host);
+}
+
+static void write_url(struct buf *b, const struct ask *ask, const char *base, struct str path, const char *more)
+{
+    add_base(b, base);
     add_path(b, path);
-    add_query(b, ask, partitions);
+    add_query(b, ask, more);
     buf_add_char(b, '\0');
 }
 
@@ -128,17 +149,11 @@ static void answered(struct forward_call *call)
     c->done(c);
 }
 
-bool peer_ask(struct ask *ask, struct peer_call *c, const char *base, struct str path, const char *partitions,
-              void (*done)(struct peer_call *c))
+/* The url is written. */
+static bool send_call(struct ask *ask, struct peer_call *c)
 {
     int64_t wait = ask->after_count ? ask->wait_ms : 0;
 
-    assert(!ask->forwarded && ask->api->o.forward);
-    *c = (struct peer_call){.ask = ask, .done = done};
-    snprintf(c->base, sizeof c->base, "%s", base);
-    /* Parameters grow at most threefold by their escapes. */
-    buf_init(&c->url, 4 * LIMIT_HEAD);
-    write_url(&c->url, ask, base, path, partitions);
     c->call.url = c->url.p;
     c->call.request = ask->request_id[0] ? ask->request_id : NULL;
     c->call.authorization = http_header(ask->request, "Authorization");
@@ -149,4 +164,37 @@ bool peer_ask(struct ask *ask, struct peer_call *c, const char *base, struct str
     buf_deinit(&c->url);
     count(ask, PEER_FULL);
     return false;
+}
+
+static void init_call(struct ask *ask, struct peer_call *c, const char *base, void (*done)(struct peer_call *c))
+{
+    assert(!ask->forwarded && ask->api->o.forward);
+    *c = (struct peer_call){.ask = ask, .done = done};
+    snprintf(c->base, sizeof c->base, "%s", base);
+    /* Parameters grow at most threefold by their escapes. */
+    buf_init(&c->url, 4 * LIMIT_HEAD);
+}
+
+bool peer_ask(struct ask *ask, struct peer_call *c, const char *base, struct str path, const char *more,
+              void (*done)(struct peer_call *c))
+{
+    init_call(ask, c, base, done);
+    write_url(&c->url, ask, base, path, more);
+    return send_call(ask, c);
+}
+
+bool peer_ask_settled(struct ask *ask, struct peer_call *c, const char *base, const struct buf *after,
+                      void (*done)(struct peer_call *c))
+{
+    char wait[32], before = '?';
+
+    init_call(ask, c, base, done);
+    add_base(&c->url, base);
+    buf_add_text(&c->url, "/v1/internal/settled");
+    add_parameter(&c->url, &before, STR_LIT("after"), buf_str(after));
+    snprintf(wait, sizeof wait, "%" PRId64 "ms", rest_of_wait(ask));
+    add_parameter(&c->url, &before, STR_LIT("wait"), str_of(wait));
+    c->url.failed = c->url.failed || after->failed;
+    buf_add_char(&c->url, '\0');
+    return send_call(ask, c);
 }

@@ -149,8 +149,7 @@ static void test_after(void **state)
     struct late late = {c, user};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, put_when_asked, &late), 0);
-    /* The positions of other partitions do not hold it up: nobody here will ever see them. */
-    snprintf(path, sizeof path, "/v1/profiles/user:%s?after=0:99,1:0,2:99&wait=10s", user);
+    snprintf(path, sizeof path, "/v1/profiles/user:%s?after=1:0&wait=10s", user);
     struct answer a = ask(c, 0, path);
     pthread_join(thread, NULL);
     assert_int_equal(a.status, 200);
@@ -170,6 +169,56 @@ static void test_after(void **state)
     expect_status(&a, 503, "not_yet");
     a = request(&c->at[0].shop, "POST", "Bearer tk_all", "/v1/profiles:lookup?after=1:0", ids);
     expect_status(&a, 200, NULL);
+}
+
+/* What was written to another partition may have moved something to this one: it is waited for, whoever has it, also
+ * while nobody is known to. */
+static void test_after_of_others(void **state)
+{
+    struct cluster *c = *state;
+    char path[128], user[24], other[24];
+
+    user_of(1, 0, user);
+    user_of(2, 0, other);
+    put_at_owner(c, track(user, "One", T0));
+    snprintf(path, sizeof path, "/v1/profiles/user:%s?after=1:0,2:0&wait=200ms", user);
+    for (int i = 0; i < INSTANCES; i++)
+        expect_get(&c->at[i].shop, path, 503, "not_yet");
+    put_at_owner(c, track(other, "Two", T0));
+    snprintf(path, sizeof path, "/v1/profiles/user:%s?after=1:0,2:0&wait=10s", user);
+    for (int i = 0; i < INSTANCES; i++)
+        expect_get(&c->at[i].shop, path, 200, NULL);
+    snprintf(path, sizeof path, "/v1/profiles/user:%s?after=2:0&wait=300ms", user);
+    world_set(-1, 2, NOBODY);
+    int64_t begin = clock_monotonic();
+    expect_get(&c->at[1].shop, path, 503, "not_yet");
+    assert_true(clock_monotonic() - begin >= 300);
+    world_set(-1, 2, 2);
+    expect_get(&c->at[1].shop, path, 200, NULL);
+}
+
+/* The route is for other instances alone. */
+static void test_settled(void **state)
+{
+    struct cluster *c = *state;
+    char user[24];
+
+    user_of(1, 0, user);
+    put_at_owner(c, track(user, "One", T0));
+    expect_get(&c->at[1].shop, "/v1/internal/settled?after=1:0", 404, "not_found");
+    struct answer a = request(&c->at[1].shop, "GET", "Bearer tk_all\r\nX-Waymark-Forwarded: 1",
+                              "/v1/internal/settled?after=1:0&wait=10s", NULL);
+    assert_int_equal(a.status, 200);
+    assert_string_equal(a.body, "{\"moved\":\"\"}");
+    answer_free(&a);
+    a = request(&c->at[1].shop, "GET", "Bearer tk_all\r\nX-Waymark-Forwarded: 1",
+                "/v1/internal/settled?after=2:0&wait=50ms", NULL); /* another's */
+    expect_status(&a, 503, "not_yet");
+    a = request(&c->at[1].shop, "GET", "Bearer tk_admin\r\nX-Waymark-Forwarded: 1", "/v1/internal/settled?after=1:0",
+                NULL);
+    expect_status(&a, 403, "scope_missing");
+    a = request(&c->at[1].shop, "GET", "Bearer tk_all\r\nX-Waymark-Forwarded: 1", "/v1/internal/settled", NULL);
+    expect_status(&a, 404, "not_found");
 }
 
 /* A question that waits here goes on to another owner when the partition does. */
@@ -259,6 +308,8 @@ int main(void)
         PLAIN(test_no_loops),
         PLAIN(test_tokens),
         PLAIN(test_after),
+        PLAIN(test_after_of_others),
+        PLAIN(test_settled),
         PLAIN(test_after_when_it_moves),
         PLAIN(test_stop_answers),
     };

@@ -36,7 +36,8 @@
 struct shop {
     char dir[64];
     char data[128], log_path[160];
-    const char *extra; /* lines of the configuration's profiler, or NULL */
+    const char *extra;   /* lines of the configuration's profiler, or NULL */
+    unsigned partitions; /* 0: PARTITIONS */
     struct conf *conf;
     struct event_log *log;
     struct stats *stats;
@@ -55,6 +56,11 @@ static inline void hex_of(const char *token, char out[65])
     sodium_bin2hex(out, 65, hash, sizeof hash);
 }
 
+static inline unsigned partitions_of(const struct shop *s)
+{
+    return s->partitions ? s->partitions : PARTITIONS;
+}
+
 static inline void load_conf(struct shop *s)
 {
     char text[2048], all[65], lookup[65], admin[65], export[65];
@@ -65,13 +71,13 @@ static inline void load_conf(struct shop *s)
     hex_of("tk_admin", admin);
     hex_of("tk_export", export);
     snprintf(text, sizeof text,
-             "data: %s\npartitions: %d\ncurrency: GBP\ntimezone: UTC\n"
+             "data: %s\npartitions: %u\ncurrency: GBP\ntimezone: UTC\n"
              "profiler:\n  listen: 127.0.0.1:0\n  session_gap: 30m\n%s  tokens:\n"
              "    - {name: all, sha256: %s, scopes: [lookup, pii, audience, export, admin]}\n"
              "    - {name: lookup, sha256: %s, scopes: [lookup]}\n"
              "    - {name: admin, sha256: %s, scopes: [admin]}\n"
              "    - {name: export, sha256: %s, scopes: [export]}\n",
-             s->data, PARTITIONS, s->extra ? s->extra : "", all, lookup, admin, export);
+             s->data, partitions_of(s), s->extra ? s->extra : "", all, lookup, admin, export);
     buf_init(&errors, 1 << 16);
     s->conf = conf_parse("test.yaml", str_of(text), &errors);
     if (!s->conf)
@@ -86,7 +92,7 @@ static inline void start(struct shop *s)
 
     mkdir(s->data, 0700);
     load_conf(s);
-    const struct event_log_options o = {.path = s->log_path, .partitions = PARTITIONS};
+    const struct event_log_options o = {.path = s->log_path, .partitions = partitions_of(s)};
     if (event_log_open_local(&o, &s->log, &e) != 0)
         fail_msg("log: %s", e.text);
     s->stats = stats_new();

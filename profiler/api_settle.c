@@ -1,0 +1,364 @@
+/* Reading one's own writes: a request waits until the positions that it names are folded, and then until what their
+ * folds moved to other partitions is folded there, and what those moved on, and so on. That goes in rounds. Each waits
+ * for places that were fixed when it began: those of the partitions that are here by waiting for the followers, those
+ * of other instances by asking them (/v1/internal/settled), which answer with what they moved on. A round whose folds
+ * moved nothing is the last.
+ *
+ * Look-up threads go from step to step; nobody waits on a thread. */
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/limits.h"
+#include "profiler/api_ask.h"
+
+#define RETRY_MS 100 /* after an instance said that it cannot tell now */
+
+/* Another instance, and what it is asked for. */
+struct settle_peer {
+    struct settle *settle;
+    char base[PEER_URL];
+    struct buf after; /* "1:44,7:12" */
+    struct peer_call call;
+};
+
+/* All of it in the request's arena, but for the buffers. Places are one past an offset. */
+struct settle {
+    struct ask *ask;
+    uint32_t partitions;
+    int64_t *wanted; /* in this round, for each partition */
+    int64_t *done;   /* what was waited for in the rounds before */
+    int64_t *next;   /* what this round's folds moved */
+    bool *asked;     /* for each partition: of one of `peers` */
+    bool *settled;   /* another instance said so, in this round */
+    unsigned round;
+    int64_t deadline;
+    bool retry; /* in a moment */
+
+    struct settle_peer *peers; /* room for as many as there are partitions; NULL at first */
+    size_t peer_count;
+    pthread_mutex_t lock; /* of what follows, and of `next` while others are asked */
+    size_t under_way;     /* callbacks that will come, and who sends */
+    bool refused, failed;
+};
+
+static void run_step(struct lookup_job *job, bool in_time);
+
+/* --- waiting here --------------------------------------------------------------------------------------------- */
+
+static bool is_wanted(const struct settle *s, uint32_t p)
+{
+    return s->wanted[p] > s->done[p] && !s->settled[p];
+}
+
+/* Also when a partition has become another's, which is to be asked then. */
+static bool met_here(const struct settle *s)
+{
+    const struct api *a = s->ask->api;
+
+    for (uint32_t p = 0; p < s->partitions; p++) {
+        if (!is_wanted(s, p))
+            continue;
+        if (api_owns(a, p) == OWNERSHIP_ELSEWHERE)
+            return true;
+        if (followers_shown(a->o.followers, p) < s->wanted[p])
+            return false;
+    }
+    return true;
+}
+
+static bool met(const struct lookup_job *job)
+{
+    const struct ask *ask = (const struct ask *)job;
+
+    return !ask->settle->retry && met_here(ask->settle);
+}
+
+static void forget_peers(struct settle *s)
+{
+    for (size_t i = 0; i < s->peer_count; i++)
+        buf_deinit(&s->peers[i].after);
+    s->peer_count = 0;
+    memset(s->asked, 0, s->partitions * sizeof *s->asked);
+}
+
+static void fail(struct settle *s, const char *code, const char *why)
+{
+    forget_peers(s);
+    pthread_mutex_destroy(&s->lock);
+    ask_error(s->ask, 503, code, "%s", why);
+}
+
+/* Goes on with the next step when what is waited for here is there, or in a moment. */
+static void wait(struct settle *s, bool retry)
+{
+    struct ask *ask = s->ask;
+    int64_t now = clock_monotonic();
+
+    if (now >= s->deadline) {
+        fail(s, "not_yet", "what was asked for is not folded yet");
+        return;
+    }
+    s->retry = retry;
+    ask->job = (struct lookup_job){.run = run_step, .met = met, .deadline = s->deadline};
+    if (retry && now + RETRY_MS < s->deadline)
+        ask->job.deadline = now + RETRY_MS;
+    if (!lookups_submit(ask->api->o.lookups, &ask->job))
+        fail(s, "unavailable", "too many requests are waiting");
+}
+
+/* --- asking others -------------------------------------------------------------------------------------------- */
+
+/* What another instance's folds moved: {"moved":"1:44,7:12"}. With the lock. */
+static bool read_moved(struct settle *s, const struct buf *body)
+{
+    struct json_parser *parser = json_parser_new();
+    const struct json *root, *moved;
+    bool read = false;
+    struct buf text;
+
+    buf_init(&text, LIMIT_ANSWER_BYTES);
+    if (parser && buf_add_str(&text, buf_str(body)) && buf_room(&text, JSON_PADDING) &&
+        json_parse(parser, text.p, text.n, &root, NULL) == JSON_OK) {
+        moved = json_get(root, "moved");
+        read = moved && moved->type == JSON_STRING;
+        for (struct str rest = read ? moved->text : STR_NONE; read && rest.n > 0;) {
+            struct place_on_log place;
+            read = place_next(&rest, s->partitions, &place);
+            if (read && place.offset > s->next[place.partition])
+                s->next[place.partition] = place.offset;
+        }
+    }
+    buf_deinit(&text);
+    json_parser_free(parser);
+    return read;
+}
+
+static void drop_hold(struct settle *s)
+{
+    struct ask *ask = s->ask;
+
+    pthread_mutex_lock(&s->lock);
+    assert(s->under_way > 0);
+    bool last = --s->under_way == 0;
+    pthread_mutex_unlock(&s->lock);
+    if (!last)
+        return;
+    ask->job = (struct lookup_job){.run = run_step, .urgent = true};
+    if (!lookups_submit(ask->api->o.lookups, &ask->job))
+        fail(s, "unavailable", "the program ends");
+}
+
+/* On the forwarder's thread. */
+static void peer_answered(struct peer_call *c)
+{
+    struct settle_peer *peer = (struct settle_peer *)((char *)c - offsetof(struct settle_peer, call));
+    struct settle *s = peer->settle;
+
+    pthread_mutex_lock(&s->lock);
+    if (c->call.status == 0)
+        s->failed = true;
+    else if (c->call.status != 200 || !read_moved(s, &c->call.body))
+        s->refused = true;
+    pthread_mutex_unlock(&s->lock);
+    buf_deinit(&c->call.body);
+    drop_hold(s);
+}
+
+/* Adds the partition to what the instance at `base` is asked for. */
+static void add_peer(struct settle *s, const char *base, uint32_t partition)
+{
+    size_t i = 0;
+
+    while (i < s->peer_count && strcmp(s->peers[i].base, base) != 0)
+        i++;
+    struct settle_peer *peer = &s->peers[i];
+    if (i == s->peer_count) {
+        s->peer_count++;
+        peer->settle = s;
+        snprintf(peer->base, sizeof peer->base, "%s", base);
+        buf_init(&peer->after, LIMIT_PARTITIONS * 32);
+    }
+    buf_addf(&peer->after, "%s%" PRIu32 ":%" PRId64, peer->after.n ? "," : "", partition, s->wanted[partition] - 1);
+}
+
+/* Finds out who has what is not here. False when that is not known of a partition, or memory is out. */
+static bool find_peers(struct settle *s)
+{
+    struct ask *ask = s->ask;
+    char base[PEER_URL];
+
+    for (uint32_t p = 0; p < s->partitions; p++) {
+        if (!is_wanted(s, p) || api_owns(ask->api, p) != OWNERSHIP_ELSEWHERE)
+            continue;
+        if (ask->forwarded || !peer_of(ask, p, base, sizeof base))
+            return false;
+        if (!s->peers)
+            s->peers = arena_zalloc(http_arena(ask->request), s->partitions * sizeof *s->peers);
+        if (!s->peers)
+            return false;
+        add_peer(s, base, p);
+        s->asked[p] = true;
+    }
+    return true;
+}
+
+static void ask_peers(struct settle *s)
+{
+    s->under_way = 1 + s->peer_count;
+    for (size_t i = 0; i < s->peer_count; i++) {
+        struct settle_peer *peer = &s->peers[i];
+        if (peer_ask_settled(s->ask, &peer->call, peer->base, &peer->after, peer_answered))
+            continue;
+        pthread_mutex_lock(&s->lock);
+        s->failed = true;
+        s->under_way--;
+        pthread_mutex_unlock(&s->lock);
+    }
+    drop_hold(s);
+}
+
+/* All that were asked have answered. */
+static void take_answers(struct settle *s)
+{
+    for (uint32_t p = 0; p < s->partitions && !s->refused; p++)
+        s->settled[p] = s->settled[p] || s->asked[p];
+    forget_peers(s);
+}
+
+/* --- rounds --------------------------------------------------------------------------------------------------- */
+
+/* Everything that this round waited for is folded. */
+static void add_sent(struct settle *s)
+{
+    for (uint32_t p = 0; p < s->partitions; p++)
+        if (is_wanted(s, p))
+            followers_sent(s->ask->api->o.followers, p, s->next);
+}
+
+/* Whether there is one; another instance goes no further than the first. */
+static bool next_round(struct settle *s)
+{
+    bool more = false;
+
+    add_sent(s);
+    for (uint32_t p = 0; p < s->partitions; p++) {
+        if (s->wanted[p] > s->done[p])
+            s->done[p] = s->wanted[p];
+        s->wanted[p] = s->next[p];
+        more = more || s->wanted[p] > s->done[p];
+    }
+    memset(s->settled, 0, s->partitions * sizeof *s->settled);
+    return more && !s->ask->forwarded && ++s->round < LIMIT_SETTLE_ROUNDS;
+}
+
+/* Goes on as far as it can without waiting. Look-up threads. */
+static void step(struct settle *s)
+{
+    bool refused = s->refused;
+
+    if (s->failed) {
+        fail(s, "unavailable", "an instance that has a part of what was asked for did not answer");
+        return;
+    }
+    take_answers(s);
+    s->refused = false;
+    if (refused) {
+        wait(s, true);
+        return;
+    }
+    do {
+        if (!find_peers(s)) {
+            forget_peers(s);
+            wait(s, true);
+            return;
+        }
+        if (s->peer_count > 0) {
+            ask_peers(s);
+            return;
+        }
+        if (!met_here(s)) {
+            wait(s, false);
+            return;
+        }
+    } while (next_round(s));
+    pthread_mutex_destroy(&s->lock);
+    ask_run(s->ask);
+}
+
+static void run_step(struct lookup_job *job, bool in_time)
+{
+    struct ask *ask = (struct ask *)job;
+
+    struct settle *s = ask->settle;
+
+    assert(ask->magic == ASK_MAGIC);
+    bool ends = !in_time && !s->retry && clock_monotonic() < s->deadline; /* the program does */
+    s->retry = false;
+    if (ends)
+        fail(s, "not_yet", "what was asked for is not folded yet");
+    else
+        step(s);
+}
+
+void settle_start(struct ask *ask)
+{
+    uint32_t n = ask->api->o.conf->partitions;
+    struct arena *a = http_arena(ask->request);
+    struct settle *s = arena_zalloc(a, sizeof *s);
+
+    if (s) {
+        s->wanted = arena_zalloc(a, n * sizeof *s->wanted);
+        s->done = arena_zalloc(a, n * sizeof *s->done);
+        s->next = arena_zalloc(a, n * sizeof *s->next);
+        s->asked = arena_zalloc(a, n * sizeof *s->asked);
+        s->settled = arena_zalloc(a, n * sizeof *s->settled);
+    }
+    if (!s || !s->wanted || !s->done || !s->next || !s->asked || !s->settled) {
+        ask_error(ask, 503, "unavailable", "out of memory");
+        return;
+    }
+    s->ask = ask;
+    s->partitions = n;
+    s->deadline = ask->arrived + ask->wait_ms;
+    pthread_mutex_init(&s->lock, NULL);
+    for (size_t i = 0; i < ask->after_count; i++)
+        s->wanted[ask->after[i].partition] = ask->after[i].offset + 1;
+    ask->settle = s;
+    ask->job = (struct lookup_job){.run = run_step, .met = met, .deadline = s->deadline};
+    if (!lookups_submit(ask->api->o.lookups, &ask->job))
+        fail(s, "unavailable", "too many requests are waiting");
+}
+
+/* --- the route ------------------------------------------------------------------------------------------------ */
+
+bool prepare_settled(struct ask *ask)
+{
+    if (ask->forwarded && ask->after_count > 0)
+        return true;
+    ask_error(ask, 404, "not_found", "there is no such route");
+    return false;
+}
+
+void run_settled(struct ask *ask)
+{
+    const struct settle *s = ask->settle;
+    const char *comma = "";
+    struct buf body;
+
+    buf_init(&body, LIMIT_ANSWER_BYTES);
+    buf_add_text(&body, "{\"moved\":\"");
+    for (uint32_t p = 0; p < s->partitions; p++) {
+        if (s->next[p] == 0)
+            continue;
+        buf_addf(&body, "%s%" PRIu32 ":%" PRId64, comma, p, s->next[p]);
+        comma = ",";
+    }
+    buf_add_text(&body, "\"}");
+    ask_answer(ask, &body);
+    buf_deinit(&body);
+}
