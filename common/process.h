@@ -16,8 +16,8 @@ struct process_program {
 };
 int process_main(const struct process_program *program, int argc, char **argv);
 
-/* Before the first thread: SIGTERM, SIGINT and, without a terminal, SIGHUP reach process_wait only, SIGPIPE nobody, and the memory of large requests
- * goes back to the system when it is freed. */
+/* Before the first thread: SIGTERM, SIGINT and, without a terminal, SIGHUP reach process_wait only, SIGPIPE nobody, and
+ * the memory of large requests goes back to the system when it is freed. */
 void process_begin(void);
 /* Waits for SIGTERM or SIGINT. From then on a second one ends the process at once: nothing acked is lost by it, the
  * next start only has more to replay. */
