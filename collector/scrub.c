@@ -111,9 +111,16 @@ static bool changes_url(struct scrub *s, struct str text, unsigned name)
     return cut.p != text.p;
 }
 
+static bool changes_address(struct scrub *s, struct str text, unsigned name)
+{
+    if (!(name & NAME_ADDRESS) || s->rules->ip == CONF_IP_FULL || !looks_like_address(text))
+        return false;
+    return !str_eq(privacy_address(s->rules->ip, text, s->arena), text);
+}
+
 static unsigned look_text(struct scrub *s, const struct json *j, unsigned name)
 {
-    if (name & NAME_ADDRESS && s->rules->ip != CONF_IP_FULL && looks_like_address(j->text))
+    if (changes_address(s, j->text, name))
         return LOOK_CHANGE;
     return changes_url(s, j->text, name) ? LOOK_CHANGE : 0;
 }
@@ -231,7 +238,7 @@ static bool write_value(struct scrub *s, const struct view *v, const struct json
 
 static bool write_text(struct scrub *s, const struct json *j, unsigned name, struct buf *b)
 {
-    if (name & NAME_ADDRESS && s->rules->ip != CONF_IP_FULL && looks_like_address(j->text)) {
+    if (changes_address(s, j->text, name)) {
         struct str kept = privacy_address(s->rules->ip, j->text, s->arena);
         if (str_has(kept))
             json_write_str(b, kept);
