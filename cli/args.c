@@ -1,9 +1,11 @@
 /* Arguments of the commands: options from a table, in any place. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "common/num.h"
@@ -14,6 +16,8 @@ static void print_command_help(const struct cli_command *c, const struct cli_opt
     if (c->details)
         printf("\n%s\n", c->details);
     printf("\n  %-24s %s\n", "--config FILE", "configuration (default ./waymark.yaml)");
+    printf("  %-24s %s\n", "--ca FILE",
+           "who may have signed the server's certificate, when it is not the configured one");
     for (size_t i = 0; i < n; i++) {
         char left[64];
         snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].value ? " " : "",
@@ -112,7 +116,8 @@ static const struct cli_option *find_option(const struct cli_option *options, si
 bool cli_args(const struct cli_command *c, const struct cli_option *options, size_t n, int *argc, char **argv,
               const char **config, int *exit_code)
 {
-    const struct cli_option config_option = {"config", "FILE", "", NULL, config};
+    const char *ca = NULL;
+    const struct cli_option common[] = {{"config", "FILE", "", NULL, config}, {"ca", "FILE", "", NULL, &ca}};
     int kept = 0;
 
     *config = NULL;
@@ -139,7 +144,9 @@ bool cli_args(const struct cli_command *c, const struct cli_option *options, siz
         }
         const char *equals = strchr(arg, '=');
         struct str name = {arg + 2, equals ? (size_t)(equals - arg - 2) : strlen(arg + 2)};
-        const struct cli_option *o = str_is(name, "config") ? &config_option : find_option(options, n, name);
+        const struct cli_option *o = find_option(common, 2, name);
+        if (!o)
+            o = find_option(options, n, name);
         if (!o || (!o->value && equals)) {
             *exit_code = cli_usage_error(c, "there is no option '%s'", arg);
             return false;
@@ -156,5 +163,9 @@ bool cli_args(const struct cli_command *c, const struct cli_option *options, siz
         }
     }
     *argc = kept;
+    if (ca && (access(ca, R_OK) != 0 || setenv("WAYMARK_CA", ca, 1) != 0)) {
+        *exit_code = cli_error("--ca %s: %s", ca, strerror(errno));
+        return false;
+    }
     return true;
 }

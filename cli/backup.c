@@ -103,8 +103,8 @@ static int make_with(struct making *m, struct client *poll, struct json_parser *
 static int make(const struct conf *conf, const char *name)
 {
     char *token = cli_secret(conf, "token"), *bearer = token ? client_bearer(token) : NULL;
-    struct making m = {.client = bearer ? client_new(conf->profiler.listen, bearer) : NULL};
-    struct client *poll = bearer ? client_new(conf->profiler.listen, bearer) : NULL;
+    struct making m = {.client = bearer ? client_new(conf->profiler.listen, &conf->profiler.tls, bearer) : NULL};
+    struct client *poll = bearer ? client_new(conf->profiler.listen, &conf->profiler.tls, bearer) : NULL;
     struct json_parser *p = json_parser_new();
     int code = EXIT_FAILED;
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "common/tls.h"
 
 /* How many tokens its file adds; -1 after saying what is wrong with it. */
 static long count_tokens(const struct conf_profiler *p)
@@ -22,6 +23,23 @@ static long count_tokens(const struct conf_profiler *p)
     return n;
 }
 
+/* What is wrong, and what soon will be, is said; false when a server would not start. */
+static bool check_tls(const struct conf *conf)
+{
+    struct err e[2] = {0};
+    struct buf warnings;
+
+    buf_init(&warnings, 1 << 16);
+    bool collector = tls_check(&conf->collector.tls, "collector.tls", &warnings, &e[0]) == 0;
+    bool profiler = tls_check(&conf->profiler.tls, "profiler.tls", &warnings, &e[1]) == 0;
+    fwrite(warnings.p, 1, warnings.n, stderr);
+    buf_deinit(&warnings);
+    for (int i = 0; i < 2; i++)
+        if (e[i].text[0])
+            fprintf(stderr, "%s: %s\n", conf->file, e[i].text);
+    return collector && profiler;
+}
+
 int cli_check(const struct cli_command *c, int argc, char **argv)
 {
     const char *config;
@@ -35,9 +53,10 @@ int cli_check(const struct cli_command *c, int argc, char **argv)
     if (!conf)
         return EXIT_FAILED;
     long more = count_tokens(&conf->profiler);
-    if (more >= 0)
+    bool good = check_tls(conf) && more >= 0;
+    if (good)
         printf("%s: good: %u partitions, %zu keys, %zu tokens, data in %s\n", conf->file, conf->partitions,
                conf->collector.key_count, conf->profiler.token_count + (size_t)more, conf->data);
     conf_free(conf);
-    return more >= 0 ? EXIT_OK : EXIT_FAILED;
+    return good ? EXIT_OK : EXIT_FAILED;
 }

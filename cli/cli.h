@@ -88,9 +88,11 @@ struct client_answer {
     char error[256];
 };
 
-/* `listen` as in the configuration (a wildcard address becomes loopback). `authorization` is a whole header value or
- * NULL. One thread per client. */
-struct client *client_new(const char *listen, const char *authorization);
+/* `listen` as in the configuration (a wildcard address becomes loopback). With `tls` it speaks https and takes only the
+ * key of the configured certificate, whoever signed it and whatever names stand in it; where WAYMARK_CA (--ca) names a
+ * file, or the certificate may not be read here, a certificate for the address by one of that file or of the system
+ * instead. Both must live as long. `authorization` is a whole header value or NULL. One thread per client. */
+struct client *client_new(const char *listen, const struct conf_tls *tls, const char *authorization);
 void client_free(struct client *c);
 /* Sends and waits at most `timeout_ms`. `out` must be zeroed or from a call before; client_answer_free in the end. */
 void client_send(struct client *c, const char *method, const char *path, struct str body, long timeout_ms,
@@ -117,6 +119,7 @@ const struct json *client_json(struct json_parser *p, struct client_answer *a);
 
 /* --- commands --------------------------------------------------------------------------------------------- */
 
+int cli_traits(const struct cli_command *c, int argc, char **argv);
 int cli_init(const struct cli_command *c, int argc, char **argv);
 int cli_serve(const struct cli_command *c, int argc, char **argv);
 int cli_check(const struct cli_command *c, int argc, char **argv);

@@ -253,7 +253,7 @@ static bool connect_collector(struct import *im)
 {
     char *key = cli_secret(im->conf, "server_key"), *basic = key ? client_basic(key) : NULL;
 
-    im->client = basic ? client_new(im->conf->collector.listen, basic) : NULL;
+    im->client = basic ? client_new(im->conf->collector.listen, &im->conf->collector.tls, basic) : NULL;
     im->parser = json_parser_new();
     buf_init(&im->batch, 2 * BATCH_BYTES + (4u << 20));
     free(key);

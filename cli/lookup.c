@@ -32,7 +32,7 @@ static bool lookup_open(struct lookup *l, const char *config)
     char *token = l->conf ? cli_secret(l->conf, "token") : NULL, *bearer = token ? client_bearer(token) : NULL;
 
     if (bearer) {
-        l->client = client_new(l->conf->profiler.listen, bearer);
+        l->client = client_new(l->conf->profiler.listen, &l->conf->profiler.tls, bearer);
         l->parser = json_parser_new();
     }
     free(token);

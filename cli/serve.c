@@ -71,25 +71,25 @@ static int stop_parts(struct parts *p)
 
 static void print_next_steps(const struct parts *p)
 {
-    const char *key = cli_beacon_key(p->conf);
+    const char *key = cli_beacon_key(p->conf), *web = p->conf->collector.tls.certificate ? "https" : "http";
     unsigned collect = collector_port(p->collector), look = profiler_port(p->profiler);
 
     printf("\nwaymark %s is up: collector on port %u, profiler on port %u\n\n", WAYMARK_VERSION, collect, look);
     if (key) {
         printf(
             "Put this on a page of your shop:\n\n"
-            "  <script>fetch('http://127.0.0.1:%u/v1/page', {method: 'POST', keepalive: true, body: JSON.stringify({\n"
+            "  <script>fetch('%s://127.0.0.1:%u/v1/page', {method: 'POST', keepalive: true, body: JSON.stringify({\n"
             "    writeKey: '%s', anonymousId: localStorage.wm || (localStorage.wm = crypto.randomUUID()),\n"
             "    properties: {url: location.href, title: document.title, referrer: document.referrer}})})</script>\n\n"
             "or send an event by hand:\n\n"
-            "  curl -u %s: http://127.0.0.1:%u/v1/track -d \\\n"
+            "  curl -u %s: %s://127.0.0.1:%u/v1/track -d \\\n"
             "    '{\"userId\":\"42\",\"event\":\"Product "
             "Viewed\",\"properties\":{\"category\":\"Shoes\",\"price\":59.9}}'\n\n",
-            collect, key, key, collect);
+            web, collect, key, key, web, collect);
     }
     printf("and look at what it did (TOKEN stands in waymark.secrets):\n\n"
-           "  curl -H \"Authorization: Bearer TOKEN\" http://127.0.0.1:%u/v1/profiles/user:42\n\n",
-           look);
+           "  curl -H \"Authorization: Bearer TOKEN\" %s://127.0.0.1:%u/v1/profiles/user:42\n\n",
+           p->conf->profiler.tls.certificate ? "https" : "http", look);
     fflush(stdout);
 }
 

@@ -147,12 +147,14 @@ static void *run_sender(void *arg)
 
 static bool sender_init(struct sender *s, const struct plan *plan, unsigned number)
 {
+    const struct conf_collector *conf = &plan->conf->collector;
+
     s->plan = plan;
     s->patience = (struct client_patience){.limit_ms = (int64_t)plan->patience_s * 1000, .quiet = number > 0};
     s->events = plan->events / plan->connections + (number < plan->events % plan->connections);
     s->shop = shop_new(plan->seed, number, (unsigned)(plan->people / plan->connections), plan->start);
-    s->client[SHOP_BEACON] = client_new(plan->conf->collector.listen, plan->beacon_basic);
-    s->client[SHOP_ORDER_LOG] = client_new(plan->conf->collector.listen, plan->server_basic);
+    s->client[SHOP_BEACON] = client_new(conf->listen, &conf->tls, plan->beacon_basic);
+    s->client[SHOP_ORDER_LOG] = client_new(conf->listen, &conf->tls, plan->server_basic);
     s->parser = json_parser_new();
     for (size_t i = 0; i < DISORDER; i++)
         buf_init(&s->held[i], 1 << 16);

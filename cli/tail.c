@@ -75,7 +75,7 @@ int cli_tail(const struct cli_command *c, int argc, char **argv)
         return EXIT_USAGE;
     struct conf *conf = cli_conf(config);
     char *token = conf ? cli_secret(conf, "token") : NULL, *bearer = token ? client_bearer(token) : NULL;
-    struct client *client = bearer ? client_new(conf->profiler.listen, bearer) : NULL;
+    struct client *client = bearer ? client_new(conf->profiler.listen, &conf->profiler.tls, bearer) : NULL;
     struct json_parser *parser = json_parser_new();
     code = client && parser ? follow(client, parser, bad, json, n) : EXIT_FAILED;
     json_parser_free(parser);

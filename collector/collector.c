@@ -23,6 +23,7 @@
 #include "common/http.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/tls.h"
 
 struct collector {
     const struct conf *conf;
@@ -36,6 +37,7 @@ struct collector {
     struct http_server *server;
     struct http_server *metrics_server; /* NULL: none */
     bool metrics_here;                  /* on the own port */
+    struct tls *tls;                    /* NULL: plain HTTP */
     atomic_bool stopping;
 };
 
@@ -212,19 +214,20 @@ static size_t common_fields(struct http_request *r, struct http_field *out, size
 static int start_servers(struct collector *c, struct err *e)
 {
     const struct conf_collector *conf = &c->conf->collector;
+    int r = tls_start(&conf->tls, "collector.tls", c->stats, &c->tls, e);
     const struct http_options metrics_options = {
         .listen = conf->metrics_listen, .threads = 1, .body_limit = no_body, .handle = handle_metrics, .arg = c};
     const struct http_options options = {.listen = conf->listen,
                                          .threads = conf->threads,
+                                         .tls = c->tls,
                                          .body_limit = body_limit,
                                          .handle = handle,
                                          .done = count_request,
                                          .common_fields = common_fields,
                                          .arg = c};
-    int r = 0;
 
     c->metrics_here = !conf->metrics_listen && origin_is_loopback(conf->listen);
-    if (conf->metrics_listen) {
+    if (r == 0 && conf->metrics_listen) {
         r = http_server_start(&metrics_options, &c->metrics_server, e);
         if (r != 0)
             err_prefix(e, "collector.metrics_listen");
@@ -257,6 +260,7 @@ static void stop_parts(struct collector *c, int64_t ms)
         intake_stop(c->intake, ms);
     http_server_stop(c->server, time_left(until));
     http_server_stop(c->metrics_server, 0);
+    tls_stop(c->tls);
     if (c->sink)
         sink_stop(c->sink, time_left(until));
 }

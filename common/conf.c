@@ -324,9 +324,20 @@ static void check_kafka(struct conf_state *s, const struct conf *c, const struct
     conf_error(s, node_of(seen, "event_log"), "event_log: kafka needs kafka: {bootstrap.servers: HOST:PORT,…}");
 }
 
+static void check_tls(struct conf_state *s, const char *part, const struct conf_node *certificate,
+                      const struct conf_node *key)
+{
+    const struct conf_node *given = certificate ? certificate : key;
+
+    if (given && (!certificate || !key || conf_null(certificate) != conf_null(key)))
+        conf_error(s, given, "%s.tls: needs certificate and key, or neither", part);
+}
+
 static void check_agreement(struct conf_state *s, const struct conf *c, const struct conf_node *const *seen)
 {
     check_kafka(s, c, seen);
+    check_tls(s, "collector", node_of(seen, "collector.tls.certificate"), node_of(seen, "collector.tls.key"));
+    check_tls(s, "profiler", node_of(seen, "profiler.tls.certificate"), node_of(seen, "profiler.tls.key"));
     if (c->collector.require_user_hash && !c->collector.user_hash_secret_file)
         conf_error(s, node_of(seen, "collector.require_user_hash"),
                    "collector.require_user_hash: needs user_hash_secret_file beside it");

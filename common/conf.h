@@ -55,8 +55,15 @@ struct conf_redis {
 /* What is kept of a person's address. */
 enum conf_ip { CONF_IP_TRUNCATED, CONF_IP_FULL, CONF_IP_NONE };
 
+/* Of a server: files in PEM, absolute; both NULL: plain HTTP. */
+struct conf_tls {
+    const char *certificate; /* with those that lead to its authority behind it */
+    const char *key;
+};
+
 struct conf_collector {
     const char *listen;
+    struct conf_tls tls;
     const char *metrics_listen; /* NULL: on the own port while that is a loopback address */
     bool ack_durable;           /* else enqueued */
     unsigned trusted_proxies;
@@ -76,7 +83,9 @@ struct conf_collector {
 struct conf_profiler {
     const char *listen;
     const char *metrics_listen;
+    struct conf_tls tls;
     const char *advertise;      /* URL at which other profilers reach this one; NULL: made of `listen` */
+    const char *peer_ca;        /* certificates that may have signed those of other profilers; NULL: the system's */
     const char *backups;        /* folder of backups, absolute */
     int64_t backup_interval_ms; /* 0: only when asked */
     unsigned backup_keep;       /* of those made by the clock */

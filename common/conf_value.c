@@ -458,6 +458,20 @@ static bool read_file(struct conf_state *s, const struct conf_row *row, const st
     return false;
 }
 
+/* Of a server. It must be there, but who only asks that server need not be allowed to read it. */
+static bool read_private_file(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
+{
+    if (conf_null(n))
+        return true;
+    if (!read_folder(s, row, n, base))
+        return false;
+    const char *path = *(const char **)conf_field(row, base);
+    if (access(path, F_OK) == 0 || errno == EACCES)
+        return true;
+    conf_error(s, n, "%s: there is no %s: %s", row->path, path, strerror(errno));
+    return false;
+}
+
 static bool read_url(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base,
                      const char *const *schemes, const char *what)
 {
@@ -504,5 +518,6 @@ const struct conf_type conf_type_write_key = {"text", read_write_key, NULL};
 const struct conf_type conf_type_sha256 = {"SHA-256 in hex", read_sha256, NULL};
 const struct conf_type conf_type_word = {"text", read_word, NULL};
 const struct conf_type conf_type_file = {"file", read_file, NULL};
+const struct conf_type conf_type_private_file = {"file", read_private_file, NULL};
 const struct conf_type conf_type_http = {"URL", read_http, NULL};
 const struct conf_type conf_type_redis = {"URL", read_redis, NULL};

@@ -16,6 +16,7 @@
 
 struct http_server;
 struct http_request;
+struct tls; /* common/tls.h */
 
 struct http_field {
     const char *name;
@@ -34,7 +35,8 @@ struct http_answer {
 struct http_options {
     const char *listen; /* "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:0"; port 0: a free one */
     unsigned threads;
-    int64_t head_ms, body_ms, idle_ms; /* 0: the bounds of limits.h */
+    int64_t head_ms, body_ms, idle_ms; /* 0: the bounds of limits.h. A handshake of TLS counts to the head */
+    struct tls *tls;                   /* must outlive the server; NULL: plain HTTP */
     /* Called on a pool thread when the head has been read: the greatest body that this request may have, in bytes. */
     size_t (*body_limit)(struct http_request *r, void *arg);
     /* Called on a pool thread with the whole request. Exactly one http_answer_send must follow. */

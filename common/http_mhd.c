@@ -14,6 +14,7 @@
 #include "common/http_internal.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/tls_inside.h"
 
 /* A connection's memory: the head and a table of its headers. libmicrohttpd clears all of it for each request, which
  * is what a larger one costs. */
@@ -302,6 +303,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
         *context = NULL;
         return;
     }
+    tls_thread_shows(((struct http_server *)cls)->o.tls);
     fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     address = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     write_peer(address ? address->client_addr : NULL, peer, sizeof peer);
@@ -342,6 +344,17 @@ int http_mhd_start(struct http_server *s, int listen_fd, struct err *e)
     /* Its limit is divided over the pool and makes clients hang: ours is met long before. */
     unsigned limit = (unsigned)s->max_connections * 2 * s->o.threads;
 
+    /* An option without its flag would be an error. */
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(size_t)TLS_PRIORITIES},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)(size_t)tls_retriever()},
+        {MHD_OPTION_END, 0, NULL},
+    };
+
+    if (s->o.tls)
+        flags |= MHD_USE_TLS;
+    else
+        tls[0].option = MHD_OPTION_END;
     s->daemon =
         MHD_start_daemon(flags, 0, on_accept, s, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
                          MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_THREAD_POOL_SIZE, s->o.threads,
@@ -349,7 +362,7 @@ int http_mhd_start(struct http_server *s, int listen_fd, struct err *e)
                          MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_CONNECTION_MEMORY_INCREMENT,
                          CONNECTION_STEP, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes,
                          NULL, MHD_OPTION_URI_LOG_CALLBACK, target_seen, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-                         NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_END);
+                         NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (s->daemon)
         return 0;
     err_set(e, "cannot start the HTTP threads");

@@ -33,10 +33,12 @@ bool address_is_valid(struct str url)
     return true;
 }
 
-int address_of(const char *advertised, const char *listen, uint16_t port, char *out, size_t size, struct err *e)
+int address_of(const char *advertised, bool tls, const char *listen, uint16_t port, char *out, size_t size,
+               struct err *e)
 {
     const char *colon = strrchr(listen, ':');
     size_t n = colon ? (size_t)(colon - listen) : strlen(listen);
+    const char *scheme = tls ? "https" : "http";
     char name[256] = {0};
     int length;
 
@@ -48,14 +50,15 @@ int address_of(const char *advertised, const char *listen, uint16_t port, char *
     } else if (everywhere(listen, n)) {
         if (gethostname(name, sizeof name - 1) != 0)
             strcpy(name, "localhost");
-        length = snprintf(out, size, "http://%s:%u", name, port);
+        length = snprintf(out, size, "%s://%s:%u", scheme, name, port);
     } else {
-        length = snprintf(out, size, "http://%.*s:%u", (int)n, listen, port);
+        length = snprintf(out, size, "%s://%.*s:%u", scheme, (int)n, listen, port);
     }
     if (length <= 0 || (size_t)length >= size)
         err_set(e, "the address at which others reach this profiler is too long or empty: set profiler.advertise");
     else if (!address_is_valid(str_of(out)))
-        err_set(e, "others cannot reach this profiler at %.200s: set profiler.advertise to http://HOST:PORT", out);
+        err_set(e, "others cannot reach this profiler at %.200s: set profiler.advertise to %s://HOST:PORT", out,
+                scheme);
     else
         return 0;
     return -EINVAL;

@@ -38,6 +38,7 @@ struct forward {
     CURLM *multi;
     pthread_t thread;
     bool started;
+    const char *ca; /* NULL: the system's */
     /* Only the thread's. */
     struct transfer *busy, *idle;
     unsigned idle_count;
@@ -257,6 +258,10 @@ static bool set_options(struct transfer *t)
     ok = ok && curl_easy_setopt(c, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L) == CURLE_OK;
     ok = ok && curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK;
     ok = ok && curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK;
+    if (t->forward->ca) {
+        ok = ok && curl_easy_setopt(c, CURLOPT_CAINFO, t->forward->ca) == CURLE_OK;
+        ok = ok && curl_easy_setopt(c, CURLOPT_CAPATH, NULL) == CURLE_OK;
+    }
     ok = ok && curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
     ok = ok && curl_easy_setopt(c, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)LIMIT_ANSWER_BYTES) == CURLE_OK;
     ok = ok && curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L) == CURLE_OK;
@@ -409,6 +414,12 @@ int forward_start(struct forward **out, struct err *e)
     }
     *out = f;
     return 0;
+}
+
+void forward_trust(struct forward *f, const char *ca)
+{
+    assert(f->under_way == 0);
+    f->ca = ca;
 }
 
 void forward_stop(struct forward *f)

@@ -31,6 +31,9 @@ struct forward_call {
 };
 
 int forward_start(struct forward **out, struct err *e);
+/* Before the first call: the file of certificates that may have signed those of https peers, must live as long; NULL:
+ * the system's. */
+void forward_trust(struct forward *f, const char *ca);
 /* Ends calls under way (status 0) and the thread. */
 void forward_stop(struct forward *f);
 /* After forward_stop; nobody calls forward_send any more. NULL is allowed. */

@@ -16,7 +16,7 @@ static void expect(const char *advertised, const char *listen, const char *url)
 {
     char out[300];
 
-    assert_int_equal(address_of(advertised, listen, 8081, out, sizeof out, NULL), 0);
+    assert_int_equal(address_of(advertised, false, listen, 8081, out, sizeof out, NULL), 0);
     assert_string_equal(out, url);
 }
 
@@ -35,8 +35,12 @@ static void test_address(void **state)
     expect(NULL, "0.0.0.0:9", url);
     expect(NULL, "[::]:9", url);
     expect(NULL, ":9", url);
-    assert_int_equal(address_of(NULL, "127.0.0.1:0", 8081, small, sizeof small, NULL), -EINVAL);
-    assert_int_equal(address_of("/", "127.0.0.1:0", 8081, url, sizeof url, NULL), -EINVAL);
+    assert_int_equal(address_of(NULL, true, "127.0.0.1:0", 8081, url, sizeof url, NULL), 0);
+    assert_string_equal(url, "https://127.0.0.1:8081");
+    assert_int_equal(address_of("http://behind.proxy", true, "127.0.0.1:0", 8081, url, sizeof url, NULL), 0);
+    assert_string_equal(url, "http://behind.proxy");
+    assert_int_equal(address_of(NULL, false, "127.0.0.1:0", 8081, small, sizeof small, NULL), -EINVAL);
+    assert_int_equal(address_of("/", false, "127.0.0.1:0", 8081, url, sizeof url, NULL), -EINVAL);
 }
 
 /* What somebody may have put on the topic of claims. */
@@ -69,7 +73,7 @@ static void test_valid(void **state)
         assert_true(address_is_valid(str_of(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_false(address_is_valid(str_of(bad[i])));
-        assert_int_equal(address_of(bad[i], "127.0.0.1:0", 8081, url, sizeof url, NULL), -EINVAL);
+        assert_int_equal(address_of(bad[i], false, "127.0.0.1:0", 8081, url, sizeof url, NULL), -EINVAL);
     }
     assert_false(address_is_valid((struct str){"http://a\0b", 10}));
     assert_false(address_is_valid(STR_NONE));
