@@ -347,7 +347,9 @@ static int join(struct profiler *p, struct err *e)
 static int claim(struct profiler *p, struct err *e)
 {
     char url[LIMIT_URL_BYTES];
-    int r = address_of(p->conf->profiler.advertise, p->conf->profiler.listen, api_port(p->api), url, sizeof url, e);
+    const struct conf_profiler *conf = &p->conf->profiler;
+    int r = address_of(conf->advertise, conf->tls.certificate != NULL, conf->listen, api_port(p->api), url, sizeof url,
+                       e);
 
     if (r == 0)
         ownership_set_url(p->ownership, url);
@@ -379,6 +381,8 @@ static int start_parts(struct profiler *p, struct err *e)
         r = start_meter(p);
     if (r == 0 && event_log_shared(p->log))
         r = forward_start(&p->forward, e);
+    if (p->forward)
+        forward_trust(p->forward, p->conf->profiler.peer_ca);
     if (r == 0)
         r = start_backups(p, e);
     if (r == 0)
