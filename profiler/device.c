@@ -480,11 +480,13 @@ int device_verdict(struct partition *p, const struct internal *r, struct err *e)
 {
     struct device *d;
     struct device_user *u;
+    uint32_t number;
     int rc = partition_device(p, r->device, true, &d, e);
 
     if (rc < 0 || is_lost(d))
         return rc;
-    u = &d->users[user_number(p, d, r->user)];
+    number = user_number(p, d, r->user); /* which may move the list */
+    u = &d->users[number];
     if (internal_version_cmp(r->version, u->verdict) < 0)
         return 0;
     pthread_mutex_lock(&p->lock);
@@ -511,11 +513,13 @@ int device_unlink(struct partition *p, const struct command *c, struct err *e)
 {
     struct device *d;
     struct device_user *u;
+    uint32_t number;
     int rc = partition_device(p, c->device, true, &d, e);
 
     if (rc < 0)
         return rc;
-    u = &d->users[user_number(p, d, c->user)];
+    number = user_number(p, d, c->user); /* which may move the list */
+    u = &d->users[number];
     if (c->until > u->unlinked_until) {
         pthread_mutex_lock(&p->lock);
         u->unlinked_until = c->until;

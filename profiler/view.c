@@ -47,6 +47,7 @@ struct reading {
     size_t order_count;
     bool found, refold;
     bool linked; /* it is a device's, which has a user */
+    bool empty;  /* it has no events; one that is to be folded may have none either */
     int64_t version;
     struct device_number *devices; /* of its path */
     uint32_t device_count;
@@ -136,6 +137,7 @@ static int see(struct reading *r, struct partition *p, struct key_hash id)
         r->version = profile->version;
         r->refold = profile->refold;
         r->linked = str_has(profile->user);
+        r->empty = !profile->refold && profile->facts.events == 0;
         rc = see_streams(r, p, profile);
     }
     if (rc == 0 && profile)
@@ -488,6 +490,7 @@ static int read_version(struct reading *r, struct key_hash profile)
 {
     struct key key = key_one(KEY_PROFILE, profile);
     struct profile_record record;
+    struct facts facts;
     struct store_value v = {0};
     int rc;
 
@@ -498,9 +501,27 @@ static int read_version(struct reading *r, struct key_hash profile)
         return rc == STORE_NOT_FOUND ? STATE_NOT_FOUND : rc;
     if (profile_record_read(v.bytes, &record) < 0)
         rc = damaged(r->err, "a profile");
-    r->version = rc == 0 ? record.version : 0;
-    r->linked = rc == 0 && str_has(record.user);
+    else
+        rc = facts_unpack(record.facts, &facts);
+    if (rc == 0) {
+        r->version = record.version;
+        r->linked = str_has(record.user);
+        r->empty = facts.events == 0;
+        facts_deinit(&facts);
+    }
+    rc = rc > 0 ? damaged(r->err, "the facts of a profile") : rc;
     store_value_free(&v);
+    return rc;
+}
+
+/* Whether nobody is to hear of it: all that it had is other people's. */
+static int is_nobody(struct reading *r, struct key_hash profile, unsigned what, bool *out)
+{
+    int rc = 0;
+
+    if (!r->empty && r->refold && !(what & VIEW_PATH))
+        rc = read_path(r, profile);
+    *out = r->empty || (r->refold && r->path_count == 0);
     return rc;
 }
 
@@ -508,6 +529,7 @@ static int fill_view(struct reading *r, struct str id, unsigned what, struct sta
 {
     struct key_hash profile = partition_hash(&r->state->partitions[r->partition], id);
     struct order_list orders = {0};
+    bool nobody = false;
     int rc = read_version(r, profile);
 
     if (rc == 0 && r->linked && !(what & VIEW_UNCOUNTED))
@@ -516,8 +538,10 @@ static int fill_view(struct reading *r, struct str id, unsigned what, struct sta
         rc = read_path(r, profile);
     if (rc == 0 && (what & VIEW_ORDERS))
         rc = read_orders(r, profile, &orders);
-    if (rc != 0)
-        return rc;
+    if (rc == 0 && !(what & VIEW_UNCOUNTED))
+        rc = is_nobody(r, profile, what, &nobody);
+    if (rc != 0 || nobody)
+        return rc ? rc : STATE_NOT_FOUND;
     id = arena_dup(&r->arena, id);
     if (!id.p)
         return -ENOMEM;
