@@ -459,6 +459,11 @@ void api_stop(struct api *a, int64_t ms)
     http_server_stop(a->server, ms);
     tls_stop(a->tls);
     tokens_stop(a->tokens);
+    if (!api_changes_end(a)) {
+        log_error("profiler: the log did not say what became of a change");
+        a->o.audit = NULL;
+        return; /* it may still, and needs what would be freed */
+    }
     free(a);
 }
 

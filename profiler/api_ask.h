@@ -70,6 +70,7 @@ struct ask {
     bool audit_counted, audit_nothing, audit_broken;
     char request_id[AUDIT_REQUEST + 1]; /* of a request that is sent on, or was; "" */
     struct held_answer *held;
+    bool changing; /* counted in the API's `changing` */
     int64_t arrived;    /* monotonic ms */
     bool forwarded;     /* by another instance: never sent on again */
     struct str id;      /* "user:42", or an order's id */
@@ -115,6 +116,7 @@ struct api {
     bool metrics_here; /* /metrics stands on the own port */
     struct stats_counter *peers[PEER_RESULTS];
     struct tokens *tokens;
+    _Atomic unsigned changing; /* changes that are on their way to the log */
     struct tails *tails; /* api_tail_read.c */
 };
 
@@ -154,8 +156,11 @@ void ask_audit_count(struct ask *ask, uint64_t n);
 /* The answer of a read tells nothing of anybody: there is no record of it. */
 void ask_audit_nothing(struct ask *ask);
 /* Before a change of a route with AUDIT_ERASURE, AUDIT_IDENTITY or AUDIT_EXPORT is begun: whether its record could be
- * written now. Answers 503 when not. Any thread. */
+ * written now. Answers 503 when not. From then on the API waits, when it is stopped, for the answer: it may come from a
+ * thread of the log's. Any thread. */
 bool ask_may_change(struct ask *ask);
+/* After the server was stopped: waits until nobody answers a change any more. False: somebody still may. */
+bool api_changes_end(struct api *a);
 
 /* --- whose partition it is (api_owner.c) ---------------------------------------------------------------------- */
 

@@ -2,11 +2,15 @@
  * answered when its record waits to be written; when it may not wait, it is not answered at all. What changes a person
  * is answered when its record is durable. Any thread, and for the latter the audit's. */
 #include <assert.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
+#include "common/clock.h"
 #include "profiler/api_ask.h"
 
 #define MOST_FIELDS 4
+#define CHANGES_MS (LIMIT_KAFKA_MS + 5000) /* longer than the log takes to say what became of an append */
 
 /* An answer that waits for its record. */
 struct held_answer {
@@ -186,8 +190,11 @@ static void send_change(struct ask *ask, const struct http_answer *answer, enum 
 
 bool ask_may_change(struct ask *ask)
 {
-    if (kind_of(ask) <= AUDIT_READ || audit_takes(ask->api->o.audit))
+    if (kind_of(ask) <= AUDIT_READ || audit_takes(ask->api->o.audit)) {
+        ask->changing = true;
+        atomic_fetch_add(&ask->api->changing, 1);
         return true;
+    }
     refuse(ask, "the audit log cannot be written");
     return false;
 }
@@ -195,7 +202,10 @@ bool ask_may_change(struct ask *ask)
 void ask_send(struct ask *ask, const struct http_answer *answer)
 {
     enum audit_kind kind = kind_of(ask);
+    struct api *a = ask->api;
+    bool changing = ask->changing; /* once it is answered, the request's memory may be gone */
 
+    ask->changing = false;
     if (!is_recorded(ask, kind, answer->status))
         http_answer_send(ask->request, answer);
     else if (kind != AUDIT_READ)
@@ -204,4 +214,16 @@ void ask_send(struct ask *ask, const struct http_answer *answer)
         http_answer_send(ask->request, answer);
     else
         refuse(ask, "the audit log cannot be written, and personal values are not shown without it");
+    if (changing)
+        atomic_fetch_sub(&a->changing, 1);
+}
+
+bool api_changes_end(struct api *a)
+{
+    const struct timespec pause = {.tv_nsec = 5000000};
+
+    for (int64_t end = clock_monotonic() + CHANGES_MS; atomic_load(&a->changing) > 0; nanosleep(&pause, NULL))
+        if (clock_monotonic() > end)
+            return false;
+    return true;
 }
