@@ -13,6 +13,11 @@ static const struct cli_command commands[] = {
      "it stopped when it is started again with the same file and mapping.",
      cli_import},
     {"profile", "ID", "show a profile; ID is user:... or anon:...", NULL, cli_profile},
+    {"traits", "ID [set NAME=VALUE...]", "show or state what is known of somebody, and what they agreed to",
+     "VALUE is JSON where it reads as such (42, true, {\"city\":\"Bath\"}; null removes), else a text. Personal ones "
+     "are masked "
+     "unless the token has the scope pii; stating needs admin.",
+     cli_traits},
     {"path", "ID", "show what somebody did, event by event", NULL, cli_path},
     {"orders", "ID", "show somebody's orders", NULL, cli_orders},
     {"scene", "ORDER", "show how an order came about", NULL, cli_scene},
@@ -46,6 +51,11 @@ static const struct cli_command commands[] = {
      "Reads the files of the audit log in the data folder, also of an instance that runs. Profiles stand there as\n"
      "hashes under the key audit.key beside them: --profile finds one.",
      cli_audit},
+    {"identity", "ID", "show who uses which device, and the evidence; ID is user:... or anon:...", NULL, cli_identity},
+    {"unlink", "DEVICE USER", "undo the links of a device with a user, or say what that would move",
+     "Takes effect like an event, as if these links had never been; later evidence links again. With --preview nothing\n"
+     "is changed.",
+     cli_unlink},
 };
 
 static void print_help(FILE *out)

@@ -131,6 +131,15 @@ void show_profile(const struct json *profile)
     show_text(text_of(profile, "id"));
     printf("  (version %.*s)\n", STR_ARG(text_of(profile, "version")));
     show_facts(json_get(profile, "facts"));
+    const struct json *traits = json_get(profile, "traits"), *consent = json_get(profile, "consent");
+    if (traits && traits->count) {
+        printf("traits\n");
+        show_traits(traits);
+    }
+    if (consent && consent->count) {
+        printf("consent\n");
+        show_consent(consent);
+    }
 }
 
 static const char *event_word(const struct json *e)

@@ -8,6 +8,9 @@
 #include "common/json.h"
 
 void show_profile(const struct json *profile);
+/* By name; each may be {"value","time","source"}. */
+void show_traits(const struct json *traits);
+void show_consent(const struct json *consent);
 void show_orders(const struct json *answer);
 void show_scene(const struct json *scene);
 /* One line of a path; a heading when the session is another than *session, which is then changed. */

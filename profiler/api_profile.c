@@ -5,20 +5,54 @@
 
 bool prepare_profile(struct ask *ask)
 {
-    return ask_read_as_of(ask);
+    return ask_read_as_of(ask) && ask_read_show(ask);
 }
 
-static int profile_as_of(const struct ask *ask, uint32_t partition, struct str id, struct arena *arena,
-                         struct state_profile *out, struct err *e)
+static int decode(void *arg, const struct path_entry *entry, struct event *out)
+{
+    struct arena *arena = arg;
+
+    arena_reset(arena);
+    return entry_decode(entry, arena, out);
+}
+
+static int view_traits(const struct fold_rules *rules, const struct view *v, struct traits *out)
+{
+    struct arena scratch;
+
+    traits_init(out);
+    if (!rules->traits)
+        return 0;
+    arena_init(&scratch, LIMIT_LOOKUP_ARENA);
+    const struct fold_input in = {
+        .path = v->state.path, .path_count = v->path_count, .decode = decode, .arg = &scratch};
+    int r = traits_fold(&in, rules->traits, NULL, out);
+    arena_deinit(&scratch);
+    return r;
+}
+
+/* Facts and traits as of then, instead of those of now. */
+static int profile_as_of(const struct ask *ask, uint32_t partition, struct str id, struct state_profile *out,
+                         struct err *e)
 {
     struct view v;
+    struct facts facts;
+    struct traits traits;
     int r = view_open(ask->api, partition, id, ask->as_of, VIEW_PATH | VIEW_ORDERS, &v, e);
 
     if (r != 0)
         return r;
-    out->id = arena_dup(arena, v.state.id);
     out->version = v.state.version;
-    r = view_facts(ask->api, &v, &out->facts);
+    r = view_facts(ask->api, &v, &facts);
+    if (r == 0) {
+        facts_deinit(&out->facts);
+        out->facts = facts;
+        r = view_traits(ask->api->o.rules, &v, &traits);
+    }
+    if (r == 0) {
+        traits_deinit(&out->traits);
+        out->traits = traits;
+    }
     view_close(&v);
     return r;
 }
@@ -26,18 +60,21 @@ static int profile_as_of(const struct ask *ask, uint32_t partition, struct str i
 int add_profile(const struct ask *ask, uint32_t partition, struct str id, struct buf *b, int64_t *version,
                 struct err *e)
 {
-    struct state_profile p;
+    const struct fold_rules *rules = ask->api->o.rules;
+    struct state_profile p = {.device_count = 0};
     struct arena arena;
     int r;
 
     arena_init(&arena, LIMIT_LOOKUP_ARENA);
-    if (ask->as_of == TIME_NONE)
-        r = state_profile(ask->api->o.state, partition, id, &arena, &p, e);
-    else
-        r = profile_as_of(ask, partition, id, &arena, &p, e);
+    r = state_profile(ask->api->o.state, partition, id, &arena, &p, e);
     if (r == 0) {
-        profile_write(ask->api->o.rules, b, &p);
-        *version = p.version;
+        if (ask->as_of != TIME_NONE)
+            r = profile_as_of(ask, partition, id, &p, e);
+        if (r == 0) {
+            profile_write_shown(rules, &ask->show, b, &p);
+            *version = p.version;
+        }
+        traits_deinit(&p.traits);
         facts_deinit(&p.facts);
     }
     arena_deinit(&arena);

@@ -120,14 +120,13 @@ static bool add_copy(struct follower *me, const struct part *p, struct str id, i
 
     arena_init(&arena, LIMIT_LOOKUP_ARENA);
     if (state_profile(me->all->o.state, p->number, id, &arena, &profile, NULL) == 0) {
-        if (profile.version > from &&
-            profile_traits(me->all->o.state, p->number, id, me->all->o.rules, &profile.traits, NULL) == 0) {
+        if (profile.version > from) {
             size_t at = b->answers.n;
             profile_write(me->all->o.rules, &b->answers, &profile);
             b->at[*count] = at;
             b->copies[(*count)++] = (struct cache_copy){id, {NULL, b->answers.n - at}, profile.version};
-            traits_deinit(&profile.traits);
         }
+        traits_deinit(&profile.traits);
         facts_deinit(&profile.facts);
     }
     arena_deinit(&arena);

@@ -4,18 +4,47 @@
 #include <inttypes.h>
 
 #include "common/json.h"
+#include "common/limits.h"
 
-void profile_write(const struct fold_rules *rules, struct buf *b, const struct state_profile *p)
+static void write_ids(struct buf *b, const struct state_profile *p)
 {
-    buf_add_char(b, '{');
-    json_write_member(b, "id", p->id);
+    struct buf id;
+
     json_write_key(b, "ids");
     buf_add_char(b, '[');
     json_write_str(b, p->id);
+    buf_init(&id, 4 * LIMIT_ID_BYTES + 64);
+    for (size_t i = 0; i < p->device_count; i++) {
+        buf_reset(&id);
+        buf_add_text(&id, "anon:");
+        buf_add_str(&id, p->devices[i]);
+        buf_add_char(b, ',');
+        json_write_str(b, buf_str(&id));
+    }
+    buf_deinit(&id);
     buf_add_char(b, ']');
+}
+
+void profile_write_shown(const struct fold_rules *rules, const struct traits_show *show, struct buf *b,
+                         const struct state_profile *p)
+{
+    static const struct traits_rules none = {0};
+
+    buf_add_char(b, '{');
+    json_write_member(b, "id", p->id);
+    write_ids(b, p);
     json_write_key(b, "version");
     buf_addf(b, "%" PRId64, p->version);
     json_write_key(b, "facts");
     facts_write_json(&p->facts, rules, b);
-    buf_add_text(b, ",\"traits\":{},\"tags\":{}}");
+    json_write_key(b, "traits");
+    traits_write_json(&p->traits, rules->traits ? rules->traits : &none, show, b);
+    json_write_key(b, "consent");
+    traits_write_consent(&p->traits, b);
+    buf_add_text(b, ",\"tags\":{}}");
+}
+
+void profile_write(const struct fold_rules *rules, struct buf *b, const struct state_profile *p)
+{
+    profile_write_shown(rules, &TRAITS_SHOW_PUBLIC, b, p);
 }

@@ -6,7 +6,11 @@
 #include "profiler/rules.h"
 #include "profiler/state.h"
 
-/* Appends the profile's object. One that does not fit sets b->failed. Pure. */
+/* Appends the profile's object, as its copy in the cache is: without personal values. One that does not fit sets
+ * b->failed. Pure. */
 void profile_write(const struct fold_rules *rules, struct buf *b, const struct state_profile *p);
+/* The same with the traits that `show` says. Pure but for the keys. */
+void profile_write_shown(const struct fold_rules *rules, const struct traits_show *show, struct buf *b,
+                         const struct state_profile *p);
 
 #endif

@@ -11,6 +11,7 @@
 #include "common/stats.h"
 #include "profiler/rules.h"
 #include "profiler/state.h"
+#include "profiler/traits.h"
 
 struct profiler;
 
@@ -19,10 +20,14 @@ struct profiler;
 struct profiler_settings {
     struct fold_rules rules;
     struct zone *zone;
+    struct seal_keys *keys; /* NULL: there are none, and personal values are not folded */
+    struct traits_counters traits_counters;
+    struct traits_rules traits;
     char path[4096];
     struct state_options state;
 };
-/* Fills it; fails when the time zone is unknown. Call before threads start. `conf` must outlive it. */
+/* Fills it; fails when the time zone is unknown or the keys cannot be read. Call before threads start. `conf` must
+ * outlive it. */
 int profiler_settings_init(struct profiler_settings *s, const struct conf *conf, struct err *e);
 void profiler_settings_deinit(struct profiler_settings *s);
 

@@ -33,6 +33,24 @@ bool traits_pack(const struct traits *t, struct buf *b)
     return buf_add_str(b, packed(t));
 }
 
+static int take_copy(struct str bytes, struct traits *out)
+{
+    traits_init(out);
+    if (bytes.n == 0)
+        return 0;
+    out->bytes = malloc(bytes.n);
+    if (!out->bytes)
+        return -ENOMEM;
+    memcpy(out->bytes, bytes.p, bytes.n);
+    out->n = (uint32_t)bytes.n;
+    return 0;
+}
+
+int traits_copy(const struct traits *from, struct traits *out)
+{
+    return take_copy(packed(from), out);
+}
+
 int traits_unpack(struct str bytes, struct traits *out)
 {
     struct open_traits o;
@@ -44,14 +62,7 @@ int traits_unpack(struct str bytes, struct traits *out)
     rc = open_traits_read(&o, bytes);
     arena_deinit(&a);
     traits_init(out);
-    if (rc != 0 || bytes.n == 0)
-        return rc;
-    out->bytes = malloc(bytes.n);
-    if (!out->bytes)
-        return -ENOMEM;
-    memcpy(out->bytes, bytes.p, bytes.n);
-    out->n = (uint32_t)bytes.n;
-    return 0;
+    return rc != 0 ? rc : take_copy(bytes, out);
 }
 
 /* --- a step ---------------------------------------------------------------------------------------------------- */

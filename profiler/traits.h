@@ -69,6 +69,8 @@ int traits_fold(const struct fold_input *in, const struct traits_rules *r, const
 
 /* Bytes for the disk: they hold no personal value in the clear. Nothing is appended for nobody's traits. */
 bool traits_pack(const struct traits *t, struct buf *b);
+/* A copy. 0, or -ENOMEM and an empty one. */
+int traits_copy(const struct traits *from, struct traits *out);
 /* 0, 1 for bytes that are no traits, -ENOMEM. Inits `out`. */
 int traits_unpack(struct str bytes, struct traits *out);
 /* Whether both say the same, whatever keys their values are sealed with. What no key opens equals what was stated by

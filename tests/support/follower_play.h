@@ -459,18 +459,6 @@ void state_announced(struct state *s, uint32_t partition)
 }
 
 /* The profile of the one key, changed by every record, and the one to which something is moved. */
-/* Of traits, which are not played. */
-int state_view(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_view *out, struct err *e)
-{
-    (void)s, (void)partition, (void)id, (void)what, (void)out, (void)e;
-    return STATE_NOT_FOUND;
-}
-
-void state_view_free(struct state_view *v)
-{
-    (void)v;
-}
-
 int state_profile(struct state *s, uint32_t partition, struct str id, struct arena *a, struct state_profile *out,
                   struct err *e)
 {
