@@ -131,7 +131,6 @@ static int note(struct ask *ask, enum audit_kind kind, unsigned status, audit_do
 /* Neither recorded nor sent. */
 static void refuse(struct ask *ask, const char *message)
 {
-    ask->rank[0] = '\0';
     request_error(ask->request, 503, "unavailable", NULL, message);
 }
 
