@@ -149,21 +149,48 @@ static bool bare_address(struct str s, char out[ADDRESS_BYTES])
     return true;
 }
 
+/* Where the last of the four numbers of an IPv4 address begins; 0 for what is none. Quicker than inet_pton and
+ * inet_ntop, since nearly every event has one. */
+static size_t last_of_four(const char *text)
+{
+    size_t from = 0, i = 0;
+    unsigned v = 0;
+
+    for (int dots = 0;; i++) {
+        if (text[i] >= '0' && text[i] <= '9') {
+            v = 10 * v + (unsigned)(text[i] - '0');
+            if (v > 255 || (i > from && text[from] == '0'))
+                return 0;
+            continue;
+        }
+        if (i == from || (text[i] ? text[i] != '.' || dots == 3 : dots != 3))
+            return 0;
+        if (!text[i])
+            return from;
+        dots++;
+        from = i + 1;
+        v = 0;
+    }
+}
+
 /* Truncates the text in place; false for what is no address. An IPv4 address in IPv6's clothes is one. */
 static bool truncate_address(char text[ADDRESS_BYTES])
 {
     struct in6_addr six;
     struct in_addr four;
+    size_t last = last_of_four(text);
 
-    if (inet_pton(AF_INET, text, &four) != 1) {
-        if (inet_pton(AF_INET6, text, &six) != 1)
-            return false;
-        if (!IN6_IS_ADDR_V4MAPPED(&six)) {
-            memset(six.s6_addr + 6, 0, 10);
-            return inet_ntop(AF_INET6, &six, text, ADDRESS_BYTES) != NULL;
-        }
-        memcpy(&four, six.s6_addr + 12, 4);
+    if (last > 0) {
+        memcpy(text + last, "0", 2);
+        return true;
     }
+    if (inet_pton(AF_INET6, text, &six) != 1)
+        return false;
+    if (!IN6_IS_ADDR_V4MAPPED(&six)) {
+        memset(six.s6_addr + 6, 0, 10);
+        return inet_ntop(AF_INET6, &six, text, ADDRESS_BYTES) != NULL;
+    }
+    memcpy(&four, six.s6_addr + 12, 4);
     ((unsigned char *)&four)[3] = 0;
     return inet_ntop(AF_INET, &four, text, ADDRESS_BYTES) != NULL;
 }
