@@ -96,6 +96,12 @@ static int read_some(struct page *p, uint32_t partition, struct log_record *reco
     }
 }
 
+/* What partitions tell each other, and commands, are no events. */
+static bool is_shown(const struct log_record *r)
+{
+    return r->kind != LOG_KIND_INTERNAL && r->kind != LOG_KIND_COMMAND && r->kind != LOG_KIND_CLAIM;
+}
+
 static int read_partition(struct page *p, uint32_t partition, size_t most, struct err *e)
 {
     struct log_record records[READ_AT_ONCE];
@@ -113,12 +119,16 @@ static int read_partition(struct page *p, uint32_t partition, size_t most, struc
             return got;
         *at = records[got - 1].offset + 1;
         for (int i = 0; i < got && p->b->n < LIMIT_PAGE_BYTES; i++) {
+            ask->next[partition] = records[i].offset + 1;
+            if (!is_shown(&records[i]))
+                continue;
             if (p->given++)
                 buf_add_char(p->b, ',');
             tail_write_record(ask, p->b, &records[i], partition, &p->arena);
-            ask->next[partition] = records[i].offset + 1;
             most--;
         }
+        if (clock_monotonic() >= p->until) /* perhaps nothing but what is not shown */
+            return 0;
     }
     return 0;
 }

@@ -163,6 +163,39 @@ static void test_pages(void **state)
     end(&s);
 }
 
+/* Who follows the log sees events, and nothing of what partitions tell each other of them. */
+static void test_tail(void **state)
+{
+    struct shop s;
+    size_t events = 0;
+
+    (void)state;
+    begin(&s, 16);
+    for (int i = 0; i < 10; i++) {
+        char device[16], user[16];
+        snprintf(device, sizeof device, "d%d", i);
+        snprintf(user, sizeof user, "u%d", i);
+        put(&s, of_device(device, NULL, T0));
+        put(&s, of_device(device, user, T0 + 1));
+        struct answer a = get_after(&s, "/v1/profiles/user:u0");
+        answer_free(&a);
+    }
+    struct answer a = get(&s, "/v1/tail?wait=0&after=0:0");
+    for (int pages = 0; pages < 100; pages++) {
+        char position[512];
+        assert_int_equal(a.status, 200);
+        assert_null(strstr(a.body, "internal"));
+        for (const struct json *e = json_get(a.json, "events")->child; e; e = e->next, events++)
+            assert_true(str_is(json_get(e, "type")->text, "page"));
+        snprintf(position, sizeof position, "%.*s", STR_ARG(text_at(&a, "position")));
+        answer_free(&a);
+        a = get(&s, "/v1/tail?wait=0&after=%s", position);
+    }
+    answer_free(&a);
+    assert_true(events == 20 || events == 19); /* the first of partition 0 stands before the position */
+    end(&s);
+}
+
 /* Where all is one partition nothing is logged; else each link is a few records, which are counted. */
 static void test_metrics(void **state)
 {
@@ -195,10 +228,8 @@ static void test_metrics(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_own_writes),
-        cmocka_unit_test(test_many),
-        cmocka_unit_test(test_pages),
-        cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_own_writes), cmocka_unit_test(test_many),    cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_tail),       cmocka_unit_test(test_metrics),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -96,10 +96,12 @@ static void test_restart(void **state)
     put(s, page("42", "https://shop.example/", T0));
     put(s, track("42", "Product Viewed", T0 + 1000));
     put_order(s, "42", "O1", STATUS_PAID, T0 + 2000);
+    struct answer a = get_after(s, "/v1/profiles/user:42"); /* the order has come back from its home */
+    expect_status(&a, 200, NULL);
     struct event e = page(NULL, "https://shop.example/", T0);
     e.anonymous_id = STR_LIT("d");
     put(s, e);
-    struct answer a = get_after(s, "/v1/profiles/anon:d");
+    a = get_after(s, "/v1/profiles/anon:d");
     expect_status(&a, 200, NULL);
     char *before = answers_of(s);
     for (int i = 0; i < 2; i++) {
