@@ -124,6 +124,49 @@ def test_tail_is_recorded_whoever_reads_it(talk):
     assert [(r['who'], r['route'], r['count']) for r in got] == [('ops', '/v1/tail', 2)]
 
 
+def change(shop, method, path, body, who=OPS):
+    status, _, answer = shop.request('p', method, path, json.dumps(body), who)
+    return status, json.loads(answer)
+
+
+def test_a_change_is_on_disk_and_on_the_log_when_it_is_answered(talk):
+    shop = shop_of(talk)
+    link = {'anonymous_id': 'd1', 'user_id': 'bo'}
+    assert change(shop, 'POST', '/v1/identity:unlink', link, CRM)[0] == 403
+    for path, body in (('/v1/identity:unlink', {'user_id': 'bo'}), ('/v1/identity:unlink', 7)):
+        assert change(shop, 'POST', path, body)[0] == 400
+    assert not os.path.getsize(data(shop))
+    before = shop.metrics()['waymark_audit_records_total']['kind="identity"']
+    status, answer = change(shop, 'POST', '/v1/identity:unlink', link)
+    assert status == 200, answer
+    shop.kill()  # what was answered stands there, whatever comes
+    unlinked, = records(shop)
+    assert (unlinked['kind'], unlinked['who'], unlinked['route']) == ('identity', 'ops', '/v1/identity:unlink')
+    assert len(unlinked['targets']) == 2
+    assert records(shop, profile='anon:d1') == records(shop, profile='user:bo') == [unlinked]
+    shop.start()
+    assert shop.metrics()['waymark_audit_records_total']['kind="identity"'] == before
+    assert change(shop, 'PUT', '/v1/profiles/user:bo/traits', {'traits': {'nickname': 'Bo'}})[0] in (200, 400)
+    shop.drain()
+
+
+def test_nothing_is_changed_that_cannot_be_recorded(talk):
+    shop = shop_of(talk)
+    os.rename(data(shop), data(shop, 'kept'))
+    os.mkdir(data(shop))
+    assert read(shop, '/v1/profiles/user:bo', CRM) == 200  # it waits to be written, which fails
+    wait_until(lambda: shop.metrics()['waymark_audit_failed_total']['reason="file"'] > 0, what='the file to fail')
+    end = shop.metrics()['waymark_log_end_offset']
+    status, answer = change(shop, 'POST', '/v1/identity:unlink', {'anonymous_id': 'd1', 'user_id': 'bo'})
+    assert (status, answer['code']) == (503, 'unavailable') and 'audit' in answer['message']
+    assert change(shop, 'PUT', '/v1/profiles/user:bo/traits', {'traits': {'gender': 'f'}})[0] == 503
+    assert shop.metrics()['waymark_log_end_offset'] == end
+    os.rmdir(data(shop))
+    wait_until(lambda: change(shop, 'POST', '/v1/identity:unlink', {'anonymous_id': 'd1', 'user_id': 'bo'})[0] == 200,
+               what='changes to be made again')
+    shop.drain()
+
+
 def test_files_are_closed_when_full_and_records_survive_kill9(talk):
     shop = shop_of(talk)
     ids = json.dumps({'ids': [f'user:{i}' for i in range(300)]})
