@@ -65,7 +65,8 @@ def test_two_profilers(kafka, tmp_path):
         assert ask(two, '/v1/profiles:lookup', body) == 200
         wait_until(lambda: any(r['route'] == '/v1/profiles:lookup' for r in records(two)), what='its record')
         many = [r for r in records(two) if r['route'] == '/v1/profiles:lookup']
-        assert len(many) == 1 and many[0]['count'] == len(many[0]['targets']) == len(profiles(SEED))
+        assert len(many) == 1 and many[0]['count'] == len(profiles(SEED))
+        assert len(many[0]['targets']) >= len(profiles(SEED))  # devices, and the people whose they are
         wait_until(lambda: all(p.metrics()['waymark_audit_waiting'][''] == 0 for p in cluster.profilers), what='the queues')
         assert on_topic(cluster, tmp_path) == of_files(cluster)
 
