@@ -138,6 +138,8 @@ int cli_keys(const struct cli_command *c, int argc, char **argv);
 int cli_topics(const struct cli_command *c, int argc, char **argv);
 int cli_token(const struct cli_command *c, int argc, char **argv);
 int cli_audit(const struct cli_command *c, int argc, char **argv);
+int cli_identity(const struct cli_command *c, int argc, char **argv);
+int cli_unlink(const struct cli_command *c, int argc, char **argv);
 
 /* Writes a first configuration with fresh keys into a folder (made when missing). EXIT_OK or EXIT_FAILED, also when one
  * is there. Shared by init and serve. */

@@ -213,6 +213,7 @@ static int answer_user(struct ask *ask, struct arena *a, struct buf *b, struct e
     buf_add_char(b, '{');
     json_write_member(b, "id", ask->id);
     write_ids(b, ask->id, &account);
+    write_flag(b, "capped", account.capped);
     json_write_key(b, "devices");
     buf_add_char(b, '[');
     for (size_t i = 0; i < account.device_count && r == 0; i++) {

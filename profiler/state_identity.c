@@ -305,7 +305,7 @@ static int list_owned(const struct account_copy *c, struct arena *arena, struct 
     for (size_t i = 0; i < n; i++)
         if (!(v[i].device = arena_dup(arena, v[i].device)).p)
             return -ENOMEM;
-    *out = (struct state_account){v, n};
+    *out = (struct state_account){v, n, a->capped};
     return 0;
 }
 

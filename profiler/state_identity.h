@@ -59,6 +59,7 @@ struct state_owned {
 struct state_account {
     struct state_owned *devices; /* sorted by id */
     size_t device_count;
+    bool capped; /* it had more than it may keep once: of those beyond the cap only their homes know */
 };
 /* `user` is the id without "user:". The same. */
 int state_account(struct state *s, uint32_t partition, struct str user, struct arena *a, struct state_account *out,
