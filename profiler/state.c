@@ -69,11 +69,12 @@ static void write_settings(const struct state_options *o, struct buf *b)
              "currency %s\ntimezone %016" PRIx64 "\nthe touch window %" PRId64 "ms\nthe payment hosts %016" PRIx64 "\n"
              "the names of a map %zu\nprofiler.identity.link_by_order %s\n"
              "profiler.identity.max_users_per_device %u\nprofiler.identity.max_devices_per_user %u\n"
-             "the events of a device %zu\n",
+             "the events of a device %zu\ntraits %016" PRIx64 "\n",
              STATE_FORMAT, (unsigned)o->partitions, r->session_gap_ms, r->count_from_paid ? "paid" : "created",
              r->currency, zone_print(r->zone), r->touch_window_ms, hosts_print(r),
              r->map_names ? r->map_names : (size_t)LIMIT_MAP_NAMES, r->link_by_order ? "true" : "false",
-             identity_max_users(r), identity_max_devices(r), identity_max_events(r));
+             identity_max_users(r), identity_max_devices(r), identity_max_events(r),
+             r->traits ? vocabulary_print(r->traits->vocabulary) : 0);
     buf_add_text(b, text);
 }
 
@@ -109,7 +110,7 @@ bool made_with_equal(struct str made, struct str now, struct str *name, struct s
             continue;
         *was = cut_value(&before);
         *is = cut_value(name);
-        if (str_is(*name, "timezone") || str_is(*name, "the payment hosts"))
+        if (str_is(*name, "timezone") || str_is(*name, "the payment hosts") || str_is(*name, "traits"))
             *was = *is = STR_NONE;
         return false;
     }
@@ -265,7 +266,6 @@ void state_figures(struct state *s, uint32_t partition, struct state_figures *ou
     pthread_mutex_lock(&p->lock);
     *out = p->figures;
     out->memory = p->memory + p->interval->held + p->batch_held + table_bytes(&p->streams) + table_bytes(&p->profiles) +
-                  table_bytes(&p->orders) + table_bytes(&p->order_homes) +
-                  table_bytes(&p->statements);
+                  table_bytes(&p->orders) + table_bytes(&p->order_homes) + table_bytes(&p->statements);
     pthread_mutex_unlock(&p->lock);
 }

@@ -19,6 +19,8 @@
 #include "profiler/traits_inside.h"
 
 #define VERSION 1
+/* No sum of increments, each of 10^9 at most, has greater upper bits. */
+#define SUM_HIGH (INT64_C(1) << 40)
 #define MOST_STAMPS (6 * (LIMIT_TRAITS + LIMIT_CONSENTS))
 
 enum flag { SET = 1, SET_NULL = 2, SET_SEALED = 4, ONCE = 8, ONCE_SEALED = 16, ADD = 32, FLAGS = 63 };
@@ -219,6 +221,8 @@ static void read_trait(const struct open_traits *o, struct cursor_in *in, struct
         t->add_last = read_stamp(o, in);
         int64_t high = read_signed(in);
         uint64_t low = read_number(in, UINT64_MAX);
+        if (high > SUM_HIGH || high < -SUM_HIGH)
+            in->bad = true;
         t->sum = (money)(((unsigned __int128)(uint64_t)high << 64) | low);
     }
     if (!t->has_set && !t->has_once && !t->has_add)

@@ -2,6 +2,7 @@
 nothing personal lies on the disk in the clear."""
 import json
 import os
+import shutil
 import urllib.parse
 
 import pytest
@@ -192,7 +193,7 @@ def test_nothing_personal_lies_on_the_disk():
         assert traits(shop, 'user:zoe', include='demographic,contact,shipping') == want
 
 
-def test_a_vocabulary_of_the_shop(tmp_path):
+def test_a_vocabulary_of_the_shop():
     with Instance() as shop:
         assert shop.stop() == 0
         file = os.path.join(shop.dir, 'traits.yaml')
@@ -207,6 +208,9 @@ def test_a_vocabulary_of_the_shop(tmp_path):
             assert place in err, err
         with open(file, 'w') as f:
             f.write('other:\n  golf: {aliases: [handicap], type: number, personal: true}\n')
+        shop.start(ready=False)
+        assert shop.process.wait(30) == 1 and 'made with another value of traits' in shop.log()
+        shutil.rmtree(os.path.join(shop.dir, 'data', 'state'))
         shop.start()
         at = identify(shop, 'zoe', {'handicap': '7', 'email': 'zoe@mail.example'})
         assert traits(shop, 'user:zoe', after=at) == {'email': 'zoe@mail.example'}
