@@ -14,7 +14,8 @@ import urllib.parse
 
 import pytest
 from support.acked import check_everything_acked_is_there, read_journal
-from support.instance import BEACON, BUILD, SANITIZED, SERVER, TOKEN, WAYMARK, decode, free_ports, sha256, total, wait_until
+from support.instance import (BEACON, BUILD, SANITIZED, SERVER, TOKEN, WAYMARK, connection, decode, free_ports, sha256, total,
+                              wait_until)
 from support.kafka import fresh_prefix
 
 CONFIG = '''data: ./data
@@ -45,6 +46,8 @@ not_sanitized = pytest.mark.skipif(SANITIZED, reason='one of many alike: runs wi
 
 class Program:
     """A collector or a profiler in a folder of its own."""
+
+    tls = None  # an SSLContext where it serves TLS
 
     def __init__(self, kind, name, folder, port, config):
         self.kind, self.name, self.dir, self.port = kind, name, folder, port
@@ -118,7 +121,7 @@ class Program:
             h['Authorization'] = 'Basic ' + base64.b64encode((key + ':').encode()).decode()
         elif self.kind == 'profiler':
             h.setdefault('Authorization', 'Bearer ' + TOKEN)
-        c = http.client.HTTPConnection('127.0.0.1', self.port, timeout=timeout)
+        c = connection(self.port, self.tls, timeout)
         try:
             c.request(method, path, body=body, headers=h)
             r = c.getresponse()

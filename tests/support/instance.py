@@ -64,7 +64,16 @@ def wait_until(condition, limit=30, what='the condition'):
     raise AssertionError(f'waited {limit} s for {what}')
 
 
+def connection(port, tls=None, timeout=30):
+    """With an SSLContext it speaks TLS."""
+    if tls:
+        return http.client.HTTPSConnection('127.0.0.1', port, timeout=timeout, context=tls)
+    return http.client.HTTPConnection('127.0.0.1', port, timeout=timeout)
+
+
 class Instance:
+    tls = None  # an SSLContext where both parts serve TLS
+
     def __init__(self, partitions=4, more_collector='', more_profiler='', more_log='', folder=None):
         self.own_folder = folder is None
         self.dir = folder or tempfile.mkdtemp(prefix='waymark-test-')
@@ -129,7 +138,7 @@ class Instance:
             h['Authorization'] = 'Basic ' + base64.b64encode((key + ':').encode()).decode()
         elif part == 'p' and 'Authorization' not in h:
             h['Authorization'] = 'Bearer ' + TOKEN
-        c = http.client.HTTPConnection('127.0.0.1', self.cport if part == 'c' else self.pport, timeout=timeout)
+        c = connection(self.cport if part == 'c' else self.pport, self.tls, timeout)
         try:
             c.request(method, path, body=body, headers=h)
             r = c.getresponse()
