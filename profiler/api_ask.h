@@ -70,7 +70,7 @@ struct ask {
     bool audit_counted, audit_nothing, audit_broken;
     char request_id[AUDIT_REQUEST + 1]; /* of a request that is sent on, or was; "" */
     struct held_answer *held;
-    bool changing; /* counted in the API's `changing` */
+    bool changing;      /* counted in the API's `changing` */
     int64_t arrived;    /* monotonic ms */
     bool forwarded;     /* by another instance: never sent on again */
     struct str id;      /* "user:42", or an order's id */
@@ -112,12 +112,12 @@ enum peer_result { PEER_ANSWERED, PEER_REFUSED, PEER_FAILED, PEER_FULL, PEER_UNK
 struct api {
     struct api_options o;
     struct http_server *server, *metrics_server;
-    struct tls *tls; /* of `server`; NULL: plain HTTP */
+    struct tls *tls;   /* of `server`; NULL: plain HTTP */
     bool metrics_here; /* /metrics stands on the own port */
     struct stats_counter *peers[PEER_RESULTS];
     struct tokens *tokens;
     _Atomic unsigned changing; /* changes that are on their way to the log */
-    struct tails *tails; /* api_tail_read.c */
+    struct tails *tails;       /* api_tail_read.c */
 };
 
 /* --- answering (api_answer.c) --------------------------------------------------------------------------------- */
@@ -220,9 +220,9 @@ bool id_is_device(struct str id);
 
 void peers_init(struct api *a);
 /* Asks the instance at `base` for `path` (raw, begins with '/') with the parameters of the request, the rest of its
- * time to wait, and `more` (encoded, as "name=value") if it is not NULL. False when it cannot be asked now: then `done` is not called. Else
- * it is called once, on the forwarder's thread; an answer that is not of an instance of ours has status 0, with words
- * in the body, like none at all. The body is the caller's then. Any thread. */
+ * time to wait, and `more` (encoded, as "name=value") if it is not NULL. False when it cannot be asked now: then `done`
+ * is not called. Else it is called once, on the forwarder's thread; an answer that is not of an instance of ours has
+ * status 0, with words in the body, like none at all. The body is the caller's then. Any thread. */
 bool peer_ask(struct ask *ask, struct peer_call *c, const char *base, struct str path, const char *more,
               void (*done)(struct peer_call *c));
 /* The same for the positions in `after`, of partitions that the instance has: whether they are folded there. */

@@ -348,8 +348,8 @@ static int claim(struct profiler *p, struct err *e)
 {
     char url[LIMIT_URL_BYTES];
     const struct conf_profiler *conf = &p->conf->profiler;
-    int r = address_of(conf->advertise, conf->tls.certificate != NULL, conf->listen, api_port(p->api), url, sizeof url,
-                       e);
+    int r =
+        address_of(conf->advertise, conf->tls.certificate != NULL, conf->listen, api_port(p->api), url, sizeof url, e);
 
     if (r == 0)
         ownership_set_url(p->ownership, url);
