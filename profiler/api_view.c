@@ -53,6 +53,17 @@ static int orders_as_of(const struct fold_rules *rules, int64_t as_of, struct vi
     return 0;
 }
 
+int view_limit(const struct api *a, struct view *v, int64_t as_of, unsigned what)
+{
+    int r = 0;
+
+    if (what & VIEW_PATH)
+        v->path_count = entries_up_to(v->state.path, v->state.path_count, as_of);
+    if (what & VIEW_ORDERS)
+        r = orders_as_of(a->o.rules, as_of, v);
+    return r == 0 && (what & VIEW_PATH) && v->path_count == 0 ? STATE_NOT_FOUND : r;
+}
+
 int view_open(const struct api *a, uint32_t partition, struct str id, int64_t as_of, unsigned what, struct view *out,
               struct err *e)
 {
@@ -64,14 +75,8 @@ int view_open(const struct api *a, uint32_t partition, struct str id, int64_t as
     out->path_count = out->state.path_count;
     out->orders = out->state.orders;
     out->order_count = out->state.order_count;
-    if (as_of == TIME_NONE)
-        return 0;
-    if (what & VIEW_PATH)
-        out->path_count = entries_up_to(out->state.path, out->state.path_count, as_of);
-    if (what & VIEW_ORDERS)
-        r = orders_as_of(a->o.rules, as_of, out);
-    if (r == 0 && (what & VIEW_PATH) && out->path_count == 0)
-        r = STATE_NOT_FOUND;
+    if (as_of != TIME_NONE)
+        r = view_limit(a, out, as_of, what);
     if (r != 0)
         view_close(out);
     return r;
@@ -134,6 +139,8 @@ int path_writer_event(struct path_writer *w, struct buf *b, size_t i)
     arena_reset(&w->event);
     arena_reset(&w->before);
     r = entry_decode(&w->path[i], &w->event, &event);
+    if (r == 0 && w->clear && traits_unseal(&event, w->rules->traits, &w->event) < 0)
+        r = -ENOMEM;
     /* The page before matters only to an event that does not say itself where it came from. */
     bool ask_before = r == 0 && page >= 0 && !str_has(event.came_from);
     if (ask_before)
