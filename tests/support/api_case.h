@@ -416,9 +416,12 @@ static inline int cluster_teardown(void **state)
 
 /* --- questions -------------------------------------------------------------------------------------------------- */
 
+/* Profiles as who may not see personal values, since no others are in the cache. */
 static inline struct answer ask(struct cluster *c, int at, const char *path)
 {
-    return get(&c->at[at].shop, "%s", path);
+    const char *token = strncmp(path, "/v1/profiles", 12) == 0 ? "Bearer tk_lookup" : "Bearer tk_all";
+
+    return request(&c->at[at].shop, "GET", token, path, NULL);
 }
 
 static inline struct answer ask_ids(struct cluster *c, int at, const char *ids)
@@ -426,7 +429,7 @@ static inline struct answer ask_ids(struct cluster *c, int at, const char *ids)
     char *body;
 
     assert_true(asprintf(&body, "{\"ids\":[%s]}", ids) > 0);
-    struct answer a = request(&c->at[at].shop, "POST", "Bearer tk_all", "/v1/profiles:lookup", body);
+    struct answer a = request(&c->at[at].shop, "POST", "Bearer tk_lookup", "/v1/profiles:lookup", body);
     free(body);
     return a;
 }

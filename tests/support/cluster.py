@@ -36,7 +36,9 @@ profiler:
   listen: 127.0.0.1:{profiler}
 {more_profiler}  tokens:
     - {{name: test, sha256: {token}, scopes: [lookup, pii, audience, export, admin]}}
+    - {{name: look, sha256: 6dae6613ce6567c12bb89e0b62a0828ab8f941883df9d3ae88257e5b489976d3, scopes: [lookup]}}
 {kafka}{redis}'''
+LOOK = 'tk_look'  # what it sees may come from Redis
 # A process that is killed leaves its place in the group at once, not after most of a minute.
 GROUP = {'session.timeout.ms': 6000, 'heartbeat.interval.ms': 500}
 

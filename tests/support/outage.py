@@ -7,6 +7,7 @@ import threading
 import urllib.parse
 
 from support.acked import read_journal
+from support.cluster import LOOK
 from support.instance import TOKEN, total, wait_until
 
 
@@ -117,7 +118,7 @@ class Watch:
     def _ask(self, connection, program, profile):
         with self.lock:
             floor = self.seen.get(profile, (0, 0))
-        connection.request('GET', '/v1/profiles/' + urllib.parse.quote(profile, safe=''), headers={'Authorization': 'Bearer ' + TOKEN})
+        connection.request('GET', '/v1/profiles/' + urllib.parse.quote(profile, safe=''), headers={'Authorization': 'Bearer ' + LOOK})
         r = connection.getresponse()
         body = r.read()
         if r.status not in (200, 404):
