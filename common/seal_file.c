@@ -185,10 +185,12 @@ void seal_file_stamp(const char *folder, enum seal_name name, struct seal_stamp 
 static void add_lines(struct buf *b, enum seal_name name, const struct seal_keys_file *f)
 {
     static const char *const heads[SEAL_NAMES] = {
-        "# Secret keys of the profilers, the newest last. Without them personal values that wait on the log are "
-        "lost.\n",
-        "# Public keys of the profilers, the newest last: all that a collector needs.\n",
-        "# Keys that wrap the keys of persons, the newest last. Without them personal values of profiles are lost.\n"};
+        [SEAL_NAME_PROFILER] =
+            "# Secret keys of the profilers, the newest last. Without them what waits on the log is lost.\n",
+        [SEAL_NAME_PUB] = "# Public keys of the profilers, the newest last: all that a collector needs.\n",
+        [SEAL_NAME_MASTER] =
+            "# Keys that wrap those of persons, the newest last. Without them personal values are lost.\n",
+    };
 
     buf_add_text(b, heads[name]);
     for (size_t i = 0; i < f->n; i++) {
