@@ -103,9 +103,9 @@ int profiler_settings_init(struct profiler_settings *s, const struct conf *conf,
                                    .zone = s->zone,
                                    .touch_window_ms = p->touch_window_ms,
                                    .payment_hosts = p->payment_hosts,
-                                   
-.payment_host_count = p->payment_host_count,
-.traits = &s->traits};
+
+                                   .payment_host_count = p->payment_host_count,
+                                   .traits = &s->traits};
     memcpy(s->rules.currency, conf->currency, sizeof s->rules.currency);
     s->state = (struct state_options){.path = s->path,
                                       .partitions = conf->partitions,

@@ -20,7 +20,7 @@ struct fold_rules {
     const char *const *payment_hosts;
     size_t payment_host_count;
     const struct traits_rules *traits; /* NULL: traits are not folded */
-    size_t map_names; /* names that one `by` map keeps; 0: LIMIT_MAP_NAMES */
+    size_t map_names;                  /* names that one `by` map keeps; 0: LIMIT_MAP_NAMES */
     /* Identity. */
     bool link_by_order;            /* whether two statements of one order link a device to an account */
     unsigned max_users_per_device; /* more, and the device is shared; 0: 20 */
