@@ -35,7 +35,7 @@ def blocks(language):
 
 def program(cluster, text):
     """A block of the page with this cluster's names."""
-    return re.sub(r'\bwaymark([.:](?=events|bad|claims|profile|lease))', lambda m: cluster.prefix, text)
+    return re.sub(r'\bwaymark([.:](?=events|bad|claims|audit|profile|lease))', lambda m: cluster.prefix, text)
 
 
 def parts(text, *names):
@@ -143,8 +143,10 @@ def test_claims(cluster, proto):
 
 def test_commands_of_the_page(cluster):
     commands = blocks('sh')
-    assert len(commands) == 4
+    assert len(commands) == 5
     post(cluster, '/v1/batch', {'batch': [{'type': 'page', 'userId': 'p1', 'messageId': 'c1'}, {'type': 'track', 'userId': 'p1'}]})
+    cluster.profile('user:p1')
+    wait_until(lambda: sum(cluster.kafka.ends(cluster.prefix + 'audit')) > 0, 20, 'the record that somebody looked')
     out = []
     for text in commands:
         r = subprocess.run(['bash', '-o', 'pipefail', '-ec', program(cluster, text)], cwd=ROOT, capture_output=True, text=True,
@@ -156,7 +158,8 @@ def test_commands_of_the_page(cluster):
     assert len(lines) == sum(cluster.kafka.ends(cluster.events))
     assert all(re.match(r'\d+ \d+ \d+ \S+ ?$', line) for line in lines), lines[:3]
     assert 'code: "name_missing"' in out[2]
-    assert f'instance: "{cluster.profilers[0].name}"' in out[3]
+    assert 'who: "test"' in out[3] and 'kind: AUDIT_READ' in out[3] and 'p1' not in out[3]
+    assert f'instance: "{cluster.profilers[0].name}"' in out[4]
 
 
 def test_the_reader_of_the_page(cluster, tmp_path):
