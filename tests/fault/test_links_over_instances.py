@@ -8,6 +8,7 @@ import types
 
 import pytest
 from support.cluster import LOOK, Cluster, not_sanitized
+from support.instance import wait_until
 from support.outage import wait_hits, wait_served, watching
 from support.proxy import Proxy
 from support.redis import Redis
@@ -94,11 +95,12 @@ def linking(c, people=4, devices=6):
 
 def expect_one_truth(c, ids):
     """Everything settled, both say the same, from their own state and from Redis."""
+    def same(i):
+        answers = [look(p, i, '0:0') for p in c.profilers]
+        return all(s == 200 for s, _ in answers) and answers[0] == answers[1] and answers[0][1]['facts']['events'] > 0
     c.drain()
     for i in ids:
-        answers = [look(p, i, '0:0')[1] for p in c.profilers]
-        assert answers[0] == answers[1], (i, answers)
-        assert answers[0]['facts']['events'] > 0
+        wait_until(lambda i=i: same(i), 60, f'both to say the same of {i}')
 
 
 @pytest.mark.parametrize('partitions', [1, 4])
