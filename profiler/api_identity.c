@@ -109,7 +109,7 @@ static void write_device(struct buf *b, struct str id, const struct state_device
     else
         json_write_member(b, "profile", id);
     write_flag(b, "shared", d->shared);
-    write_reason(b, d->by_users ? "users" : d->by_events ? "events" : NULL);
+    write_reason(b, d->by_users ? "users" : d->by_events ? "events" : d->shared ? "changes" : NULL);
     write_count(b, "events", d->events);
     write_users(b, d);
     write_runs(b, d);

@@ -37,6 +37,8 @@ static bool meta_write(const struct partition *p, uint32_t commit, struct buf *b
     buf_add_svarint(b, f->began);
     for (int i = 0; i < OUTCOMES; i++)
         buf_add_varint(b, f->outcomes[i]);
+    for (int i = 0; i < IDENTITY_FIGURES; i++)
+        buf_add_varint(b, f->identity[i]);
     buf_add_svarint(b, p->last_offset);
     buf_add(b, p->last_uid.b, UID_BYTES);
     buf_add(b, p->secret.b, sizeof p->secret.b);
@@ -59,6 +61,9 @@ bool meta_read(struct str bytes, struct meta *out)
     for (int i = 0; i < OUTCOMES; i++)
         if (!get_varint(&at, end, &out->outcomes[i]))
             return false;
+    for (int i = 0; i < IDENTITY_FIGURES; i++)
+        if (!get_varint(&at, end, &out->identity[i]))
+            return false;
     if (!get_svarint(&at, end, &out->last_offset) || end - at < UID_BYTES + (ptrdiff_t)sizeof out->secret.b)
         return false;
     memcpy(out->last_uid.b, at, UID_BYTES);
@@ -80,6 +85,7 @@ void meta_apply(struct partition *p, const struct meta *m)
     p->figures.began = m->began;
     p->figures.base = m->base;
     memcpy(p->figures.outcomes, m->outcomes, sizeof m->outcomes);
+    memcpy(p->figures.identity, m->identity, sizeof m->identity);
     p->last_offset = m->last_offset;
     p->last_uid = m->last_uid;
     p->secret = m->secret;

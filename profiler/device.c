@@ -28,6 +28,7 @@ struct change {
     struct profile *profile; /* anon:D */
     bool crowded, shared;
     bool *counts; /* of each user: has a link that counts */
+    uint32_t figures[IDENTITY_FIGURES];
     struct runs runs;
     struct moved *moved;
     size_t moved_count, moved_cap;
@@ -121,6 +122,26 @@ static int find_runs(struct change *c)
     return runs_make(&d->links, counts, c, &c->runs);
 }
 
+/* What does not count. */
+static int count_void(struct change *c)
+{
+    const struct device *d = c->d;
+    bool *seen = arena_zalloc(&c->arena, d->user_count + 1);
+
+    if (!seen)
+        return -ENOMEM;
+    c->figures[IDENTITY_SHARED] = c->shared;
+    for (size_t i = 0; !c->shared && i < d->links.n; i++) {
+        const struct link *l = &d->links.v[i];
+
+        if (l->removed || c->counts[l->user] || seen[l->user])
+            continue;
+        seen[l->user] = true;
+        c->figures[d->users[l->user].beyond ? IDENTITY_CAP : IDENTITY_UNLINKED]++;
+    }
+    return 0;
+}
+
 static int decide(struct change *c)
 {
     const struct device *d = c->d;
@@ -139,7 +160,7 @@ static int decide(struct change *c)
         c->shared = true;
         rc = find_runs(c);
     }
-    return rc;
+    return rc == 0 ? count_void(c) : rc;
 }
 
 /* --- what moves ----------------------------------------------------------------------------------------------- */
@@ -337,6 +358,16 @@ static void show_profile(struct change *c, struct str user)
     partition_recount(c->p, &r->kept);
 }
 
+/* With the lock. */
+static void show_figures(struct change *c)
+{
+    for (int i = 0; i < IDENTITY_FIGURES; i++) {
+        c->p->figures.identity[i] += c->figures[i];
+        c->p->figures.identity[i] -= c->d->figures[i];
+        c->d->figures[i] = c->figures[i];
+    }
+}
+
 static void show(struct change *c)
 {
     struct device *d = c->d;
@@ -352,6 +383,7 @@ static void show(struct change *c)
     d->runs = c->runs;
     d->crowded = c->crowded;
     d->shared = c->shared;
+    show_figures(c);
     for (size_t i = 0; i < d->user_count; i++)
         d->users[i].told = c->counts[i];
     show_profile(c, user);

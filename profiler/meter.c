@@ -109,6 +109,27 @@ static void write_outcomes(const struct meter *m, struct buf *out)
     }
 }
 
+static double sum_identity(const struct meter *m, enum identity_figure which)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t k = 0; k < m->count; k++)
+        sum += m->figures[m->followed[k]].identity[which];
+    return (double)sum;
+}
+
+static void write_identity(const struct meter *m, struct buf *out)
+{
+    stats_gauge_head(out, "waymark_identity_shared_devices",
+                     "Devices with more users or events than one may have: none of their links counts.");
+    stats_gauge_line(out, "waymark_identity_shared_devices", NULL, sum_identity(m, IDENTITY_SHARED));
+    stats_gauge_head(out, "waymark_identity_refused",
+                     "Pairs of a user and a device that is not shared whose links are void: beyond the user's cap, or "
+                     "undone.");
+    stats_gauge_line(out, "waymark_identity_refused", "reason=\"cap\"", sum_identity(m, IDENTITY_CAP));
+    stats_gauge_line(out, "waymark_identity_refused", "reason=\"unlinked\"", sum_identity(m, IDENTITY_UNLINKED));
+}
+
 static void write_offsets(const struct meter *m, struct buf *out)
 {
     stats_gauge_head(out, "waymark_state_offset", "Next offset to read, as shown to look-ups.");
@@ -264,6 +285,7 @@ static void write_gauges(struct buf *out, void *arg)
         followers_figures(m->o.followers, p, &m->figures[p]);
     }
     write_outcomes(m, out);
+    write_identity(m, out);
     write_offsets(m, out);
     write_log(m, out);
     write_sums(m, out);

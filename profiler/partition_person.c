@@ -161,6 +161,8 @@ bool device_write(const struct device *d, struct buf *b)
     buf_add_varint(b, STATE_FORMAT);
     put_text(b, d->id);
     buf_add_varint(b, (d->crowded ? DEVICE_CROWDED : 0) | (d->shared ? DEVICE_SHARED : 0));
+    for (int i = 0; i < IDENTITY_FIGURES; i++)
+        buf_add_varint(b, d->figures[i]);
     buf_add_varint(b, d->user_count);
     for (size_t i = 0; i < d->user_count; i++) {
         const struct device_user *u = &d->users[i];
@@ -208,6 +210,18 @@ static bool read_runs(const char **p, const char *end, struct device *d)
     return d->runs.v != NULL;
 }
 
+static bool read_figures(const char **p, const char *end, struct device *d)
+{
+    uint64_t n;
+
+    for (int i = 0; i < IDENTITY_FIGURES; i++) {
+        if (!get_varint(p, end, &n) || n > UINT32_MAX)
+            return false;
+        d->figures[i] = (uint32_t)n;
+    }
+    return true;
+}
+
 int device_unpack(struct str bytes, struct device *d)
 {
     const char *p = bytes.p, *end = bytes.p + bytes.n;
@@ -216,7 +230,7 @@ int device_unpack(struct str bytes, struct device *d)
     size_t n;
 
     if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_text(&p, end, &id) || !str_eq(id, d->id) ||
-        !get_varint(&p, end, &flags) || !get_count(&p, end, &n))
+        !get_varint(&p, end, &flags) || !read_figures(&p, end, d) || !get_count(&p, end, &n))
         return -EIO;
     d->crowded = flags & DEVICE_CROWDED;
     d->shared = flags & DEVICE_SHARED;

@@ -53,9 +53,14 @@ enum outcome {
 };
 extern const char *const outcome_names[OUTCOMES];
 
+/* What does not count, of the devices whose home the partition is: those that are shared; pairs of a device that is not
+ * and a user that has links, all void. */
+enum identity_figure { IDENTITY_SHARED, IDENTITY_CAP, IDENTITY_UNLINKED, IDENTITY_FIGURES };
+
 /* One consistent reading of a partition's counters, as shown (memory), and the offset that is on disk. */
 struct state_figures {
     uint64_t outcomes[OUTCOMES];
+    uint64_t identity[IDENTITY_FIGURES];
     int64_t offset;      /* next to read, as shown */
     int64_t disk_offset; /* what a crash comes back to */
     int64_t began;       /* the offset at which the state began */

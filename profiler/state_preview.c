@@ -94,8 +94,12 @@ static int take_step(struct preview *v, const struct identity_step *step, size_t
     if (rc < 0)
         return rc;
     device_weigh(c, events, &v->weight);
-    v->weight.shared = v->weight.shared || c->device->shared;
-    return runs_make(&c->device->links, counts, v, &v->after);
+    rc = runs_make(&c->device->links, counts, v, &v->after);
+    if (rc == 0 && v->after.n > LIMIT_DEVICE_RUNS) {
+        v->weight.shared = true;
+        rc = runs_make(&c->device->links, counts, v, &v->after);
+    }
+    return rc;
 }
 
 /* --- what moves ----------------------------------------------------------------------------------------------- */

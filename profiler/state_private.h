@@ -190,10 +190,11 @@ struct device {
     struct stream *stream;     /* in memory: its events without a user; or NULL */
     struct device_user *users; /* [lock] owned; never moves one to another number */
     size_t user_count, user_cap;
-    bool crowded;       /* [lock] more users than it may have, for good: no link counts and no further one is kept */
-    bool shared;        /* [lock] more users or more events than it may have */
-    struct runs runs;   /* [lock] of the links that count */
-    struct links links; /* all; worth nothing unless `links_known` */
+    bool crowded; /* [lock] more users than it may have, for good: no link counts and no further one is kept */
+    bool shared;  /* [lock] more users or more events than it may have */
+    uint32_t figures[IDENTITY_FIGURES]; /* [lock] what it adds to the partition's */
+    struct runs runs;                   /* [lock] of the links that count */
+    struct links links;                 /* all; worth nothing unless `links_known` */
     bool links_known;
     struct links fresh;                   /* [lock] those of this interval, in the order in which they were said */
     uint32_t link_parts, link_parts_next; /* values on disk that hold links; after the commit being made */
@@ -604,7 +605,7 @@ int order_parts_build(const struct order_parts *parts, const struct fold_rules *
 struct meta {
     uint32_t commit;
     int64_t offset, began, base;
-    uint64_t outcomes[OUTCOMES];
+    uint64_t outcomes[OUTCOMES], identity[IDENTITY_FIGURES];
     int64_t last_offset;
     struct uid last_uid;
     struct key_secret secret;

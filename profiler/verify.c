@@ -256,6 +256,12 @@ static void check_counts(struct verify *v)
         sum += f.outcomes[i];
     if (sum != (uint64_t)(f.offset - f.began))
         verify_say(v, "%" PRIu64 " outcomes of %" PRId64 " records", sum, f.offset - f.began);
+    if (memcmp(f.identity, v->identity, sizeof f.identity) != 0)
+        verify_say(v,
+                   "%" PRIu64 " shared devices, %" PRIu64 " and %" PRIu64 " void pairs counted, %" PRIu64 ", %" PRIu64
+                   " and %" PRIu64 " there",
+                   f.identity[IDENTITY_SHARED], f.identity[IDENTITY_CAP], f.identity[IDENTITY_UNLINKED],
+                   v->identity[IDENTITY_SHARED], v->identity[IDENTITY_CAP], v->identity[IDENTITY_UNLINKED]);
     if (f.base < 0 || f.base > f.offset)
         verify_say(v, "offset %" PRId64 " of the state is none of a log: its base is %" PRId64, f.offset, f.base);
     if (f.outcomes[OUTCOME_FOLDED] != v->stated_events)
@@ -276,6 +282,7 @@ static int verify_partition(struct verify *v)
 
     v->p = &v->state->partitions[v->partition];
     v->stated_events = v->placed_events = v->away_events = v->path_events = 0;
+    memset(v->identity, 0, sizeof v->identity);
     v->streams.seed = v->state->seed;
     if (state_dirty(v->state, v->partition)) {
         err_set(v->err, "the state has changes that are not committed");

@@ -17,6 +17,7 @@ struct verify {
     /* Of a partition: events in streams of their own ids, those of them that are of devices with links, and events
      * placed with users; events in paths. */
     uint64_t stated_events, away_events, placed_events, path_events;
+    uint64_t identity[IDENTITY_FIGURES]; /* of all devices */
     uint64_t all_placed, all_expected; /* of all partitions */
     uint64_t stated, standing;         /* statements of orders: in paths, at homes; of all partitions */
     bool in_flight;                    /* partitions have told each other what is not read yet */

@@ -45,6 +45,28 @@ static int check_runs(struct device_check *c)
     return rc;
 }
 
+/* Of each user whether it has links, and whether one counts. */
+static int count_void(struct device_check *c)
+{
+    const struct device *d = c->d;
+    bool *has = calloc(2 * d->user_count + 1, sizeof *has), *good = has + d->user_count;
+
+    if (!has)
+        return -ENOMEM;
+    for (size_t i = 0; i < d->links.n; i++) {
+        const struct link *l = &d->links.v[i];
+
+        has[l->user] = has[l->user] || !l->removed;
+        good[l->user] = good[l->user] || (!l->removed && counts(c, l));
+    }
+    c->v->identity[IDENTITY_SHARED] += d->shared;
+    for (size_t i = 0; i < d->user_count; i++)
+        if (!d->shared && has[i] && !good[i])
+            c->v->identity[d->users[i].beyond ? IDENTITY_CAP : IDENTITY_UNLINKED]++;
+    free(has);
+    return 0;
+}
+
 static int collect(void *arg, const struct key_place *place, struct str value)
 {
     struct device_check *c = arg;
@@ -122,6 +144,8 @@ static int check_events(struct device_check *c)
 
     if (rc == 0)
         rc = check_runs(c);
+    if (rc == 0)
+        rc = count_void(c);
     if (c->d->runs.n > 0)
         c->v->away_events += c->count;
     for (uint32_t u = 0; u < c->d->user_count && rc == 0; u++)

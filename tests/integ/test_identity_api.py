@@ -33,6 +33,12 @@ def shown(minute):
     return at(minute).replace('Z', '.000Z')
 
 
+def figures(instance):
+    m = instance.metrics()
+    return (m['waymark_identity_shared_devices'][''], m['waymark_identity_refused']['reason="cap"'],
+            m['waymark_identity_refused']['reason="unlinked"'])
+
+
 class Shop:
     def __init__(self, instance):
         self.i = instance
@@ -211,6 +217,20 @@ def test_refused_links_say_why(shop):
     assert shop.identity('user:u6')['devices'] == [device_row('anon:s', 6, linked=False, reason='shared')]
     assert (shop.times('anon:s'), shop.times('user:u6')) == ([7], [6])
     assert shop.preview('unlink', 's', 'u7')['shared_after']  # a pair counts for the cap, unlinked or not
+    assert figures(shop.i) == (1, 2, 0)
+    shop.unlink('d1', 'u1')
+    assert figures(shop.i) == (1, 2, 1)
+    assert shop.i.stop() == 0
+    code, out, err = shop.i.command('verify')  # counts them, too
+    assert code == 0, out + err
+    shop.i.start()
+    assert figures(shop.i) == (1, 2, 1)
+    shop.send(page(59, 'd1', 'u1', timestamp='2040-01-01T00:00:00Z'))  # at its receipt: after the unlink
+    assert figures(shop.i) == (1, 2, 0)
+    shop.i.kill()
+    shop.i.start()
+    shop.i.drain()
+    assert figures(shop.i) == (1, 2, 0)
 
 
 def test_links_by_orders_are_told_apart(shop):
