@@ -340,7 +340,9 @@ static void on_log(void *cls, const char *format, va_list args)
 
 int http_mhd_start(struct http_server *s, int listen_fd, struct err *e)
 {
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    /* With epoll libmicrohttpd 0.9.75 spins while a handshake waits for its client; with poll it sleeps. */
+    unsigned flags = (s->o.tls ? MHD_USE_TLS | MHD_USE_POLL_INTERNAL_THREAD : MHD_USE_EPOLL_INTERNAL_THREAD) |
+                     MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     /* Its limit is divided over the pool and makes clients hang: ours is met long before. */
     unsigned limit = (unsigned)s->max_connections * 2 * s->o.threads;
 
@@ -351,9 +353,7 @@ int http_mhd_start(struct http_server *s, int listen_fd, struct err *e)
         {MHD_OPTION_END, 0, NULL},
     };
 
-    if (s->o.tls)
-        flags |= MHD_USE_TLS;
-    else
+    if (!s->o.tls)
         tls[0].option = MHD_OPTION_END;
     s->daemon =
         MHD_start_daemon(flags, 0, on_accept, s, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
