@@ -59,6 +59,15 @@ static bool is_common_word(const char *word)
     return is_one_of(word, words);
 }
 
+/* A kind like the name, which is no property of a person where it goes by that word, has words that only persons have.
+ */
+static bool is_personal_here(const struct trait_kind *kind, const char *word)
+{
+    static const char *const words[] = {"fullname", "realname", "姓名", NULL};
+
+    return (kind->in_properties && !is_common_word(word)) || is_one_of(word, words);
+}
+
 static unsigned name_look(const struct privacy *p, struct str name)
 {
     static const char *const addresses[] = {"ip",   "ipaddress", "clientip",      "userip", "remoteip", "remoteaddr",
@@ -71,7 +80,7 @@ static unsigned name_look(const struct privacy *p, struct str name)
 
     word_of(name, word);
     if (kind && kind->personal)
-        found |= NAME_PERSONAL | (is_common_word(word) ? 0 : NAME_PERSONAL_HERE);
+        found |= NAME_PERSONAL | (is_personal_here(kind, word) ? NAME_PERSONAL_HERE : 0);
     if (strcmp(word, "externalids") == 0) /* in Segment's context: addresses and numbers under names of their own */
         found |= NAME_PERSONAL | NAME_PERSONAL_HERE;
     if ((kind && kind->group == TRAITS_PAYMENT) || is_card_word(word))

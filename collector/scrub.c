@@ -65,6 +65,12 @@ static struct view view_of(enum scrub_part part)
                                                            : NAME_PERSONAL_HERE};
 }
 
+/* Objects among the traits that hold traits. */
+static bool holds_more_traits(struct str name)
+{
+    return str_is(name, "$set") || str_is(name, "$set_once") || str_is(name, "$add");
+}
+
 /* Objects that hold a person's traits wherever they stand. */
 static bool holds_traits(struct str name)
 {
@@ -77,7 +83,7 @@ static struct view view_under(const struct view *v, const struct json *m, unsign
 
     under.card |= (name & NAME_CARD) != 0;
     if (v->part == SCRUB_TRAITS)
-        under.personal = NAME_PERSONAL_HERE;
+        under.personal = holds_more_traits(m->key) ? NAME_PERSONAL : NAME_PERSONAL_HERE;
     if ((v->part == SCRUB_CONTEXT || v->part == SCRUB_EXTRA) && holds_traits(m->key))
         under.personal = NAME_PERSONAL;
     return under;

@@ -57,6 +57,9 @@ static const struct decode_case traits[] = {
      "identify user=u traits={'company':{'name':'ACME','plan':'x'}}"},
     {"{'type':'identify','userId':'u','traits':{'$set_once':{'email':'x'},'$add':{'points':1}}}",
      "identify user=u traits={'$add':{'points':1}} PERSONAL={'traits':{'$set_once':{'email':'x'}}}"},
+    {"{'type':'identify','userId':'u','traits':{'$set':{'name':'Ann'},'$set_once':{'name':'A'},'$add':{'points':1}}}",
+     "identify user=u traits={'$add':{'points':1}} "
+     "PERSONAL={'traits':{'$set':{'name':'Ann'},'$set_once':{'name':'A'}}}"},
     {"{'type':'identify','userId':'u','traitsOnce':{'name':'Ann'},'traitsAdd':{'points':1}}",
      "identify user=u extra={'traitsAdd':{'points':1}} PERSONAL={'extra':{'traitsOnce':{'name':'Ann'}}}"},
     {"{'type':'identify','userId':'u','traits':{'e\\u006dail':'x','q\\'\\u0000':1}}",
