@@ -212,6 +212,32 @@ def test_slow_handshakes_are_cut_off(shop):
     assert all(HEAD_S - 0.2 < t < HEAD_S + 4 for t in took), took
 
 
+def cpu_s(inst):
+    with open(f'/proc/{inst.process.pid}/stat') as f:
+        fields = f.read().rsplit(') ', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def test_waiting_for_clients_costs_nothing(shop):
+    """Whatever a client leaves undone, no thread turns round and round until it is done."""
+    old = shop.authority.client(maximum_version=V12)
+    big = b'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n' * 2000
+    with contextlib.ExitStack() as stack:
+        for part in (b'', client_hello()[:100], client_hello(), client_hello(old)):
+            stack.enter_context(socket.create_connection(('127.0.0.1', shop.cport))).sendall(part)
+        for context in (shop.tls, old):
+            for part in (b'', b'GET /livez HTTP/1.1\r\n', post(b'', length=1000) + b'x', post(batch('idle')), post(b'', length=9)):
+                stack.enter_context(shop.connected(context=context)).sendall(part)
+        t = stack.enter_context(shop.connected())
+        t.settimeout(1)
+        with contextlib.suppress(OSError):
+            t.sendall(big)  # answers that nobody reads
+        time.sleep(0.5)
+        before = cpu_s(shop)
+        time.sleep(2)  # the time itself is what is tested here
+        assert cpu_s(shop) - before < 0.5, cpu_s(shop) - before
+
+
 def descriptors(inst):
     return len(os.listdir(f'/proc/{inst.process.pid}/fd'))
 
