@@ -10,7 +10,7 @@ struct reading {
     const struct traits_rules *rules;
     struct arena *arena;
     struct statements *out;
-    bool sealed; /* the document was sealed by the collector */
+    bool sealed; /* by the collector, because of its own name */
     bool no_memory;
 };
 
@@ -116,14 +116,19 @@ static void read_trait(struct reading *r, struct str name, const struct json *v,
         read_value(r, kind ? kind->type : TRAIT_ANY, v, s);
 }
 
+/* The collector seals such an object whole when anything in it is personal: then each name says for itself. */
 static void read_all(struct reading *r, const struct json *o, enum stated how)
 {
+    bool was = r->sealed;
+
     if (o->type != JSON_OBJECT) {
         unfit(r);
         return;
     }
+    r->sealed = false;
     for (const struct json *m = o->child; m && !r->no_memory; m = m->next)
         read_trait(r, m->key, m, how);
+    r->sealed = was;
 }
 
 /* A list of names that are removed. */

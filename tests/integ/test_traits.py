@@ -193,6 +193,22 @@ def test_nothing_personal_lies_on_the_disk():
         assert traits(shop, 'user:zoe', include='demographic,contact,shipping') == want
 
 
+def test_parts_of_identify_are_sealed():
+    """Set-onces and $set hold traits, too, wherever they stand."""
+    with Instance() as shop:
+        identify(shop, 'zoe', {'$set_once': {'name': 'Zoe Hallsecret', 'email': 'a@hallsecret.example', 'shade': 'teal'},
+                               '$set': {'lastName': 'Hallsecret'}, '$add': {'points': 2}},
+                 traitsOnce={'phone': '138 1234 5678', 'firstName': 'hallsecret'}, traitsAdd={'n': 1},
+                 context={'traits': {'weibo': 'hallsecret', 'plan': 'gold'}})
+        shop.drain()
+        assert traits(shop, 'user:zoe') == {'plan': 'gold', 'shade': 'teal', 'points': 2, 'n': 1}
+        assert traits(shop, 'user:zoe', include='demographic,contact') == {
+            'plan': 'gold', 'shade': 'teal', 'points': 2, 'n': 1, 'name': 'Zoe Hallsecret', 'last_name': 'Hallsecret',
+            'email': 'a@hallsecret.example', 'phone': '138 1234 5678', 'first_name': 'hallsecret', 'weibo': 'hallsecret'}
+        assert shop.stop() == 0
+        assert not files_with(shop.dir, SECRETS)
+
+
 def test_a_vocabulary_of_the_shop():
     with Instance() as shop:
         assert shop.stop() == 0
