@@ -157,17 +157,43 @@ static void forget(struct partition *p, struct account *a, struct ranked *v)
             drop_pair(p, a, i);
 }
 
+/* For whom nothing stands that is known: an order's pair was taken back, and if events speak of it, these were
+ * forgotten because they are beyond the cap. */
+static void tell_unranked(struct partition *p, struct account *a, const struct ranked *v, size_t n)
+{
+    bool *ranked = calloc(a->pair_count + 1, sizeof *ranked);
+
+    if (!ranked)
+        abort();
+    for (size_t i = 0; i < n; i++)
+        ranked[v[i].pair] = true;
+    for (size_t i = 0; a->capped && i < a->pair_count; i++) {
+        struct pair *pair = &a->pairs[i];
+
+        if (ranked[i] || pair->beyond)
+            continue;
+        tell_verdict(p, a, pair->device, true);
+        pthread_mutex_lock(&p->lock);
+        pair->beyond = true;
+        pthread_mutex_unlock(&p->lock);
+    }
+    free(ranked);
+}
+
 /* `news`: a device that it did not know before; or absent. */
 static void recount(struct partition *p, struct account *a, struct str news)
 {
     struct ranked *v;
+    size_t n;
 
     if (!a->capped && a->pair_count <= identity_max_devices(p->state->rules))
         return;
     v = malloc((a->pair_count + 1) * sizeof *v);
     if (!v)
         abort();
-    tell_verdicts(p, a, v, rank_pairs(a, true, v), news);
+    n = rank_pairs(a, true, v);
+    tell_verdicts(p, a, v, n, news);
+    tell_unranked(p, a, v, n);
     forget(p, a, v);
     free(v);
 }

@@ -144,6 +144,62 @@ struct model {
     const struct fold_rules *rules;
 };
 
+/* Whether the event says that its user used the device. */
+static inline bool model_links(const struct model_event *e, struct str device)
+{
+    if (!str_has(e->ev.user_id))
+        return false;
+    return (str_has(e->ev.anonymous_id) && str_eq(e->ev.anonymous_id, device)) ||
+           (e->ev.type == EVENT_ALIAS && str_has(e->ev.previous_id) && str_eq(e->ev.previous_id, device));
+}
+
+static inline void model_set_profile(struct model_event *e, const char *kind, struct str id)
+{
+    memcpy(e->profile, kind, 5);
+    memcpy(e->profile + 5, id.p, id.n);
+    e->profile_n = id.n + 5;
+}
+
+/* Whether more users than a device may have used it. */
+static inline bool model_shared(const struct model *m, struct str device)
+{
+    struct str users[32];
+    unsigned n = 0, max = identity_max_users(m->rules);
+
+    for (size_t i = 0; i < m->n && n <= max; i++) {
+        unsigned k = 0;
+
+        if (!model_links(&m->v[i], device))
+            continue;
+        while (k < n && !str_eq(users[k], m->v[i].ev.user_id))
+            k++;
+        if (k == n)
+            users[n++] = m->v[i].ev.user_id;
+    }
+    return n > max;
+}
+
+/* Whose each event is, by the links of events alone; `v` is in the order of events. */
+static inline void model_owners(struct model *m)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        struct model_event *e = &m->v[i];
+        const struct model_event *last = NULL;
+
+        if (str_has(e->ev.user_id)) {
+            model_set_profile(e, "user:", e->ev.user_id);
+            continue;
+        }
+        for (size_t k = 0; k < m->n && (k <= i || !last); k++)
+            if (model_links(&m->v[k], e->ev.anonymous_id))
+                last = &m->v[k];
+        if (last && !model_shared(m, e->ev.anonymous_id))
+            model_set_profile(e, "user:", last->ev.user_id);
+        else
+            model_set_profile(e, "anon:", e->ev.anonymous_id);
+    }
+}
+
 static inline struct str model_profile(const struct model_event *e)
 {
     return (struct str){e->profile, e->profile_n};
@@ -190,15 +246,10 @@ static inline void model_init(struct model *m, const struct log_record *records,
     m->n = 0;
     for (size_t i = 0; i < n; i++) {
         struct model_event *e = &m->v[m->n];
-        struct str id;
 
         e->bytes = records[i].value;
         if (records[i].kind != LOG_KIND_EVENT || event_unpack(e->bytes, &m->arena, &e->ev) != CODEC_OK)
             continue;
-        id = str_has(e->ev.user_id) ? e->ev.user_id : e->ev.anonymous_id;
-        memcpy(e->profile, str_has(e->ev.user_id) ? "user:" : "anon:", 5);
-        memcpy(e->profile + 5, id.p, id.n);
-        e->profile_n = id.n + 5;
         m->n++;
     }
     qsort(m->v, m->n, sizeof *m->v, model_cmp_uid);
@@ -207,6 +258,7 @@ static inline void model_init(struct model *m, const struct log_record *records,
             m->v[kept++] = m->v[i];
     m->n = kept;
     qsort(m->v, m->n, sizeof *m->v, model_cmp_key);
+    model_owners(m);
 }
 
 static inline void model_deinit(struct model *m)
@@ -270,13 +322,13 @@ static inline bool model_order_seen(const struct model *m, size_t at)
     return false;
 }
 
-/* Without links: everybody keeps what names them. */
-static inline bool model_owns(const struct order *o, struct str profile)
+/* An order follows its best statement. */
+static inline bool model_owns(const struct model *m, const struct order *o, struct str profile)
 {
-    struct str id = str_has(o->best->user_id) ? o->best->user_id : o->best->anonymous_id;
-
-    return str_has(o->best->user_id) == str_starts(profile, STR_LIT("user:")) &&
-           str_eq(id, (struct str){profile.p + 5, profile.n - 5});
+    for (size_t i = 0; i < m->n; i++)
+        if (&m->v[i].ev == o->best)
+            return str_eq(model_profile(&m->v[i]), profile);
+    return false;
 }
 
 static inline void model_orders(struct model *m, struct str profile, struct model_answer *out)
@@ -290,7 +342,7 @@ static inline void model_orders(struct model *m, struct str profile, struct mode
         if (!order_stated(&m->v[i].ev, &status) || model_order_seen(m, i))
             continue;
         assert_true(model_order(m, m->v[i].ev.order.order_id, o));
-        out->order_count += model_owns(o, profile);
+        out->order_count += model_owns(m, o, profile);
     }
     qsort(out->orders, out->order_count, sizeof *out->orders, model_cmp_orders);
 }
@@ -435,13 +487,13 @@ static inline int find_order(struct state *s, struct str order_id, struct state_
     uint32_t at;
     int rc;
 
+    *out = NULL;
     arena_init(&a, MIB);
     rc = state_order(s, state_order_partition(s, order_id), order_id, &a, &owner, e);
     if (rc == 0) {
         at = event_log_partition((struct str){owner.p + 5, owner.n - 5}, state_partitions(s));
         if (state_view(s, at, owner, VIEW_ORDERS, view, e) != 0)
             fail_msg("%.*s cannot be looked at", STR_ARG(owner));
-        *out = NULL;
         for (size_t i = 0; i < view->order_count; i++)
             if (str_eq(view->orders[i].order_id, order_id))
                 *out = &view->orders[i];
