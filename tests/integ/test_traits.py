@@ -8,6 +8,7 @@ import urllib.parse
 import pytest
 
 from support.instance import SERVER, Instance
+from support.stated import files_with, identify, traits
 
 LOOKUP = {'Authorization': 'Bearer tk_test_lookup'}
 ZOE = {'firstName': 'Zoe', 'lastName': 'Hallsecret', 'email': 'zoe.hallsecret@mail.example', 'phone': '138 1234 5678',
@@ -22,22 +23,10 @@ def shop():
         yield i
 
 
-def identify(shop, user, traits, **more):
-    s, h, b = shop.post('/v1/identify', {'userId': user, 'traits': traits, **more}, SERVER)
-    assert s == 200 and not b['rejected'], b
-    return h['x-waymark-position']
-
-
 def put(shop, pid, body, headers=None):
     s, h, b = shop.request('p', 'PUT', '/v1/profiles/' + urllib.parse.quote(pid, safe='') + '/traits', json.dumps(body),
                            headers)
     return s, h, json.loads(b)
-
-
-def traits(shop, pid, headers=None, **query):
-    s, b = shop.get('/v1/profiles/' + urllib.parse.quote(pid, safe=''), headers, **query)
-    assert s == 200, b
-    return b['traits']
 
 
 def test_who_sees_what(shop):
@@ -164,16 +153,6 @@ def test_the_path_shows_what_was_sealed_only_with_pii(shop):
     s, b = shop.get('/v1/profiles/user:pat/path', LOOKUP, after=h['x-waymark-position'])
     assert b['events'][0]['properties'] == {'step': 2}
     assert shop.whole_path('user:pat')[0]['properties'] == {'step': 2, 'email': 'pat@mail.example'}
-
-
-def files_with(folder, secrets):
-    found = set()
-    for root, _, names in os.walk(folder):
-        for name in names:
-            with open(os.path.join(root, name), 'rb') as f:
-                data = f.read()
-            found |= {(name, s) for s in secrets if s in data}
-    return found
 
 
 def test_nothing_personal_lies_on_the_disk():
