@@ -25,6 +25,8 @@
 #define FAULT_LATE 10
 #define RUN_MS 8000
 #define BROKEN_MS 60000
+/* Beside enum cache_without: what was moved is shown while the cache may have it as it was. */
+#define WITHOUT_HOLDING 1024
 
 struct world;
 
@@ -38,6 +40,7 @@ struct owner {
     int64_t fold_to, show_from, term;
     int64_t shown, folded_claim;
     int64_t versions[PROFILES];
+    bool held[PROFILES]; /* look-ups of it wait: a record changed it that does not name it */
     _Atomic int64_t paused_until;
 };
 
@@ -49,6 +52,7 @@ struct world {
     struct cache *third; /* an instance that owns nothing */
     pthread_t readers[READERS], writing;
     atomic_bool stop;
+    bool holds_nothing;
     _Atomic int assigned; /* the owner that the group would name */
 
     pthread_mutex_t lock; /* of the log */
@@ -193,15 +197,37 @@ static size_t copies_of(struct owner *o, const bool *changed, struct cache_copy 
     return n;
 }
 
-/* One batch, by the rules before and over. */
+/* Rules before and over, for those of `which`. */
+static void begin_batch(struct owner *o, const bool *which)
+{
+    struct str ids[PROFILES];
+    size_t n = 0;
+
+    for (int p = 0; p < PROFILES; p++)
+        if (which[p])
+            ids[n++] = str_of(names[p]);
+    may_pause(o);
+    int64_t over = cache_begin(o->c, 0, ids, n);
+    while (over > 0 && clock_boot() < over && !atomic_load(&o->w->stop))
+        redis_case_sleep(1);
+    may_pause(o);
+}
+
+static void end_batch(struct owner *o, const bool *which)
+{
+    struct cache_copy copies[PROFILES];
+    char texts[PROFILES][32];
+
+    may_pause(o);
+    cache_end(o->c, 0, copies, cache_wants(o->c, 0) ? copies_of(o, which, copies, texts) : 0);
+}
+
+/* One batch. What its records name is forgotten before it is folded; what else they turn out to have changed, as links
+ * do, after that, and is held until then. */
 static void fold_once(struct owner *o, unsigned *seed)
 {
     int64_t last, claim, end = log_end(o->w, &last), next[PROFILES];
-    bool changed[PROFILES] = {false};
-    struct str ids[PROFILES];
-    struct cache_copy copies[PROFILES];
-    char texts[PROFILES][32];
-    size_t n = 0;
+    bool named[PROFILES] = {false}, moved[PROFILES] = {false}, moves = false;
 
     pthread_mutex_lock(&o->lock);
     claim = o->claim;
@@ -216,24 +242,30 @@ static void fold_once(struct owner *o, unsigned *seed)
             return;
         }
         if (o->w->log[at] != CLAIM) {
-            changed[o->w->log[at]] = true;
+            bool *which = pick(seed, 3) ? named : moved;
+            which[o->w->log[at]] = true;
             next[o->w->log[at]] = at + 1;
+            moves = moves || which == moved;
         }
     }
-    for (int p = 0; p < PROFILES; p++)
-        if (changed[p])
-            ids[n++] = str_of(names[p]);
-    may_pause(o);
-    int64_t over = cache_begin(o->c, 0, ids, n);
-    while (over > 0 && clock_boot() < over && !atomic_load(&o->w->stop))
-        redis_case_sleep(1);
-    may_pause(o);
+    begin_batch(o, named);
     pthread_mutex_lock(&o->lock);
     memcpy(o->versions, next, sizeof next);
+    if (!o->w->holds_nothing)
+        memcpy(o->held, moved, sizeof moved);
+    o->shown = moves ? o->shown : end;
+    pthread_mutex_unlock(&o->lock);
+    if (moves)
+        memset(named, 0, sizeof named); /* what is held is not copied */
+    end_batch(o, named);
+    if (!moves)
+        return;
+    begin_batch(o, moved);
+    pthread_mutex_lock(&o->lock);
+    memset(o->held, 0, sizeof o->held);
     o->shown = end;
     pthread_mutex_unlock(&o->lock);
-    may_pause(o);
-    cache_end(o->c, 0, copies, cache_wants(o->c, 0) ? copies_of(o, changed, copies, texts) : 0);
+    end_batch(o, moved);
 }
 
 static void *fold(void *arg)
@@ -272,7 +304,10 @@ static void ask_owner(struct owner *o, int p, int64_t floor, unsigned *seed)
     uint64_t ticket = cache_ticket(o->c, 0);
     pthread_mutex_lock(&o->lock);
     int64_t version = o->versions[p];
+    bool held = o->held[p];
     pthread_mutex_unlock(&o->lock);
+    if (held)
+        return;
     nap(pick(seed, 4) == 0 ? pick(seed, 12) : 0);
     may_pause(o);
     fill(o->c, 0, ticket, names[p], version);
@@ -406,6 +441,7 @@ static void begin_world(struct world *w, unsigned without)
     w->last_claim = -1;
     pthread_mutex_init(&w->lock, NULL);
     w->third = cache_of(&w->conf, NULL);
+    w->holds_nothing = without & WITHOUT_HOLDING;
     w->third->without = without;
     cache_is_hasty(w->third);
     for (int i = 0; i < OWNERS; i++) {
@@ -520,11 +556,17 @@ static void without_run(void **state)
     assert_notices(CACHE_WITHOUT_RUN, FAULT_RESTART);
 }
 
+static void without_holding(void **state)
+{
+    (void)state;
+    assert_notices(WITHOUT_HOLDING, FAULT_LATE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_look_up_is_too_old), cmocka_unit_test(without_before), cmocka_unit_test(without_over),
-        cmocka_unit_test(without_fill),          cmocka_unit_test(without_run),
+        cmocka_unit_test(without_fill),          cmocka_unit_test(without_run),    cmocka_unit_test(without_holding),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
