@@ -53,7 +53,8 @@ static const struct cli_command commands[] = {
      cli_audit},
     {"identity", "ID", "show who uses which device, and the evidence; ID is user:... or anon:...", NULL, cli_identity},
     {"unlink", "DEVICE USER", "undo the links of a device with a user, or say what that would move",
-     "Takes effect like an event, as if these links had never been; later evidence links again. With --preview nothing\n"
+     "Takes effect like an event, as if these links had never been; later evidence links again. With --preview "
+     "nothing\n"
      "is changed.",
      cli_unlink},
 };
