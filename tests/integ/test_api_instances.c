@@ -159,21 +159,56 @@ static void test_many_needs_all(void **state)
 
 /* --- scenes --------------------------------------------------------------------------------------------------- */
 
+/* Nothing that a partition told another is still on its way. */
+static bool is_settled(struct state *s)
+{
+    for (uint32_t a = 0; a < PARTITIONS; a++)
+        for (uint32_t b = 0; b < PARTITIONS; b++)
+            if (a != b && internal_version_cmp(state_sent(s, a, b), state_heard(s, b, a)) != 0)
+                return false;
+    return true;
+}
+
+/* On the log of every instance, as if they had one: who may show what is the world's to say. */
+static void put_at_all(struct cluster *c, struct event e)
+{
+    int64_t until = clock_monotonic() + PATIENCE_MS;
+
+    for (int i = 0; i < INSTANCES; i++) {
+        struct instance *n = &c->at[i];
+
+        put(&n->shop, e);
+        while (followers_shown(n->followers, n->shop.partition) <= n->shop.offset || !is_settled(n->state)) {
+            assert_true(clock_monotonic() < until);
+            nanosleep(&(struct timespec){0, 1000000}, NULL);
+        }
+    }
+}
+
+/* An order id with its home in that partition. */
+static void order_at_home(struct cluster *c, uint32_t partition, unsigned number, char out[16])
+{
+    for (unsigned i = 0, left = number + 1; left > 0; i++) {
+        snprintf(out, 16, "o%u", i);
+        left -= state_order_partition(c->at[0].state, str_of(out)) == partition;
+    }
+}
+
 static void test_scene(void **state)
 {
     struct cluster *c = *state;
-    char user[24];
+    char user[24], order[16], path[64];
 
     for (uint32_t p = 0; p < PARTITIONS; p++) {
-        char order[16];
         user_of(p, 0, user);
-        put_at_owner(c, page(user, "https://shop.example/a", T0));
-        snprintf(order, sizeof order, "only%u", p);
-        put_at_owner(c, order_of(user, order, STATUS_CREATED, T0 + 1000, 5000000));
-        put_at_owner(c, order_of(user, "shared", STATUS_PAID, T0 + 2000 + (p * 7 + 3) % 4, (p + 1) * 1000000));
-        char path[64];
-        snprintf(path, sizeof path, "/v1/orders/%s/scene", order);
-        expect_same(c, path, 200);
+        put_at_all(c, page(user, "https://shop.example/a", T0));
+        for (uint32_t home = 0; home < PARTITIONS; home++) {
+            order_at_home(c, home, p, order);
+            put_at_all(c, order_of(user, order, STATUS_CREATED, T0 + 1000, 5000000));
+            snprintf(path, sizeof path, "/v1/orders/%s/scene", order);
+            expect_same(c, path, 200);
+        }
+        put_at_all(c, order_of(user, "shared", STATUS_PAID, T0 + 2000 + (p * 7 + 3) % 4, (p + 1) * 1000000));
     }
     expect_same(c, "/v1/orders/shared/scene", 200);
     expect_same(c, "/v1/orders/none/scene", 404);
@@ -185,54 +220,77 @@ static void test_scene(void **state)
     }
 }
 
-/* Nobody may say that there is none when one could not be asked. */
-static void test_scene_needs_all(void **state)
+/* Nobody may say that there is none when its home or its owner could not be asked. */
+static void test_scene_needs_both(void **state)
 {
     struct cluster *c = *state;
-    char user[24];
+    char user[24], order[16], there[64], none[64];
 
     user_of(0, 0, user);
-    put_at_owner(c, order_of(user, "o", STATUS_PAID, T0, 1000000));
-    world_not_yet(2, true);
+    order_at_home(c, 1, 0, order);
+    snprintf(there, sizeof there, "/v1/orders/%s/scene", order);
+    put_at_all(c, order_of(user, order, STATUS_PAID, T0, 1000000));
+    order_at_home(c, 1, 1, order);
+    snprintf(none, sizeof none, "/v1/orders/%s/scene", order);
+    world_not_yet(1, true);
     for (int i = 0; i < INSTANCES; i++) {
-        expect_get(&c->at[i].shop, "/v1/orders/o/scene", 503, "not_yet");
-        expect_get(&c->at[i].shop, "/v1/orders/none/scene", 503, "not_yet");
+        expect_get(&c->at[i].shop, there, 503, "not_yet");
+        expect_get(&c->at[i].shop, none, 503, "not_yet");
     }
-    world_not_yet(2, false);
+    world_not_yet(1, false);
+    world_not_yet(0, true);
+    for (int i = 0; i < INSTANCES; i++) {
+        expect_get(&c->at[i].shop, there, 503, "not_yet");
+        expect_get(&c->at[i].shop, none, 404, "order_not_found");
+    }
+    world_not_yet(0, false);
+    expect_get(&c->at[2].shop, there, 200, NULL);
     world_set(0, 1, NOBODY);
-    expect_get(&c->at[0].shop, "/v1/orders/none/scene", 503, "not_yet");
+    expect_get(&c->at[0].shop, none, 503, "not_yet");
     world_set(0, 1, 2); /* who does not have it, and must say so */
-    expect_get(&c->at[0].shop, "/v1/orders/none/scene", 503, "not_yet");
+    expect_get(&c->at[0].shop, none, 503, "not_yet");
     world_set(0, 1, 1);
-    expect_get(&c->at[0].shop, "/v1/orders/none/scene", 404, "order_not_found");
+    expect_get(&c->at[0].shop, none, 404, "order_not_found");
     world.port[1] = 1;
-    expect_get(&c->at[0].shop, "/v1/orders/none/scene", 503, "unavailable");
+    expect_get(&c->at[0].shop, none, 503, "unavailable");
 }
 
-static void test_scene_of_named_partitions(void **state)
+static void ask_forwarded(struct cluster *c, int instance, const char *path, int status, const char *body)
+{
+    struct answer a = request(&c->at[instance].shop, "GET", "Bearer tk_all\r\nX-Waymark-Forwarded: 1", path, NULL);
+
+    if (a.status != status || (body && strcmp(a.body, body) != 0))
+        fail_msg("%s: %d %s", path, a.status, a.body);
+    assert_non_null(strstr(a.text, "X-Waymark-Instance: p"));
+    answer_free(&a);
+}
+
+/* What one instance asks another: first whose the order is, then the scene with that owner. */
+static void test_scene_in_two_steps(void **state)
 {
     struct cluster *c = *state;
-    char user[24];
+    char user[24], other[24], order[16], path[160], id[32];
 
     user_of(0, 0, user);
-    put_at_owner(c, order_of(user, "o", STATUS_PAID, T0, 1000000));
-    /* From outside the parameter means nothing. */
-    expect_get(&c->at[0].shop, "/v1/orders/o/scene?partitions=1", 200, NULL);
-    expect_get(&c->at[1].shop, "/v1/orders/o/scene?partitions=x", 200, NULL);
-    static const struct {
-        const char *partitions;
-        int status;
-    } cases[] = {{"0", 200}, {"3", 404}, {"0,3", 200}, {"1", 503}, {"0,1", 503}, {"4", 400}, {"0,", 200}, {"x", 400}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char path[128];
-        snprintf(path, sizeof path, "/v1/orders/o/scene?partitions=%s", cases[i].partitions);
-        struct answer a = request(&c->at[0].shop, "GET", "Bearer tk_all\r\nX-Waymark-Forwarded: 1", path, NULL);
-        if (a.status != cases[i].status)
-            fail_msg("%s: %d %s", cases[i].partitions, a.status, a.body);
-        assert_non_null(strstr(a.text, "X-Waymark-Instance: p0\r\n"));
-        assert_true((strstr(a.text, "X-Waymark-Rank: ") != NULL) == (a.status == 200));
-        answer_free(&a);
-    }
+    user_of(0, 1, other);
+    order_at_home(c, 1, 0, order);
+    put_at_all(c, page(other, "https://shop.example/a", T0));
+    put_at_all(c, order_of(user, order, STATUS_PAID, T0, 1000000));
+    snprintf(id, sizeof id, "user:%s", user);
+    snprintf(path, sizeof path, "/v1/orders/%s/scene?find=owner", order);
+    ask_forwarded(c, 1, path, 200, id);
+    ask_forwarded(c, 0, path, 503, NULL);
+    snprintf(path, sizeof path, "/v1/orders/%s/scene?owner=user:%s", order, user);
+    ask_forwarded(c, 0, path, 200, NULL);
+    ask_forwarded(c, 1, path, 503, NULL);
+    snprintf(path, sizeof path, "/v1/orders/%s/scene?owner=user:%s", order, other);
+    ask_forwarded(c, 0, path, 404, NULL);
+    /* From outside the parameters mean nothing. */
+    expect_get(&c->at[0].shop, path, 200, NULL);
+    expect_get(&c->at[1].shop, path, 200, NULL);
+    snprintf(path, sizeof path, "/v1/orders/%s/scene?owner=nobody", order);
+    ask_forwarded(c, 0, path, 400, NULL);
+    expect_get(&c->at[2].shop, path, 200, NULL);
 }
 
 /* --- the cache ------------------------------------------------------------------------------------------------ */
@@ -399,8 +457,8 @@ int main(void)
         PLAIN(test_many),
         PLAIN(test_many_needs_all),
         PLAIN(test_scene),
-        PLAIN(test_scene_needs_all),
-        PLAIN(test_scene_of_named_partitions),
+        PLAIN(test_scene_needs_both),
+        PLAIN(test_scene_in_two_steps),
         CACHED(test_cache),
         CACHED(test_cache_is_filled_by_misses_only),
         CACHED(test_many_over_the_cache),
