@@ -137,6 +137,7 @@ int cli_adopt(const struct cli_command *c, int argc, char **argv);
 int cli_keys(const struct cli_command *c, int argc, char **argv);
 int cli_topics(const struct cli_command *c, int argc, char **argv);
 int cli_token(const struct cli_command *c, int argc, char **argv);
+int cli_data(const struct cli_command *c, int argc, char **argv);
 int cli_audit(const struct cli_command *c, int argc, char **argv);
 int cli_identity(const struct cli_command *c, int argc, char **argv);
 int cli_unlink(const struct cli_command *c, int argc, char **argv);

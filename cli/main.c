@@ -20,6 +20,8 @@ static const struct cli_command commands[] = {
      cli_traits},
     {"path", "ID", "show what somebody did, event by event", NULL, cli_path},
     {"orders", "ID", "show somebody's orders", NULL, cli_orders},
+    {"data", "ID", "write everything held about somebody as one JSON document",
+     "Personal values are in it unmasked: the token needs the scope pii, and the reading is recorded.", cli_data},
     {"scene", "ORDER", "show how an order came about", NULL, cli_scene},
     {"tail", "", "follow events as they are folded, or refused with --bad", NULL, cli_tail},
     {"simulate", "", "send the traffic of a seeded shop", NULL, cli_simulate},

@@ -87,6 +87,7 @@ struct ask {
     int64_t from, to; /* TIME_NONE: open */
     bool desc, has_cursor;
     struct event_key last; /* where the page before ended */
+    bool among_orders;     /* data: there, among the orders */
     size_t limit;
     /* traits, of a profile */
     struct traits_show show;
@@ -279,6 +280,7 @@ struct path_writer {
     const struct path_note *notes;
     const struct fold_rules *rules;
     bool clear;                 /* joins what was sealed of the properties; false at first */
+    bool whole;                 /* everything that is kept of an event; false at first */
     struct arena event, before; /* of the event being written and the page before it */
 };
 void path_writer_init(struct path_writer *w, const struct path_entry *path, const struct path_note *notes,
@@ -296,12 +298,17 @@ void run_profile(struct ask *ask);
 /* Appends the profile's object. 0, STATE_NOT_FOUND (nothing is written), negative errno. */
 int add_profile(const struct ask *ask, uint32_t partition, struct str id, struct buf *b, int64_t *version,
                 struct err *e);
+/* Puts facts, traits and version of a view in the place of those in `out`. 0 or negative errno. */
+int profile_of_view(const struct ask *ask, struct view *v, struct state_profile *out);
 void run_profiles(struct ask *ask);
 /* Frees what run_profiles keeps while it waits to run again. */
 void many_drop(struct ask *ask);
 bool prepare_path(struct ask *ask);
 void run_path(struct ask *ask);
 void run_orders(struct ask *ask);
+/* Everything held about a person. */
+bool prepare_data(struct ask *ask);
+void run_data(struct ask *ask);
 bool prepare_scene(struct ask *ask);
 void run_scene(struct ask *ask);
 /* The scene of the order among those of a profile of ours. 0, a negative errno, or more than 0: it is not there. */

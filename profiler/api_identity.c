@@ -100,7 +100,14 @@ static void write_runs(struct buf *b, const struct state_device *d)
         write_count(b, "runs_left_out", d->runs_left_out);
 }
 
-static void write_device(struct buf *b, struct str id, const struct state_device *d)
+/* How many there are, for an answer that names nobody else. */
+static void count_users(struct buf *b, const struct state_device *d)
+{
+    buf_add_text(b, ",\"users\":[]");
+    write_count(b, "users_left_out", d->pair_count);
+}
+
+static void write_device(struct buf *b, struct str id, const struct state_device *d, bool others)
 {
     buf_add_char(b, '{');
     json_write_member(b, "id", id);
@@ -111,8 +118,12 @@ static void write_device(struct buf *b, struct str id, const struct state_device
     write_flag(b, "shared", d->shared);
     write_reason(b, d->by_users ? "users" : d->by_events ? "events" : d->shared ? "changes" : NULL);
     write_count(b, "events", d->events);
-    write_users(b, d);
-    write_runs(b, d);
+    if (others) {
+        write_users(b, d);
+        write_runs(b, d);
+    } else {
+        count_users(b, d);
+    }
     if (d->links_cut)
         write_flag(b, "links_cut", true);
     buf_add_char(b, '}');
@@ -125,13 +136,13 @@ static struct str id_in(struct str profile)
     return (struct str){profile.p + kind, profile.n - kind};
 }
 
-static int answer_device(struct ask *ask, struct arena *a, struct buf *b, struct err *e)
+static int answer_device(struct ask *ask, struct arena *a, bool others, struct buf *b, struct err *e)
 {
     struct state_device d;
     int r = state_device(ask->api->o.state, ask->partition, id_in(ask->id), true, a, &d, e);
 
     if (r == 0)
-        write_device(b, ask->id, &d);
+        write_device(b, ask->id, &d, others);
     return r;
 }
 
@@ -225,6 +236,11 @@ static int answer_user(struct ask *ask, struct arena *a, struct buf *b, struct e
     return r;
 }
 
+int identity_write(struct ask *ask, struct arena *a, bool others, struct buf *b, struct err *e)
+{
+    return id_is_device(ask->id) ? answer_device(ask, a, others, b, e) : answer_user(ask, a, b, e);
+}
+
 void run_identity(struct ask *ask)
 {
     struct err e = {0};
@@ -234,7 +250,7 @@ void run_identity(struct ask *ask)
 
     arena_init(&arena, LIMIT_LOOKUP_ARENA);
     buf_init(&body, LIMIT_ANSWER_BYTES);
-    r = id_is_device(ask->id) ? answer_device(ask, &arena, &body, &e) : answer_user(ask, &arena, &body, &e);
+    r = identity_write(ask, &arena, true, &body, &e);
     if (r == 0)
         ask_answer(ask, &body);
     else if (r == STATE_NOT_FOUND)

@@ -20,6 +20,9 @@ bool step_parse(struct ask *ask, char *bytes, size_t n, step_reader *read, struc
 void step_audit(struct ask *ask, const struct identity_step *step);
 /* "kind:" and the id, in the arena of the request; absent when memory is out. */
 struct str step_profile(struct ask *ask, const char *kind, struct str id);
+/* Appends the object of GET …/identity for the id of the request. Without `others` a device's users are only counted.
+ * 0, STATE_NOT_FOUND or a negative errno; then something may be written. */
+int identity_write(struct ask *ask, struct arena *a, bool others, struct buf *b, struct err *e);
 /* ,"key":"2026-01-31T…" or null. */
 void identity_write_time(struct buf *b, const char *key, int64_t time);
 /* ,"key":"user:ID" */

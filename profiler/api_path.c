@@ -16,7 +16,7 @@ static bool read_cursor(struct ask *ask, bool order_given)
 
     if (text.n == 0)
         return true;
-    if (cursor_read(text, ask_named(ask), &c) != 0 || (order_given && c.desc != ask->desc)) {
+    if (cursor_read(text, ask_named(ask), &c) != 0 || c.orders || (order_given && c.desc != ask->desc)) {
         ask_error(ask, 400, "cursor_invalid", "the cursor is not of this path and order");
         return false;
     }

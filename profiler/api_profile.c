@@ -31,28 +31,36 @@ static int view_traits(const struct fold_rules *rules, const struct view *v, str
     return r;
 }
 
-/* Facts and traits as of then, instead of those of now. */
-static int profile_as_of(const struct ask *ask, uint32_t partition, struct str id, struct state_profile *out,
-                         struct err *e)
+int profile_of_view(const struct ask *ask, struct view *v, struct state_profile *out)
 {
-    struct view v;
     struct facts facts;
     struct traits traits;
-    int r = view_open(ask->api, partition, id, ask->as_of, VIEW_PATH | VIEW_ORDERS, &v, e);
+    int r;
 
-    if (r != 0)
-        return r;
-    out->version = v.state.version;
-    r = view_facts(ask->api, &v, &facts);
+    out->version = v->state.version;
+    r = view_facts(ask->api, v, &facts);
     if (r == 0) {
         facts_deinit(&out->facts);
         out->facts = facts;
-        r = view_traits(ask->api->o.rules, &v, &traits);
+        r = view_traits(ask->api->o.rules, v, &traits);
     }
     if (r == 0) {
         traits_deinit(&out->traits);
         out->traits = traits;
     }
+    return r;
+}
+
+/* Facts and traits as of then, instead of those of now. */
+static int profile_as_of(const struct ask *ask, uint32_t partition, struct str id, struct state_profile *out,
+                         struct err *e)
+{
+    struct view v;
+    int r = view_open(ask->api, partition, id, ask->as_of, VIEW_PATH | VIEW_ORDERS, &v, e);
+
+    if (r != 0)
+        return r;
+    r = profile_of_view(ask, &v, out);
     view_close(&v);
     return r;
 }

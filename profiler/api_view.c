@@ -134,12 +134,12 @@ int path_writer_event(struct path_writer *w, struct buf *b, size_t i)
 {
     struct event event, before;
     int64_t page = w->notes[i].page_before;
-    int r;
+    int r, sealed = 0;
 
     arena_reset(&w->event);
     arena_reset(&w->before);
     r = entry_decode(&w->path[i], &w->event, &event);
-    if (r == 0 && w->clear && traits_unseal(&event, w->rules->traits, &w->event) < 0)
+    if (r == 0 && w->clear && (sealed = traits_unseal(&event, w->rules->traits, &w->event)) < 0)
         r = -ENOMEM;
     /* The page before matters only to an event that does not say itself where it came from. */
     bool ask_before = r == 0 && page >= 0 && !str_has(event.came_from);
@@ -147,8 +147,11 @@ int path_writer_event(struct path_writer *w, struct buf *b, size_t i)
         r = entry_decode(&w->path[page], &w->before, &before);
     if (r != 0)
         return r;
-    render_event(
-        b, &(struct render_event){
-               .event = &event, .note = &w->notes[i], .page_before = ask_before ? &before : NULL, .rules = w->rules});
+    const struct render_event in = {
+        .event = &event, .note = &w->notes[i], .page_before = ask_before ? &before : NULL, .rules = w->rules};
+    if (w->whole)
+        render_event_whole(b, &in, sealed != 0);
+    else
+        render_event(b, &in);
     return 0;
 }

@@ -11,6 +11,8 @@
 #define CURSOR_BODY (CURSOR_BYTES - CURSOR_CHECK)
 #define CURSOR_VARIANT sodium_base64_VARIANT_URLSAFE_NO_PADDING
 
+enum { DESC = 1, ORDERS = 2 };
+
 /* BLAKE2b takes from 16 bytes on; the first eight are enough to tell accidents. */
 static void check_of(const char *body, struct str profile, char out[CURSOR_CHECK])
 {
@@ -31,7 +33,7 @@ void cursor_write(struct buf *b, const struct cursor *c, struct str profile)
 
     buf_init(&raw, CURSOR_BYTES);
     buf_add_char(&raw, CURSOR_VERSION);
-    buf_add_char(&raw, c->desc ? 1 : 0);
+    buf_add_char(&raw, (char)((c->desc ? DESC : 0) | (c->orders ? ORDERS : 0)));
     buf_add_be64(&raw, (uint64_t)c->last.time);
     buf_add_be64(&raw, (uint64_t)c->last.received);
     buf_add_be32(&raw, c->last.position);
@@ -69,13 +71,15 @@ int cursor_read(struct str text, struct str profile, struct cursor *out)
     if (text.n == 0 ||
         sodium_base642bin((unsigned char *)raw, sizeof raw, text.p, text.n, NULL, &n, &text_end, CURSOR_VARIANT) != 0)
         return 1;
-    if (n != CURSOR_BYTES || text_end != text.p + text.n || raw[0] != CURSOR_VERSION || (raw[1] & ~1) != 0)
+    if (n != CURSOR_BYTES || text_end != text.p + text.n || raw[0] != CURSOR_VERSION ||
+        (raw[1] & ~(DESC | ORDERS)) != 0)
         return 1;
     check_of(raw, profile, check);
     if (sodium_memcmp(check, raw + CURSOR_BODY, CURSOR_CHECK) != 0)
         return 1;
     const char *p = raw + 2, *end = raw + CURSOR_BODY;
-    out->desc = raw[1] == 1;
+    out->desc = (raw[1] & DESC) != 0;
+    out->orders = (raw[1] & ORDERS) != 0;
     out->last.time = next_time(&p, end);
     out->last.received = next_time(&p, end);
     get_be32(&p, end, &out->last.position);

@@ -11,6 +11,7 @@
 struct cursor {
     struct event_key last; /* of the last event that was given */
     bool desc;
+    bool orders; /* of data: it names an order by its time and the hash of its id as uid; events are still to come */
     int64_t from, to, as_of; /* TIME_NONE where the first request had none */
 };
 

@@ -6,7 +6,7 @@
 #include "common/json.h"
 #include "common/limits.h"
 
-static void write_ids(struct buf *b, const struct state_profile *p)
+void profile_write_ids(struct buf *b, const struct state_profile *p)
 {
     struct buf id;
 
@@ -25,23 +25,30 @@ static void write_ids(struct buf *b, const struct state_profile *p)
     buf_add_char(b, ']');
 }
 
-void profile_write_shown(const struct fold_rules *rules, const struct traits_show *show, struct buf *b,
+void profile_write_known(const struct fold_rules *rules, const struct traits_show *show, struct buf *b,
                          const struct state_profile *p)
 {
     static const struct traits_rules none = {0};
 
-    buf_add_char(b, '{');
-    json_write_member(b, "id", p->id);
-    write_ids(b, p);
-    json_write_key(b, "version");
-    buf_addf(b, "%" PRId64, p->version);
     json_write_key(b, "facts");
     facts_write_json(&p->facts, rules, b);
     json_write_key(b, "traits");
     traits_write_json(&p->traits, rules->traits ? rules->traits : &none, show, b);
     json_write_key(b, "consent");
     traits_write_consent(&p->traits, b);
-    buf_add_text(b, ",\"tags\":{}}");
+    buf_add_text(b, ",\"tags\":{}");
+}
+
+void profile_write_shown(const struct fold_rules *rules, const struct traits_show *show, struct buf *b,
+                         const struct state_profile *p)
+{
+    buf_add_char(b, '{');
+    json_write_member(b, "id", p->id);
+    profile_write_ids(b, p);
+    json_write_key(b, "version");
+    buf_addf(b, "%" PRId64, p->version);
+    profile_write_known(rules, show, b, p);
+    buf_add_char(b, '}');
 }
 
 void profile_write(const struct fold_rules *rules, struct buf *b, const struct state_profile *p)

@@ -12,5 +12,9 @@ void profile_write(const struct fold_rules *rules, struct buf *b, const struct s
 /* The same with the traits that `show` says. Pure but for the keys. */
 void profile_write_shown(const struct fold_rules *rules, const struct traits_show *show, struct buf *b,
                          const struct state_profile *p);
+/* Of these, "ids", and the members behind "version", for an answer that puts them elsewhere. */
+void profile_write_ids(struct buf *b, const struct state_profile *p);
+void profile_write_known(const struct fold_rules *rules, const struct traits_show *show, struct buf *b,
+                         const struct state_profile *p);
 
 #endif

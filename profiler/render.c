@@ -64,7 +64,7 @@ void render_time_member(struct buf *b, const char *key, int64_t ms)
     render_time(b, ms);
 }
 
-static void micros_member(struct buf *b, const char *key, struct opt amount)
+void render_micros(struct buf *b, const char *key, struct opt amount)
 {
     if (!amount.has)
         return;
@@ -81,8 +81,7 @@ static void text_or_null(struct buf *b, const char *key, struct str text)
         buf_add_text(b, "null");
 }
 
-/* What a client sent as an object and we kept as it was. */
-static void verbatim_member(struct buf *b, const char *key, struct str json)
+void render_verbatim(struct buf *b, const char *key, struct str json)
 {
     if (json.n == 0)
         return;
@@ -143,14 +142,14 @@ static void render_item(struct buf *b, const struct item *i)
     json_write_member(b, "brand", i->brand);
     json_write_member(b, "color", i->color);
     json_write_member(b, "size", i->size);
-    micros_member(b, "price", i->price);
+    render_micros(b, "price", i->price);
     if (i->quantity.has) {
         json_write_key(b, "quantity");
         buf_addf(b, "%lld", (long long)i->quantity.v);
     }
-    micros_member(b, "cost", i->cost);
+    render_micros(b, "cost", i->cost);
     render_time_member(b, "listed_at", i->listed_at);
-    verbatim_member(b, "properties", i->extra);
+    render_verbatim(b, "properties", i->extra);
     buf_add_char(b, '}');
 }
 
@@ -250,7 +249,7 @@ static void write_order_fields(struct buf *b, const struct event *e)
     if (!order_stated(e, &status))
         return;
     json_write_member(b, "status", status_text(status));
-    micros_member(b, "total", o->total);
+    render_micros(b, "total", o->total);
     json_write_member(b, "currency", o->currency);
     json_write_member(b, "channel", o->channel);
     if (!o->has_refund)
@@ -258,7 +257,7 @@ static void write_order_fields(struct buf *b, const struct event *e)
     json_write_key(b, "refund");
     buf_add_char(b, '{');
     json_write_member(b, "id", o->refund_id);
-    micros_member(b, "amount", o->refund_amount);
+    render_micros(b, "amount", o->refund_amount);
     if (o->has_refund_items) {
         json_write_key(b, "items");
         render_items(b, o->refund_items, o->refund_item_count);
@@ -276,7 +275,7 @@ static void write_what(struct buf *b, const struct event *e)
     json_write_member(b, "shared_by", e->shared_by);
     json_write_member(b, "group_id", e->group_id);
     json_write_member(b, "previous_id", e->previous_id);
-    verbatim_member(b, "properties", e->type == EVENT_ORDER ? e->extra : e->properties);
+    render_verbatim(b, "properties", e->type == EVENT_ORDER ? e->extra : e->properties);
 }
 
 void render_event_members(struct buf *b, const struct render_event *in)
@@ -341,16 +340,15 @@ static void write_amounts(struct buf *b, const struct order *o)
     num_write_micros(b, o->total);
     json_write_key(b, "refunded");
     num_write_micros(b, o->refunded);
-    micros_member(b, "revenue", o->revenue);
-    micros_member(b, "subtotal", o->subtotal);
-    micros_member(b, "discount", o->discount);
-    micros_member(b, "shipping", o->shipping);
-    micros_member(b, "tax", o->tax);
+    render_micros(b, "revenue", o->revenue);
+    render_micros(b, "subtotal", o->subtotal);
+    render_micros(b, "discount", o->discount);
+    render_micros(b, "shipping", o->shipping);
+    render_micros(b, "tax", o->tax);
 }
 
-void render_order(struct buf *b, const struct order *o, struct str profile)
+void render_order_members(struct buf *b, const struct order *o, struct str profile)
 {
-    buf_add_char(b, '{');
     json_write_member(b, "order_id", o->order_id);
     text_or_null(b, "status", status_text(o->status));
     json_write_key(b, "placed_at");
@@ -374,5 +372,11 @@ void render_order(struct buf *b, const struct order *o, struct str profile)
         render_place(b, &o->place);
     }
     json_write_member(b, "profile", profile);
+}
+
+void render_order(struct buf *b, const struct order *o, struct str profile)
+{
+    buf_add_char(b, '{');
+    render_order_members(b, o, profile);
     buf_add_char(b, '}');
 }

@@ -21,9 +21,14 @@ struct render_event {
 void render_event(struct buf *b, const struct render_event *in);
 /* The members of that object without its braces, for callers that add their own. */
 void render_event_members(struct buf *b, const struct render_event *in);
+/* An object of everything that is kept of the event (render_whole.c): those members, and who it names, what they
+ * stated, from where, traits, context and all that it says of an order. `unopened`: no key opens its personal part. */
+void render_event_whole(struct buf *b, const struct render_event *in, bool unopened);
 
 /* An object. `profile` is who has the order. */
 void render_order(struct buf *b, const struct order *o, struct str profile);
+/* The same without its braces. */
+void render_order_members(struct buf *b, const struct order *o, struct str profile);
 /* An array. */
 void render_items(struct buf *b, const struct item *items, size_t n);
 
@@ -35,6 +40,11 @@ void render_campaign(struct buf *b, const struct campaign *c);
 
 /* {"type":"touch",…} of the event that started the session, {"type":"direct"} for NULL. */
 void render_touch(struct buf *b, const struct event *e);
+
+/* Key and amount, nothing when there is none. */
+void render_micros(struct buf *b, const char *key, struct opt amount);
+/* Key and what a client sent as JSON and we kept as it was; nothing when it is absent or empty. */
+void render_verbatim(struct buf *b, const char *key, struct str json);
 
 /* A time with its quotes; null for TIME_NONE. */
 void render_time(struct buf *b, int64_t ms);
