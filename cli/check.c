@@ -33,8 +33,7 @@ static bool check_tls(const struct conf *conf)
     bool collector = tls_check(&conf->collector.tls, "collector.tls", &warnings, &e[0]) == 0;
     bool profiler = tls_check(&conf->profiler.tls, "profiler.tls", &warnings, &e[1]) == 0;
     if (warnings.n > 0)
-        if (warnings.n > 0)
-            fwrite(warnings.p, 1, warnings.n, stderr);
+        fwrite(warnings.p, 1, warnings.n, stderr);
     buf_deinit(&warnings);
     for (int i = 0; i < 2; i++)
         if (e[i].text[0])
