@@ -1,5 +1,5 @@
-/* Verifying one profile: its facts are the fold of its path and orders, and the statements in its path stand at the homes
- * of their orders. */
+/* Verifying one profile: its facts are the fold of its path and orders, and the statements in its path stand at the
+ * homes of their orders. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
