@@ -356,7 +356,7 @@ static void profiles_are_those_of_the_set_of_events(void **state)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     uint64_t runs = 10;
 #else
-    uint64_t runs = 40;
+    uint64_t runs = 24;
 #endif
     uint64_t only = number("WAYMARK_SEED", 0), partitions = number("WAYMARK_PARTITIONS", 0);
 
