@@ -198,6 +198,14 @@ bool ask_may_change(struct ask *ask)
     return false;
 }
 
+/* It says only that nobody knows whether the change was made: that need not wait for the record, which would wait for
+ * the log that has just failed. */
+static void send_failure(struct ask *ask, const struct http_answer *answer, enum audit_kind kind)
+{
+    note(ask, kind, answer->status, NULL);
+    http_answer_send(ask->request, answer);
+}
+
 void ask_send(struct ask *ask, const struct http_answer *answer)
 {
     enum audit_kind kind = kind_of(ask);
@@ -207,8 +215,10 @@ void ask_send(struct ask *ask, const struct http_answer *answer)
     ask->changing = false;
     if (!is_recorded(ask, kind, answer->status))
         http_answer_send(ask->request, answer);
-    else if (kind != AUDIT_READ)
+    else if (kind != AUDIT_READ && answer->status < 500)
         send_change(ask, answer, kind);
+    else if (kind != AUDIT_READ)
+        send_failure(ask, answer, kind);
     else if (note(ask, kind, answer->status, NULL) == AUDIT_NOTED)
         http_answer_send(ask->request, answer);
     else

@@ -1,6 +1,7 @@
 """Who uses which device, from outside: the graph of a person with its evidence, unlink, and what a preview says, with one
 partition and several; and over two profilers."""
 import json
+import time
 import urllib.parse
 
 import pytest
@@ -364,3 +365,26 @@ def test_two_profilers_give_one_answer(kafka):
             assert p.stop() == 0
         for p in c.profilers:
             assert p.command('verify')[0] == 0
+
+
+@not_sanitized
+def test_a_log_that_does_not_answer_is_no_unlink(kafka):
+    with Cluster(kafka, profilers=1, partitions=1) as c:
+        wait_served(c, by=c.profilers)
+        body = json.dumps({'anonymous_id': 'd1', 'user_id': 'u1'}).encode()
+        kafka.pause()
+        try:
+            began = time.monotonic()
+            s, h, b = c.profilers[0].request('POST', '/v1/identity:unlink', body)
+            took = time.monotonic() - began
+        finally:
+            kafka.resume()
+        assert (s, json.loads(b)['code']) == (503, 'unavailable'), (s, b)
+        assert 'x-waymark-position' not in h and h['retry-after'] == '1'
+        assert took < 8, took
+
+        def taken():
+            return c.profilers[0].request('POST', '/v1/identity:unlink', body)[0] == 200
+        wait_until(taken, 30, 'the unlink')
+        c.drain()
+        assert c.profilers[0].stop() == 0
