@@ -269,7 +269,7 @@ static bool sessions_lost(struct folding *f)
         s->spans_inexact = true;
     if (s->spans_inexact || sibling_inexact(s))
         return true;
-    if (!f->near.inside && !str_has(s->profile->user))
+    if (!f->near.inside && !str_has(s->profile->user) && !s->profile->refold)
         facts_add_sessions(&s->profile->facts,
                            path_session_change(f->near.before, f->key.time, f->near.after, rules->session_gap_ms));
     return false;

@@ -147,8 +147,8 @@ static bool member_read(const char **p, const char *end, struct member *out)
 {
     uint64_t removed, index;
 
-    if (!get_text(p, end, &out->device) || !get_varint(p, end, &removed) ||
-        !get_svarint(p, end, &out->version.cause) || !get_varint(p, end, &index) || index > UINT32_MAX)
+    if (!get_text(p, end, &out->device) || !get_varint(p, end, &removed) || !get_svarint(p, end, &out->version.cause) ||
+        !get_varint(p, end, &index) || index > UINT32_MAX)
         return false;
     out->removed = removed != 0;
     out->version.index = (uint32_t)index;

@@ -203,8 +203,9 @@ static int visit(struct verify *v, enum key_kind kind, struct str key, struct st
     case KEY_DEVICE:
         return verify_device(v, key, value);
     case KEY_LINKS:
+        return 0; /* with its device */
     case KEY_ACCOUNT:
-        return 0;
+        return verify_account(v, key, value);
     case KEY_ORDER:
         return verify_order(v, key, value);
     case KEY_ORDER_HOME:
@@ -276,7 +277,7 @@ static void check_counts(struct verify *v)
 static int verify_partition(struct verify *v)
 {
     static const enum key_kind kinds[] = {
-        KEY_STREAM, KEY_DEVICE, KEY_CHUNK, KEY_LATE, KEY_UIDS, KEY_ORDER, KEY_ORDER_HOME, KEY_PROFILE,
+        KEY_STREAM, KEY_DEVICE, KEY_ACCOUNT, KEY_CHUNK, KEY_LATE, KEY_UIDS, KEY_ORDER, KEY_ORDER_HOME, KEY_PROFILE,
     };
     int rc = 0;
 

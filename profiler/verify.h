@@ -18,9 +18,9 @@ struct verify {
      * placed with users; events in paths. */
     uint64_t stated_events, away_events, placed_events, path_events;
     uint64_t identity[IDENTITY_FIGURES]; /* of all devices */
-    uint64_t all_placed, all_expected; /* of all partitions */
-    uint64_t stated, standing;         /* statements of orders: in paths, at homes; of all partitions */
-    bool in_flight;                    /* partitions have told each other what is not read yet */
+    uint64_t all_placed, all_expected;   /* of all partitions */
+    uint64_t stated, standing;           /* statements of orders: in paths, at homes; of all partitions */
+    bool in_flight;                      /* partitions have told each other what is not read yet */
 };
 
 /* One more difference. */
@@ -32,6 +32,8 @@ int verify_profile(struct verify *v, struct str key, struct str value);
 
 /* A device: its runs follow from its links, and every event of it is placed with its user: verify_device.c. */
 int verify_device(struct verify *v, struct str key, struct str value);
+/* An account: its pairs are no later than the events that state them. */
+int verify_account(struct verify *v, struct str key, struct str value);
 /* The name of a stream for people. */
 void verify_name(const struct stream_id *id, char *name, size_t size);
 

@@ -12,7 +12,7 @@
 
 struct seen_stream {
     struct key_hash hash;
-    struct str device; /* its anonymous id, else the user's */
+    struct str device; /* device_name() */
     struct entry *entries;
     struct gone *gone;
     struct event_key *gone_keys; /* sorted */
@@ -79,6 +79,16 @@ static int hold(struct reading *r, uint64_t bytes)
 
 /* --- with the lock -------------------------------------------------------------------------------------------- */
 
+/* By which the streams of one device are told: its id, or the user's where there is none. In the arena; p is NULL when
+ * memory is out. */
+static struct str device_name(struct reading *r, struct str anonymous_id, struct str user_id)
+{
+    char buf[PROFILE_ID_MAX_BYTES];
+    struct str user = str_has(anonymous_id) ? STR_NONE : user_id;
+
+    return arena_dup(&r->arena, profile_id(anonymous_id, user, buf));
+}
+
 static int see_streams(struct reading *r, const struct partition *p, const struct profile *profile)
 {
     const struct stream *s;
@@ -95,7 +105,7 @@ static int see_streams(struct reading *r, const struct partition *p, const struc
         struct seen_stream *seen = &r->streams[r->stream_count++];
 
         seen->hash = s->node.key;
-        seen->device = arena_dup(&r->arena, str_has(s->anonymous_id) ? s->anonymous_id : s->user_id);
+        seen->device = device_name(r, s->anonymous_id, s->user_id);
         if (!seen->device.p)
             return -ENOMEM;
         seen->entries = s->entries;
@@ -363,7 +373,7 @@ static int read_stream(struct reading *r, struct str key, struct str record)
 
     if (!key_read_two(key, KEY_STREAM, &owner, &stream) || stream_record_read(record, &id) < 0)
         return damaged(r->err, "a stream");
-    name = arena_dup(&r->arena, str_has(id.anonymous_id) ? id.anonymous_id : id.user_id);
+    name = device_name(r, id.anonymous_id, id.user_id);
     rc = name.p ? number_of(r, name, &device) : -ENOMEM;
     return rc == 0 ? merge_stream(r, stream, device) : rc;
 }

@@ -238,39 +238,6 @@ static void a_copy_carries_it(void **unused)
     spot_free(&t);
 }
 
-/* --- what stands on disk --------------------------------------------------------------------------------------------
- */
-
-static void an_absent_base_is_none(void **unused)
-{
-    struct meta m = {.base = 1};
-    struct buf b;
-
-    (void)unused;
-    buf_init(&b, 1000);
-    buf_add_varint(&b, STATE_FORMAT);
-    buf_add_varint(&b, 3);
-    buf_add_svarint(&b, 9);
-    buf_add_svarint(&b, 2);
-    for (int i = 0; i < OUTCOMES; i++)
-        buf_add_varint(&b, 1);
-    buf_add_svarint(&b, 8);
-    for (size_t i = 0; i < UID_BYTES + sizeof m.secret.b; i++)
-        buf_add_char(&b, 'x');
-    assert_true(meta_read(buf_str(&b), &m));
-    assert_int_equal(m.base, 0);
-    assert_int_equal(m.offset, 9);
-    assert_int_equal(m.last_offset, 8);
-    for (size_t n = 0; n < b.n; n++)
-        assert_false(meta_read((struct str){b.p, n}, &m));
-    buf_add_svarint(&b, 500);
-    assert_true(meta_read(buf_str(&b), &m));
-    assert_int_equal(m.base, 500);
-    buf_add_char(&b, 'x');
-    assert_false(meta_read(buf_str(&b), &m));
-    buf_deinit(&b);
-}
-
 /* --- crashes ---------------------------------------------------------------------------------------------------------
  */
 
@@ -398,7 +365,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(it_goes_on_again_and_again),
         cmocka_unit_test(bad_records_are_told_by_the_log),
         cmocka_unit_test(a_copy_carries_it),
-        cmocka_unit_test(an_absent_base_is_none),
         cmocka_unit_test(a_crash_leaves_the_old_or_the_new),
         cmocka_unit_test(a_full_disk_changes_nothing),
     };

@@ -289,10 +289,11 @@ static void *look_up(void *arg)
         struct state_view view;
         struct str owner;
         struct arena a;
-        char id[32], order_id[16];
+        char who[32], id[40], order_id[32];
 
-        snprintf(id, sizeof id, "user:u1-%u", i % SHOP_IDS);
-        snprintf(order_id, sizeof order_id, "o1-%u", i % 100);
+        shop_name(who, sizeof who, "", "u", 1, i % SHOP_IDS);
+        snprintf(id, sizeof id, "user:%s", who);
+        shop_name(order_id, sizeof order_id, "order:", "o", 1, i % 100);
         arena_init(&a, 64 * MIB);
         if (state_profile(o->t->b, 1, str_of(id), &a, &profile, &e) == 0) {
             atomic_fetch_add(&o->found, 1);

@@ -9,8 +9,8 @@
 enum { SETS = 60, ITEMS = 3, PARTITIONS = 3, BATCH = 40 };
 
 struct set {
-    char ids[2][16]; /* as devices and as users alike: so profiles have siblings */
-    char orders[3][16];
+    char ids[2][24]; /* as devices and as users alike: so profiles have siblings */
+    char orders[3][24];
     size_t uids, copies;
     int64_t step;
     unsigned span;
@@ -134,10 +134,17 @@ static void make_set(struct run *r, size_t number)
     struct set *set = &r->sets[number];
     bool large = number == 0 && chance(20);
 
-    for (int i = 0; i < 2; i++)
-        snprintf(set->ids[i], sizeof set->ids[i], "s%zu-%d", number, i);
-    for (int i = 0; i < 3; i++)
-        snprintf(set->orders[i], sizeof set->orders[i], "o%zu-%d", number, i);
+    uint32_t home = (uint32_t)(number % r->partitions);
+    char stem[24];
+
+    for (int i = 0; i < 2; i++) {
+        snprintf(stem, sizeof stem, "s%zu-%d", number, i);
+        local_name(set->ids[i], sizeof set->ids[i], "", stem, home, r->partitions);
+    }
+    for (int i = 0; i < 3; i++) {
+        snprintf(stem, sizeof stem, "o%zu-%d", number, i);
+        local_name(set->orders[i], sizeof set->orders[i], "order:", stem, home, r->partitions);
+    }
     set->step = chance(50) ? 10 * TIME_MINUTE : chance(50) ? 15 * TIME_MINUTE : 3 * TIME_HOUR;
     set->span = 1 + below(chance(50) ? 60 : 12);
     set->uids = large ? 4000 : 1 + below(chance(20) ? 80 : 20);
@@ -214,7 +221,7 @@ static void check_profile(struct run *r, uint32_t partition, struct model *m, st
 
 static void check_order(struct run *r, uint32_t partition, struct model *m)
 {
-    struct str id = str_of(r->sets[below(SETS)].orders[below(3)]);
+    struct str id = str_of(r->sets[below(SETS / r->partitions) * r->partitions + partition].orders[below(3)]);
     const char *what = order_differs(r->state, m, id);
 
     r->checks++;

@@ -14,21 +14,31 @@ struct shop_for_test {
     struct test_log logs[SHOP_PARTITIONS];
 };
 
+static inline void shop_name(char *out, size_t size, const char *prefix, const char *kind, uint32_t partition,
+                             unsigned number)
+{
+    char stem[32];
+
+    snprintf(stem, sizeof stem, "%s%u-%u", kind, (unsigned)partition, number);
+    local_name(out, size, prefix, stem, partition, SHOP_PARTITIONS);
+}
+
 /* Pages and orders of people who come again and again. */
 static inline void shop_add(struct shop_for_test *shop, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t p = below(SHOP_PARTITIONS);
         struct test_log *l = &shop->logs[p];
-        char who[24], message[24], order[24];
+        char who[32], device[32], message[24], order[32];
         struct event e;
 
-        snprintf(who, sizeof who, "u%u-%u", (unsigned)p, below(SHOP_IDS));
+        shop_name(who, sizeof who, "", "u", p, below(SHOP_IDS));
+        shop_name(device, sizeof device, "", "d", p, 1);
         snprintf(message, sizeof message, "m%zu", l->n - (chance(5) && l->n > 0));
-        e = event_at(chance(50) ? "d1" : NULL, who, message, INT64_C(1700000000000) + (int64_t)l->n * TIME_MINUTE);
+        e = event_at(chance(50) ? device : NULL, who, message, INT64_C(1700000000000) + (int64_t)l->n * TIME_MINUTE);
         e.url = STR_LIT("https://shop.example/a/long/enough/path/to/fill/some/space");
         if (chance(20)) {
-            snprintf(order, sizeof order, "o%u-%u", (unsigned)p, below(100));
+            shop_name(order, sizeof order, "order:", "o", p, below(100));
             e.type = EVENT_ORDER;
             e.trust = TRUST_SERVER;
             e.order.order_id = str_of(order);
@@ -114,9 +124,10 @@ static inline void shop_check_first(struct state *s, const struct shop_for_test 
 
     model_init(&m, shop->logs[partition].v, n, &shop_rules);
     for (size_t i = 0; i < SHOP_IDS; i++) {
-        char id[32];
+        char who[32], id[40];
 
-        snprintf(id, sizeof id, "user:u%u-%zu", (unsigned)partition, i);
+        shop_name(who, sizeof who, "", "u", partition, (unsigned)i);
+        snprintf(id, sizeof id, "user:%s", who);
         const char *what = profile_differs(s, partition, &m, str_of(id));
         if (what)
             fail_msg("partition %u at %zu: %s: %s", (unsigned)partition, n, id, what);

@@ -127,6 +127,21 @@ static inline struct event event_at(const char *anonymous_id, const char *user_i
     return e;
 }
 
+/* A name that begins with the stem and whose home, behind the prefix as a key, is the partition: what is said of it
+ * goes nowhere else. */
+static inline void local_name(char *out, size_t size, const char *prefix, const char *stem, uint32_t partition,
+                              uint32_t partitions)
+{
+    for (unsigned salt = 0;; salt++) {
+        char key[96];
+
+        assert_true(snprintf(out, size, "%s.%u", stem, salt) < (int)size);
+        snprintf(key, sizeof key, "%s%s", prefix, out);
+        if (event_log_partition(str_of(key), partitions) == partition)
+            return;
+    }
+}
+
 /* --- the model ------------------------------------------------------------------------------------------------ */
 
 struct model_event {
