@@ -26,10 +26,10 @@
 #define LIMIT_REQUEST_ARENA (64 * MIB) /* memory of a request beside its body */
 
 /* TLS */
-#define LIMIT_TLS_FILE_BYTES (256 * KIB) /* of a certificate or key file */
-#define LIMIT_TLS_CHAIN 16               /* certificates of a chain */
-#define LIMIT_TLS_LOOK_MS 1000           /* between looks at the files; a change is taken when they rest for one */
-#define LIMIT_TLS_RETRY_MS 60000         /* between tries of files that are bad and stay so */
+#define LIMIT_TLS_FILE_BYTES (256 * KIB)      /* of a certificate or key file */
+#define LIMIT_TLS_CHAIN 16                    /* certificates of a chain */
+#define LIMIT_TLS_LOOK_MS 1000                /* between looks at the files; a change is taken when they rest for one */
+#define LIMIT_TLS_RETRY_MS 60000              /* between tries of files that are bad and stay so */
 #define LIMIT_TLS_SOON_MS INT64_C(1209600000) /* 14 days: a certificate that ends sooner is warned of */
 
 /* JSON */
