@@ -97,9 +97,8 @@ static size_t take_head(char *p, size_t size, size_t n, void *arg)
         return n + 1;
     }
     if (n > 5 && memcmp(p, "HTTP/", 5) == 0)
-        c->content_type[0] = c->rank[0] = c->instance[0] = '\0';
+        c->content_type[0] = c->instance[0] = '\0';
     take_field(p, n, "Content-Type", c->content_type, sizeof c->content_type);
-    take_field(p, n, "X-Waymark-Rank", c->rank, sizeof c->rank);
     take_field(p, n, "X-Waymark-Instance", c->instance, sizeof c->instance);
     return n;
 }
@@ -378,7 +377,7 @@ bool forward_send(struct forward *f, struct forward_call *c)
     if (taken) {
         c->status = 0;
         c->next = NULL;
-        c->content_type[0] = c->rank[0] = c->instance[0] = '\0';
+        c->content_type[0] = c->instance[0] = '\0';
         buf_init(&c->body, LIMIT_ANSWER_BYTES);
         if (f->tail)
             f->tail->next = c;

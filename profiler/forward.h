@@ -25,8 +25,8 @@ struct forward_call {
     void (*done)(struct forward_call *call);
     unsigned status;
     struct buf body; /* from a forward_send that took the call on; the caller frees it */
-    /* Of the answer: Content-Type, X-Waymark-Rank and X-Waymark-Instance; "" when absent. */
-    char content_type[96], rank[96], instance[96];
+    /* Of the answer: Content-Type and X-Waymark-Instance; "" when absent. */
+    char content_type[96], instance[96];
     struct forward_call *next; /* the forwarder's */
 };
 

@@ -164,7 +164,7 @@ static int teardown(void **state)
 static void answer_kept(int fd)
 {
     while (read_request(fd))
-        raw_text(fd, "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nX-Waymark-Rank: 0a1b\r\n"
+        raw_text(fd, "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\n"
                      "x-waymark-instance:  p1 \r\nContent-Length: 5\r\n\r\nhello");
 }
 
@@ -179,7 +179,6 @@ static void test_answer(void **state)
     assert_int_equal(a.call.status, 404);
     assert_true(str_is(buf_str(&a.call.body), "hello"));
     assert_string_equal(a.call.content_type, "application/json");
-    assert_string_equal(a.call.rank, "0a1b");
     assert_string_equal(a.call.instance, "p1");
     release(&a);
     assert_ptr_equal(strstr(last_request, "GET /v1/profiles/user:a%2Fb/../c?x=%20 HTTP/1.1\r\n"), last_request);
