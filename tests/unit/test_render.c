@@ -236,6 +236,46 @@ static void test_order_of_nothing(void **state)
                "\"profile\":\"anon:order:O2\"}");
 }
 
+/* What a path leaves out, and that a part could not be opened. */
+static void test_whole_event(void **state)
+{
+    struct event e = base(EVENT_TRACK);
+    struct render_event in = {.event = &e};
+    struct buf plain, b, want;
+
+    (void)state;
+    e.ip = STR_LIT("192.0.2.0");
+    e.user_agent = STR_LIT("UA");
+    e.locale = STR_LIT("en");
+    e.user_id = STR_LIT("42");
+    e.library = STR_LIT("js");
+    e.consent = STR_LIT("{\"marketing\":true}");
+    e.traits = STR_LIT("{\"plan\":1}");
+    e.context = STR_LIT("{\"a\":2}");
+    e.extra = STR_LIT("{\"b\":3}");
+    e.trust = TRUST_BEACON;
+    e.sent = T0;
+    e.anonymous_id = STR_NONE;
+    e.order.tax = (struct opt){true, 1500000};
+    e.order.has_refund = e.order.has_refund_items = true;
+    e.order.refund_id = STR_LIT("r");
+    buf_init(&plain, 1 << 20);
+    buf_init(&b, 1 << 20);
+    buf_init(&want, 1 << 20);
+    render_event(&plain, &in);
+    buf_add(&want, plain.p, plain.n - 1);
+    buf_add_text(&want,
+                 ",\"user_id\":\"42\",\"trust\":\"beacon\",\"sent_at\":\"2026-01-01T00:00:00.000Z\","
+                 "\"library\":{\"name\":\"js\"},\"ip\":\"192.0.2.0\",\"user_agent\":\"UA\",\"locale\":\"en\","
+                 "\"order\":{\"tax\":1.5,\"refund\":{\"id\":\"r\",\"items\":[]}},\"consent\":{\"marketing\":true},"
+                 "\"traits\":{\"plan\":1},\"context\":{\"a\":2},\"extra\":{\"b\":3},\"unopened\":true}");
+    buf_add_char(&want, '\0');
+    render_event_whole(&b, &in, true);
+    expect(&b, want.p);
+    buf_deinit(&plain);
+    buf_deinit(&want);
+}
+
 static void test_touch(void **state)
 {
     struct event e = base(EVENT_PAGE);
@@ -274,13 +314,15 @@ static void test_cursor_round_trip(void **state)
     struct buf b;
 
     (void)state;
-    for (int desc = 0; desc < 2; desc++) {
-        in.desc = desc;
+    for (int flags = 0; flags < 4; flags++) {
+        in.desc = flags & 1;
+        in.orders = flags >> 1;
         buf_init(&b, 1024);
         cursor_write(&b, &in, STR_LIT("user:42"));
         assert_int_equal(cursor_read(buf_str(&b), STR_LIT("user:42"), &out), 0);
         assert_int_equal(event_key_cmp(&in.last, &out.last), 0);
         assert_int_equal(in.desc, out.desc);
+        assert_int_equal(in.orders, out.orders);
         assert_int_equal(in.from, out.from);
         assert_int_equal(in.to, out.to);
         assert_int_equal(in.as_of, out.as_of);
@@ -318,11 +360,17 @@ static void test_cursor_forgery(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_least_event),    cmocka_unit_test(test_whole_track),
-        cmocka_unit_test(test_order_log),      cmocka_unit_test(test_silent_cancellation),
-        cmocka_unit_test(test_came_from),      cmocka_unit_test(test_answer_is_bounded),
-        cmocka_unit_test(test_order),          cmocka_unit_test(test_order_of_nothing),
-        cmocka_unit_test(test_touch),          cmocka_unit_test(test_cursor_round_trip),
+        cmocka_unit_test(test_least_event),
+        cmocka_unit_test(test_whole_track),
+        cmocka_unit_test(test_order_log),
+        cmocka_unit_test(test_silent_cancellation),
+        cmocka_unit_test(test_came_from),
+        cmocka_unit_test(test_answer_is_bounded),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_order_of_nothing),
+        cmocka_unit_test(test_whole_event),
+        cmocka_unit_test(test_touch),
+        cmocka_unit_test(test_cursor_round_trip),
         cmocka_unit_test(test_cursor_forgery),
     };
 
