@@ -156,6 +156,7 @@ int event_finish(struct reader *r)
         if (!str_has(e->message_id))
             return -ENOMEM;
     }
-    e->uid = event_uid(e->source, e->anonymous_id, e->user_id, e->message_id);
+    e->uid = e->type == EVENT_ALIAS ? alias_uid(e->source, e->anonymous_id, e->user_id, e->message_id, e->previous_id)
+                                    : event_uid(e->source, e->anonymous_id, e->user_id, e->message_id);
     return 0;
 }

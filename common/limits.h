@@ -87,10 +87,10 @@
 #define LIMIT_LOG_NAME 64                /* bytes of a reader's name */
 
 /* Fold */
-#define LIMIT_MAP_NAMES 1000              /* names of one `by` map; those first seen earliest, the rest under "*" */
-#define LIMIT_STATEMENTS 1000             /* statements of one order that count: the first in the order of events */
+#define LIMIT_MAP_NAMES 1000 /* names of one `by` map; those first seen earliest, the rest under "*" */
+#define LIMIT_STATEMENTS                                                                                               \
+    1000 /* statements of one order that count: a server key's first, then in the order of events */
 #define LIMIT_STATEMENTS_BYTES (32 * MIB) /* of these, the first that take no more than this unpacked */
-#define LIMIT_SAME_ORDER 10000 /* log keys under which one order id changed since the last commit; then one is due */
 #define LIMIT_CHUNK_ENTRIES 96
 #define LIMIT_TRAITS 500            /* names of one person: those first stated earliest */
 #define LIMIT_TRAIT_BYTES (8 * KIB) /* of one value as JSON; a larger one counts as not stated */

@@ -143,6 +143,7 @@ int state_profile(struct state *s, uint32_t partition, struct str id, struct are
 struct state_view {
     struct str id;
     int64_t version;
+    uint64_t changes;        /* the state's */
     struct path_entry *path; /* the order of events; bytes are packed events */
     size_t path_count;
     struct order *orders; /* owned by this profile, by placed_at (else first statement), then order id */

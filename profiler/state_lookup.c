@@ -184,14 +184,14 @@ static int facts_from_disk(struct partition *p, struct key_hash hash, struct are
 }
 
 /* Leaves what was folded for the next who asks, unless the profile has changed meanwhile. */
-static void give_back(struct partition *p, struct key_hash hash, int64_t version, struct facts *facts,
+static void give_back(struct partition *p, struct key_hash hash, uint64_t changes, struct facts *facts,
                       struct traits *traits)
 {
     struct profile *r;
 
     pthread_mutex_lock(&p->lock);
     r = partition_find_profile(p, hash);
-    if (r && r->refold && r->version == version)
+    if (r && r->refold && r->changes == changes)
         profile_take(p, r, facts, traits);
     pthread_mutex_unlock(&p->lock);
 }
@@ -202,11 +202,13 @@ static int facts_by_folding(struct partition *p, struct str id, struct key_hash 
     struct state_view view;
     struct facts facts;
     struct traits traits;
+    uint64_t changes;
     int rc = state_view(p->state, p->number, id, VIEW_PATH | VIEW_ORDERS, &view, e);
 
     if (rc != 0)
         return rc;
     out->version = view.version;
+    changes = view.changes;
     rc = state_view_fold(&view, p->state->rules, &facts);
     if (rc == 0) {
         rc = state_view_traits(&view, p->state->rules, &out->traits, &traits);
@@ -220,7 +222,7 @@ static int facts_by_folding(struct partition *p, struct str id, struct key_hash 
     rc = copy_traits(&traits, &out->traits);
     if (rc == 0)
         rc = facts_pack(&facts, b) ? unpack(buf_str(b), out, e) : -ENOMEM;
-    give_back(p, hash, out->version, &facts, &traits);
+    give_back(p, hash, changes, &facts, &traits);
     facts_deinit(&facts);
     traits_deinit(&traits);
     return rc;

@@ -245,6 +245,7 @@ struct profile {
     bool held;                       /* [lock] look-ups wait: the cache may still have it as it was */
     uint32_t streams;                /* [worker] in memory, which keep it there */
     int64_t version;                 /* [lock] 0: made for an event that was not folded yet */
+    uint64_t changes;                /* [lock] one record may change it several times under one version */
     struct facts facts;              /* [lock] exact unless refold; a look-up that folded it puts both right */
     struct traits traits;            /* [lock] likewise */
     bool refold;                     /* [lock] */

@@ -49,6 +49,7 @@ struct reading {
     bool linked; /* it is a device's, which has a user */
     bool empty;  /* it has no events; one that is to be folded may have none either */
     int64_t version;
+    uint64_t changes;
     struct device_number *devices; /* of its path */
     uint32_t device_count;
     struct path_entry *path;
@@ -145,6 +146,7 @@ static int see(struct reading *r, struct partition *p, struct key_hash id)
     if (profile && profile->version > 0) {
         r->found = true;
         r->version = profile->version;
+        r->changes = profile->changes;
         r->refold = profile->refold;
         r->linked = str_has(profile->user);
         r->empty = !profile->refold && profile->facts.events == 0;
@@ -555,7 +557,7 @@ static int fill_view(struct reading *r, struct str id, unsigned what, struct sta
     id = arena_dup(&r->arena, id);
     if (!id.p)
         return -ENOMEM;
-    *out = (struct state_view){id, r->version, r->path, r->path_count, orders.v, orders.n, r};
+    *out = (struct state_view){id, r->version, r->changes, r->path, r->path_count, orders.v, orders.n, r};
     return 0;
 }
 

@@ -58,6 +58,9 @@ int claim_unpack(struct str bytes, struct arena *a, struct claim_record *out);
 /* BLAKE2b of 128 bits over length-prefixed fields, absent apart from empty: nobody can make two events collide.
  * The uid of (source, anonymous id, user id, message id). */
 struct uid event_uid(struct str source, struct str anonymous_id, struct str user_id, struct str message_id);
+/* Likewise of an alias: that of another device is another event, so that all copies of one make one link. */
+struct uid alias_uid(struct str source, struct str anonymous_id, struct str user_id, struct str message_id,
+                     struct str previous_id);
 /* The message id of an order log that has none: hex of a hash over the fields of INTERFACE section 3 as values, the
  * timestamp too if one was given. `hex` gets 32 characters and a NUL. */
 void order_content_id(const struct event *e, char hex[33]);

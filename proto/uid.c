@@ -9,6 +9,7 @@ static_assert(UID_BYTES >= crypto_generichash_BYTES_MIN, "a uid is a whole hash"
 /* Domains: hashes of different things never meet, whatever their fields. */
 #define DOMAIN_UID "waymark.uid.1"
 #define DOMAIN_ORDER "waymark.order.1"
+#define DOMAIN_ALIAS "waymark.alias.1"
 #define DOMAIN_LINK "waymark.order-link.1"
 
 typedef crypto_generichash_state hash_state;
@@ -117,6 +118,14 @@ struct uid event_uid(struct str source, struct str anonymous_id, struct str user
 struct uid order_link_uid(struct str order_id, struct str device)
 {
     const struct str fields[] = {STR_LIT(DOMAIN_LINK), order_id, device};
+
+    return hash_strs(fields, sizeof fields / sizeof *fields);
+}
+
+struct uid alias_uid(struct str source, struct str anonymous_id, struct str user_id, struct str message_id,
+                     struct str previous_id)
+{
+    const struct str fields[] = {STR_LIT(DOMAIN_ALIAS), source, anonymous_id, user_id, message_id, previous_id};
 
     return hash_strs(fields, sizeof fields / sizeof *fields);
 }

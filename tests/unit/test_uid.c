@@ -104,9 +104,25 @@ static void test_no_collisions(void **state)
     free(all);
 }
 
+/* Of one message id, with another device: another event. */
+static void test_alias(void **state)
+{
+    struct str source = STR_LIT("web"), user = STR_LIT("u"), message = STR_LIT("m");
+    struct uid a = alias_uid(source, STR_NONE, user, message, STR_LIT("a")),
+               b = alias_uid(source, STR_NONE, user, message, STR_LIT("b")),
+               again = alias_uid(source, STR_NONE, user, message, STR_LIT("a")),
+               event = event_uid(source, STR_NONE, user, message);
+
+    (void)state;
+    assert_memory_equal(a.b, again.b, UID_BYTES);
+    assert_memory_not_equal(a.b, b.b, UID_BYTES);
+    assert_memory_not_equal(a.b, event.b, UID_BYTES);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_known_uids), cmocka_unit_test(test_content_hash),
-                                       cmocka_unit_test(test_known_order_ids), cmocka_unit_test(test_no_collisions)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_alias), cmocka_unit_test(test_known_uids),
+                                       cmocka_unit_test(test_content_hash), cmocka_unit_test(test_known_order_ids),
+                                       cmocka_unit_test(test_no_collisions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
