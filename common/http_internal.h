@@ -1,8 +1,9 @@
 /* What the http files share and nobody else sees.
  *
- * Threads: the pool (libmicrohttpd's, one epoll or poll each) reads requests and runs handlers; any thread answers; the timer
- * enforces deadlines; the caller's thread starts and stops. A request belongs to its pool thread until its handler is
- * called and to the handler until it is answered. Lock order: http_server.lock before libmicrohttpd's own. */
+ * Threads: the pool (libmicrohttpd's, one epoll or poll each) reads requests and runs handlers; any thread answers; the
+ * timer enforces deadlines; the caller's thread starts and stops. A request belongs to its pool thread until its
+ * handler is called and to the handler until it is answered. Lock order: http_server.lock before libmicrohttpd's own.
+ */
 #ifndef WAYMARK_HTTP_INTERNAL_H
 #define WAYMARK_HTTP_INTERNAL_H
 
