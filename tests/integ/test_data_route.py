@@ -1,10 +1,14 @@
 """Everything held about a person: each value that was sent, over whatever route, is in the answer, and nothing of anybody
 else is; by pages, for linked devices, as of a time, through any profiler, and as one document by the command."""
+import contextlib
 import decimal
+import http.server
 import json
 import os
+import shutil
 import stat
 import subprocess
+import threading
 import urllib.parse
 
 import pytest
@@ -324,6 +328,79 @@ def test_a_file_is_whole_or_not_there(shop, tmp_path):
         with open('/dev/full', 'w') as full:
             r = subprocess.run([WAYMARK, 'data', 'user:filed', '--config', shop.inst.config], stdout=full, stderr=subprocess.PIPE)
         assert r.returncode == 1 and b'cannot be written' in r.stderr
+
+
+@contextlib.contextmanager
+def answering(inst, *answers):
+    """In the place of a profiler: answers one after the other, (status, body)."""
+    left = list(answers)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, body = left.pop(0)
+            body = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(('127.0.0.1', inst.pport), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.02})
+        thread.start()
+        try:
+            yield left
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_the_command_says_when_pages_do_not_fit(tmp_path):
+    def answer(version, orders, events, following):
+        return 200, {'id': 'user:x', 'version': version, 'orders': orders, 'events': events, 'next': following}
+
+    os.mkdir(tmp_path / 'shop')
+    inst = Instance(folder=str(tmp_path / 'shop'))
+    file = str(tmp_path / 'x.json')
+    one = answer(1, [{'order_id': 'a'}], [], 'c1')
+    with answering(inst, one, (503, {'code': 'not_yet', 'message': 'moving'}), answer(2, [{'order_id': 'b'}], [{'n': 1}], 'c2'),
+                   answer(2, [], [{'n': 2}], None)) as left:
+        code, out, err = inst.command('data', 'user:x')
+    assert code == 0 and not left and 'run it again' in err, (out, err)
+    assert json.loads(out) == {'id': 'user:x', 'version': 1, 'orders': [{'order_id': 'a'}, {'order_id': 'b'}],
+                               'events': [{'n': 1}, {'n': 2}], 'changed_meanwhile': True}
+    # Somebody erased meanwhile, an answer that is none, one that is cut off: no file.
+    for second, expected in (((404, {'code': 'profile_not_found', 'message': 'gone'}), 4), ((200, b'{"orders":[]}'), 1),
+                             ((200, b'{"orders":[],"events":[{'), 1), ((403, {'code': 'scope_missing', 'message': 'no'}), 1)):
+        with answering(inst, one, second):
+            code, out, err = inst.command('data', 'user:x', '--output', file)
+        assert (code, out) == (expected, '') and err and not os.path.exists(file) and not os.path.exists(file + '.part')
+
+
+def test_large_events_go_over_pages(shop):
+    """Each page is bounded by its bytes, whatever `limit` says."""
+    for i in range(24):
+        shop.server(track(i, f'big{i}', f'big{i}', userId='big', properties={'x': ['y' * 8000] * 100}))
+    shop.inst.drain()
+    got, d = pages(shop, 'user:big', limit=1000)
+    assert [e['message_id'] for e in d['events']] == [f'big{i}' for i in range(24)] and len(got) >= 4
+    assert max(len(json.dumps(p, default=str)) for p in got) < 6 << 20
+
+
+def test_what_no_key_opens_is_marked():
+    with Instance() as i:
+        s, _, _ = i.post('/v1/identify', {'userId': 'u', 'traits': {'email': 'z@x.example', 'plan': 'gold'}}, SERVER)
+        assert s == 200
+        i.drain()
+        assert 'unopened' not in i.profile('user:u', '/data')[1]['events'][0]
+        assert i.stop() == 0
+        shutil.rmtree(os.path.join(i.dir, 'data', 'keys'))
+        i.start()
+        s, d = i.profile('user:u', '/data')
+        assert s == 200 and d['events'][0]['unopened'] is True and d['events'][0]['traits'] == {'plan': 'gold'}
+        assert list(d['profile']['traits']) == ['plan']
 
 
 # --- two profilers -------------------------------------------------------------------------------------------------------
