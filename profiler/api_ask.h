@@ -23,7 +23,7 @@ struct route {
     const char *label;
     const char *allow;       /* methods, as in Allow */
     const char *segments[5]; /* NULL ends; "*" is an id */
-    unsigned scope;          /* that the token must have; 0: no token asked for */
+    unsigned scope;          /* the token must have one of these; 0: no token asked for */
     enum audit_kind audit;   /* of what it does; AUDIT_BY_TOKEN when not given */
     bool personal_id;        /* the id is user:… or anon:… */
     bool as_named;           /* it is answered for the id itself, also for that of a linked device */

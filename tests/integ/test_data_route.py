@@ -406,8 +406,10 @@ def test_what_no_key_opens_is_marked():
 # --- two profilers -------------------------------------------------------------------------------------------------------
 
 @not_sanitized
-def test_any_profiler_gives_it(kafka):
-    with Cluster(kafka, profilers=2, partitions=4) as c:
+def test_any_profiler_gives_it(kafka, tmp_path):
+    file = tmp_path / 'tokens.yaml'
+    file.write_text(f'- {{name: pii, sha256: {sha256("pii")}, scopes: [pii]}}\n')
+    with Cluster(kafka, profilers=2, partitions=4, more_profiler=f'  tokens_file: {file}\n') as c:
         wait_served(c, by=c.profilers)
         for k in range(8):
             s, _, b = c.collectors[0].post('/v1/batch', {'batch': [
@@ -431,6 +433,10 @@ def test_any_profiler_gives_it(kafka):
             assert [e['message_id'] for e in seen[0]['events']][:3] == [f'p{k}', f'q{k}', f'r{k}'] and len(seen[0]['events']) == 4
             assert seen[0]['profile']['traits']['email']['value'] == f'u{k}@mail.example'
             assert [o['order_id'] for o in seen[0]['orders']] == [f'O{k}']
+        for by in c.profilers:  # the scope pii alone is enough, also where the other one is asked what is folded
+            s, _, b = by.request('GET', f'/v1/profiles/user:u7/data?after={h["x-waymark-position"]}',
+                                 headers={'Authorization': 'Bearer pii'})
+            assert s == 200 and len(decode(b)['events']) == 4, b
         code, out, err = c.profilers[1].command('data', 'anon:d3')
         assert code == 0 and json.loads(out)['id'] == 'user:u3' and len(json.loads(out)['events']) == 4, err
         assert c.profile('user:nobody', '/data', by=c.profilers[0])[0] == 404
