@@ -7,7 +7,10 @@ def refused(metrics):
 
 
 def state(metrics):
-    return {labels.split('"')[1]: int(v) for labels, v in metrics['waymark_state_events'].items() if v}
+    """The outcomes of what collectors wrote; what partitions told each other is moved, all of it."""
+    outcomes = {labels.split('"')[1]: int(v) for labels, v in metrics['waymark_state_events'].items() if v}
+    assert outcomes.pop('moved', 0) == total(metrics, 'waymark_log_end_offset') - sum(outcomes.values())
+    return outcomes
 
 
 def track(mid, **more):

@@ -137,9 +137,9 @@ def test_one_event_is_source_device_user_and_message(talk):
         talk.beacon(page(0, 'm', userId=a), page(0, 'm', userId=a, anonymousId=b), page(0, 'm', anonymousId=b),
                     page(0, 'm', userId=a, anonymousId=a), page(0, 'M', userId=a))
         talk.server(page(0, 'm', userId=a))
-    assert len(talk.path('user:' + a)) == 5
+    assert len(talk.path('user:' + a)) == 6
     talk.beacon(page(0, 'm', userId=a), key='wk_next')  # another key of the same source
-    assert len(talk.path('user:' + a)) == 5
+    assert len(talk.path('user:' + a)) == 6
 
 
 def test_device_and_user_of_one_name_are_two(talk):
