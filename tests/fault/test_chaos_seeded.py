@@ -46,4 +46,5 @@ def test_chaos():
                 writers.wait_answers(5)
             c.drain()
             writers.check_drained()
+            callers.check_drained()
             c.finish()

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import random
+import re
 import threading
 import time
 import urllib.parse
@@ -138,12 +139,19 @@ class Crowd:
         self.check()
 
 
+def user_of(profile):
+    """Who a device of the simulated shop is linked to, once an event says so: each is one person's. None of other profiles."""
+    device = re.fullmatch(r'anon:d(\d+-\d+)-\d+', profile)
+    return device and 'user:u' + device[1]
+
+
 class Callers(Crowd):
-    """They tell each other what they were shown: who asks afterwards must not be shown less (I4)."""
+    """They tell each other what they were shown: who asks afterwards must not be shown less (I4). A device is answered as itself until it is
+    linked, then as its user for good."""
 
     def __init__(self, cluster, seed, count=6):
         super().__init__(cluster, self.call, range(seed, seed + count))
-        self.seen, self.ids = {}, []
+        self.seen, self.linked, self.ids = {}, set(), []
 
     def _choose(self):
         with self.lock, contextlib.suppress(OSError):
@@ -163,11 +171,16 @@ class Callers(Crowd):
             program = draw.choice(self.cluster.profilers)
             some = draw.sample(ids, 12) if draw.random() < 0.3 else [draw.choice(ids)]
             with self.lock:
-                floor = {i: self.seen.get(i, (0, 0)) for i in some}
+                floor = {i: self.seen.get(i, (0, 0)) for i in (*some, *filter(None, map(user_of, some)))}
+                linked = self.linked.intersection(some)
             got = self._ask(kept, program, some)
             with self.lock:
-                for i, now in got.items():
-                    self._take(program, i, floor[i], now)
+                for i, (shown, now) in got.items():
+                    if i in linked and shown == i:
+                        self.faults.append(f'{program.name} shows {i} as itself after it was shown as its user')
+                    if shown != i:
+                        self.linked.add(i)
+                    self._take(program, shown, floor[shown], now)
 
     def _take(self, program, i, floor, now):
         self.answers += 1
@@ -175,8 +188,19 @@ class Callers(Crowd):
             self.faults.append(f'{program.name} shows {i} as version, events {now} after {floor} was shown')
         self.seen[i] = max(now, self.seen.get(i, (0, 0)))
 
+    def check_drained(self):
+        """Every profiler shows a device as the user who has it, and as itself when nobody has."""
+        assert self.linked, 'no linked device was shown: half of it was not tested'
+        for i in self.ids:
+            user = user_of(i)
+            has = user and (b := self.cluster.profile(user)[1]).get('id') == user and i in b['ids']
+            assert has or i not in self.linked, f'{i} was shown as {user}, who does not have it'
+            for p in self.cluster.profilers:
+                s, b = self.cluster.profile(i, by=p)
+                assert s == 200 and b['id'] == (user if has else i), (p.name, i, has, s, b)
+
     def _ask(self, kept, program, some):
-        """id -> (version, events) as shown; nothing when refused"""
+        """id -> (the profile that it was shown as, (version, events)); nothing when refused"""
         c = kept.pop(program.name, None) or http.client.HTTPConnection('127.0.0.1', program.port, timeout=10)
         headers = {'Authorization': 'Bearer ' + TOKEN}
         try:
@@ -191,18 +215,23 @@ class Callers(Crowd):
             return {}
         kept[program.name] = c
         if status == 404 and len(some) == 1:
-            return {some[0]: (0, 0)}
+            return {some[0]: (some[0], (0, 0))}
         if status != 200:
             if status != 503:
                 self.fault(f'{program.name} answers {status} {body[:200]}')
             return {}
         answer = json.loads(body)
-        profiles = answer['profiles'] if len(some) > 1 else [answer]
-        got = {p['id']: (p['version'], p['facts']['events']) for p in profiles}
-        got |= {i: (0, 0) for i in answer.get('not_found', [])}
-        if set(got) != set(some):
+        profiles = answer['profiles'] if len(some) > 1 else [{**answer, 'asked': some[0]}]
+        got = {p.get('asked', p['id']): (p['id'], (p['version'], p['facts']['events'])) for p in profiles}
+        got |= {i: (i, (0, 0)) for i in answer.get('not_found', [])}
+        if set(got) != set(some) or len(profiles) + len(answer.get('not_found', [])) != len(some):
             self.fault(f'{program.name} was asked for {some} and answers {sorted(got)}')
             return {}
+        for p in profiles:
+            i = p.get('asked', p['id'])
+            if p['id'] not in (i, user_of(i)) or i not in p['ids']:
+                self.fault(f'{program.name} was asked for {i} and shows {p["id"]} with the ids {p["ids"]}')
+                return {}
         return got
 
 
