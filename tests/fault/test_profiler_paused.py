@@ -8,7 +8,7 @@ from support.redis import Redis
 
 
 def shown(program, profile):
-    status, answer = program.get('/v1/profiles/' + profile)
+    status, answer = program.look(profile)
     return (answer['version'], answer['facts']['events']) if status == 200 else None
 
 
@@ -53,7 +53,7 @@ def wait_hits_of(c, users):
         while not stop.is_set():
             for u in users:
                 for p in c.profilers:
-                    p.get('/v1/profiles/' + u)
+                    p.look(u)
     t = threading.Thread(target=ask, daemon=True)
     t.start()
     try:

@@ -141,6 +141,12 @@ class Program:
         s, _, b = self.request('GET', path + ('?' + urllib.parse.urlencode(query) if query else ''))
         return s, decode(b)
 
+    def look(self, profile):
+        """(status, answer) of a look-up that Redis may answer."""
+        path = '/v1/profiles/' + urllib.parse.quote(profile, safe='')
+        s, _, b = self.request('GET', path, headers={'Authorization': 'Bearer ' + LOOK})
+        return s, decode(b)
+
     def metrics(self):
         """name -> {labels text: value}"""
         out = {}

@@ -8,7 +8,7 @@ import urllib.parse
 
 from support.acked import read_journal
 from support.cluster import LOOK
-from support.instance import TOKEN, total, wait_until
+from support.instance import total, wait_until
 
 
 def hits(cluster):
@@ -53,7 +53,7 @@ class Slow:
     def __init__(self, program, profile, timeout=30):
         self.connection = http.client.HTTPConnection('127.0.0.1', program.port, timeout=timeout)
         self.connection.request('GET', '/v1/profiles/' + urllib.parse.quote(profile, safe=''),
-                                headers={'Authorization': 'Bearer ' + TOKEN})
+                                headers={'Authorization': 'Bearer ' + LOOK})
 
     def answer(self):
         """(status, what it says)"""
