@@ -160,15 +160,19 @@ static void test_create(void **state)
 
     NEEDS_KAFKA(f);
     must_create(f, 3);
-    assert_int_equal(lines, 3);
+    assert_int_equal(lines, LOG_TOPICS);
     snprintf(text, sizeof(text), "%sevents: made, 3 partitions", f->prefix);
     assert_string_equal(said[0], text);
     snprintf(text, sizeof(text), "%sbad: made, 1 partition", f->prefix);
     assert_string_equal(said[1], text);
+    snprintf(text, sizeof(text), "%saudit: made, 1 partition", f->prefix);
+    assert_string_equal(said[3], text);
     must_create(f, 3);
     snprintf(text, sizeof(text), "%sclaims: is there, 3 partitions", f->prefix);
     assert_string_equal(said[2], text);
-    assert_int_equal(lines, 3); /* and no warning */
+    snprintf(text, sizeof(text), "%saudit: is there, 1 partition", f->prefix);
+    assert_string_equal(said[3], text);
+    assert_int_equal(lines, LOG_TOPICS); /* and no warning */
     assert_int_equal(create(f, 4, &e), -EINVAL);
     assert_non_null(strstr(e.text, "has 3 partitions, the configuration says 4"));
 }

@@ -7,9 +7,10 @@ import shutil
 
 import pytest
 import yaml
+from support.certificates import Authority
 from support.cluster import Cluster
 from support.instance import BEACON, TOKEN
-from support.outage import rewrite, wait_hits
+from support.outage import rewrite, wait_hits, watching
 from support.redis import Redis
 
 CONFIG = os.path.join(os.path.dirname(__file__), '..', '..', 'config')
@@ -27,16 +28,28 @@ def expressions():
 
 
 @pytest.fixture(scope='module')
-def told(shared_kafka):
-    """name -> the label names it has, and the texts themselves, of a cluster in which everything has happened once."""
-    with Redis() as redis, Cluster(shared_kafka.well(), collectors=1, profilers=2, redis=redis) as c:
-        with c.load():
-            c.wait_acked()
-            for u in c.acked_profiles()[:20]:
-                for p in c.profilers:
-                    p.get('/v1/profiles/' + u)
-        c.collectors[0].post('/v1/batch', {'batch': [{'type': 'rubbish'}, {'type': 'page', 'userId': 'x'}]}, BEACON)
-        yield [p.request('GET', '/metrics')[2].decode() for p in c.programs()]
+def told(shared_kafka, tmp_path_factory):
+    """What the programs tell on /metrics, of a cluster that serves TLS and in which everything has happened once."""
+    authority = Authority(str(tmp_path_factory.mktemp('authority')))
+    tls = '  tls: {{certificate: {}, key: {}}}\n'.format(*authority.sign('shown'))
+    with Redis() as redis:
+        c = Cluster(shared_kafka.well(), collectors=1, profilers=2, redis=redis, more_collector=tls,
+                    more_profiler=tls + f'  peer_ca: {authority.cert}\n')
+        for p in c.programs():
+            p.tls = authority.client()
+        with c:
+            yield texts(c)
+
+
+def texts(c):
+    """Of all programs, after each has had something to do."""
+    with c.load():
+        c.wait_acked()
+        for u in c.acked_profiles()[:20]:
+            for p in c.profilers:
+                p.get('/v1/profiles/' + u)
+    c.collectors[0].post('/v1/batch', {'batch': [{'type': 'rubbish'}, {'type': 'page', 'userId': 'x'}]}, BEACON)
+    return [p.request('GET', '/metrics')[2].decode() for p in c.programs()]
 
 
 def series(texts):
@@ -97,7 +110,7 @@ def test_redis_as_the_runbook_sets_it_up(shared_kafka, tmp_path):
         for p in c.programs():  # the rights hold for names that begin with "waymark:"
             rewrite(p, f'prefix: "{c.prefix}"\n  password_file', 'prefix: "waymark:"\n  password_file')
         with c:
-            with c.load(), c.reader():
+            with c.load(), watching(c):
                 c.wait_acked()
                 wait_hits(c)
             c.finish()

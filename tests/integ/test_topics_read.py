@@ -1,5 +1,7 @@
 """The topics and the keys of Redis as config/TOPICS.md tells them, read by programs that share no code with Waymark: protobuf
 of Python, kcat, protoc. The commands and programs of that page are run as they stand."""
+import base64
+import ctypes
 import json
 import os
 import re
@@ -7,6 +9,7 @@ import subprocess
 
 import pytest
 import redis
+from google.protobuf import text_format
 from support.cluster import Cluster
 from support.instance import BEACON, SERVER, wait_until
 from support.redis import Redis
@@ -50,6 +53,20 @@ def murmur2(key):
     return parts(blocks('python')[1], 'murmur2')['murmur2'](key)
 
 
+def opened(cluster, sealed):
+    """What a profiler's key opens, with libsodium itself: format, key's id, ephemeral key, nonce, box."""
+    with open(os.path.join(cluster.dir, 'keys', 'profiler.key')) as f:
+        keys = dict(line.split() for line in f if line.strip() and not line.startswith('#'))
+    sodium = ctypes.CDLL('libsodium.so.23')
+    head, nonce, box = sealed[:41], sealed[41:65], sealed[65:]
+    assert head[0] == 1
+    shared, plain = ctypes.create_string_buffer(32), ctypes.create_string_buffer(len(box) - 16)
+    assert sodium.crypto_box_beforenm(shared, head[9:], base64.b64decode(keys[head[1:9].hex()])) == 0
+    assert sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(
+        plain, None, None, box, ctypes.c_ulonglong(len(box)), head, ctypes.c_ulonglong(len(head)), nonce, shared) == 0
+    return plain.raw
+
+
 def post(cluster, path, body, key=BEACON):
     status, headers, answer = cluster.collectors[0].post(path, body, key)
     assert status == 200, answer
@@ -58,6 +75,11 @@ def post(cluster, path, body, key=BEACON):
 
 def records(cluster, topic):
     return cluster.kafka.records(cluster.prefix + topic)
+
+
+def is_event(record):
+    """As the page says: what the profilers tell one another is flagged."""
+    return 'waymark-kind' not in dict(record.headers() or [])
 
 
 EVENTS = [
@@ -78,8 +100,15 @@ def test_events_read_by_others(cluster, proto):
     post(cluster, '/v1/batch', {'batch': EVENTS})
     headers, _ = post(cluster, '/v1/orders', ORDER, SERVER)
     said = dict(map(int, p.split(':')) for p in headers['x-waymark-position'].split(','))
-    found = {}
+    found, internal = {}, 0
+    wait_until(lambda: not all(map(is_event, records(cluster, 'events'))), 20, 'what the device and the user tell each other')
     for r in records(cluster, 'events'):
+        if not is_event(r):
+            m = proto.Internal.FromString(r.value())
+            assert not m.FindInitializationErrors() and not list(m.UnknownFields()) and m.version == 1
+            assert m.sender < PARTITIONS and len(r.headers()) == 1
+            internal += 1
+            continue
         e = proto.Event.FromString(r.value())
         assert not e.FindInitializationErrors() and not list(e.UnknownFields())
         assert e.version == 1 and len(e.uid) == 16
@@ -88,7 +117,7 @@ def test_events_read_by_others(cluster, proto):
         assert not r.headers(), 'an event has no header'
         assert abs(r.timestamp()[1] - e.received) < 60_000
         found[e.message_id.decode()] = (e, r)
-    assert sorted(found) == ['m1', 'm2', 'm3', 'm4', 'o1']
+    assert sorted(found) == ['m1', 'm2', 'm3', 'm4', 'o1'] and internal
 
     page, viewed, who, alias, order = (found[m][0] for m in ('m1', 'm2', 'm3', 'm4', 'o1'))
     assert (page.type, page.trust) == (proto.EVENT_PAGE, proto.TRUST_BEACON)
@@ -99,7 +128,9 @@ def test_events_read_by_others(cluster, proto):
     assert viewed.library.name == b'x.js' and viewed.library.version == b'1.2'
     assert [(i.product_id, i.name.decode(), i.price, i.brand) for i in viewed.items] == [(b's1', 'Läufer', 59_900_000, b'B')]
     assert json.loads(viewed.properties) == EVENTS[1]['properties']
-    assert who.type == proto.EVENT_IDENTIFY and json.loads(who.traits) == EVENTS[2]['traits']
+    assert who.type == proto.EVENT_IDENTIFY and json.loads(who.traits) == {'nul': 'a\x00b'}
+    assert json.loads(opened(cluster, who.sealed)) == {'traits': {'email': 'x@example.com'}}
+    assert not any(b'x@example.com' in r.value() for r in records(cluster, 'events')), 'what is personal is sealed'
     assert alias.type == proto.EVENT_ALIAS and alias.previous_id == b'a0' and alias.user_id == b'42'
     assert (order.type, order.trust, order.source) == (proto.EVENT_ORDER, proto.TRUST_SERVER, b'backend')
     assert (order.order.order_id, order.order.status) == (b'O1', proto.STATUS_PAID)
@@ -115,7 +146,7 @@ def test_copies_have_one_uid(cluster, proto):
     event = {'type': 'track', 'userId': 'twin', 'event': 'E', 'messageId': 'twice'}
     post(cluster, '/v1/track', event)
     post(cluster, '/v1/track', event)
-    copies = [e for r in records(cluster, 'events') if (e := proto.Event.FromString(r.value())).message_id == b'twice']
+    copies = [e for r in records(cluster, 'events') if is_event(r) and (e := proto.Event.FromString(r.value())).message_id == b'twice']
     assert len(copies) == 2 and copies[0].uid == copies[1].uid
 
 
@@ -125,7 +156,8 @@ def test_what_was_refused(cluster, proto):
     (said,) = answer['rejected']
     (bad,) = [b for r in records(cluster, 'bad') if (b := proto.BadEvent.FromString(r.value())).source == b'web']
     assert bad.version == 1 and bad.code.decode() == said['code'] == 'name_missing' and bad.message.decode() == said['message']
-    assert bad.route == b'/v1/batch' and bad.position == 1 == said['index'] and json.loads(bad.bytes) == rubbish
+    assert bad.route == b'/v1/batch' and bad.position == 1 == said['index'] and bad.sealed
+    assert b'r1' not in bad.bytes and json.loads(opened(cluster, bad.bytes)) == rubbish
     assert not bad.HasField('log_partition') and not bad.HasField('log_offset')
 
 
@@ -141,22 +173,32 @@ def test_claims(cluster, proto):
 
 # --- the page itself ---
 
-def test_commands_of_the_page(cluster):
+def test_commands_of_the_page(cluster, proto):
     commands = blocks('sh')
     assert len(commands) == 5
     post(cluster, '/v1/batch', {'batch': [{'type': 'page', 'userId': 'p1', 'messageId': 'c1'}, {'type': 'track', 'userId': 'p1'}]})
+    post(cluster, '/v1/page', {'userId': 'p1', 'anonymousId': 'p2', 'messageId': 'c2'})
     cluster.profile('user:p1')
     wait_until(lambda: sum(cluster.kafka.ends(cluster.prefix + 'audit')) > 0, 20, 'the record that somebody looked')
+
+    def places():
+        return {(r.partition(), r.offset()): is_event(r) for r in records(cluster, 'events')}
+    before = wait_until(lambda: set((p := places()).values()) == {True, False} and p, 20, 'events and internal records')
     out = []
     for text in commands:
         r = subprocess.run(['bash', '-o', 'pipefail', '-ec', program(cluster, text)], cwd=ROOT, capture_output=True, text=True,
                            timeout=60, env={**os.environ, 'KAFKA': cluster.kafka.address})
         assert r.returncode == 0, text + r.stderr
         out.append(r.stdout)
-    assert 'version: 1' in out[0] and 'uid: ' in out[0]
-    lines = out[1].splitlines()
-    assert len(lines) == sum(cluster.kafka.ends(cluster.events))
-    assert all(re.match(r'\d+ \d+ \d+ \S+ ?$', line) for line in lines), lines[:3]
+    lines = out[0].splitlines()
+    said = {}
+    for line in lines:
+        m = re.match(r'(\d+) (\d+) \d+ \S+ (waymark-kind=.+)?$', line)
+        said[int(m[1]), int(m[2])] = not m[3]
+    assert before.items() <= said.items() <= places().items() and len(lines) == len(said)
+    event = proto.Event()
+    text_format.Parse(out[1], event)
+    assert event.version == 1 and len(event.uid) == 16 and event.type
     assert 'code: "name_missing"' in out[2]
     assert 'who: "test"' in out[3] and 'kind: AUDIT_READ' in out[3] and 'p1' not in out[3]
     assert f'instance: "{cluster.profilers[0].name}"' in out[4]
@@ -216,4 +258,5 @@ def test_a_record_that_is_no_event(cluster, proto):
         return [b for r in records(cluster, 'bad') if (b := proto.BadEvent.FromString(r.value())).HasField('log_offset')]
     (bad,) = wait_until(set_aside, 20, 'the record to be set aside')
     assert (bad.log_partition, bad.log_offset) == place
+    assert not bad.sealed, 'whoever reads the topic has it anyway'
     assert bad.code == b'record_invalid' and bad.bytes == b'\xffno event' and bad.message
