@@ -525,10 +525,12 @@ static void look_at_all(struct many *m)
 
 void run_profiles(struct ask *ask)
 {
-    if (!ask->many)
-        ask->many = many_new(ask);
-    if (ask->many)
-        look_at_all(ask->many);
+    struct many *m = ask->many ? ask->many : many_new(ask);
+
+    if (!m)
+        return; /* it is answered, and perhaps gone */
+    ask->many = m;
+    look_at_all(m);
 }
 
 void many_drop(struct ask *ask)

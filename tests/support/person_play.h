@@ -284,7 +284,7 @@ static inline void play_stale(struct play *p, uint32_t partition, size_t n)
     stale = play_open_at(p, path);
     state_figures(stale, partition, &f);
     left = p->logs[partition].n - (size_t)f.offset;
-    if (state_fold(stale, partition, p->logs[partition].v + f.offset, n < left ? n : left, &e) < 0)
+    if (left > 0 && state_fold(stale, partition, p->logs[partition].v + f.offset, n < left ? n : left, &e) < 0)
         fail_msg("fold: %s", e.text);
     p->outbox[partition] = (struct outbox){0};
     play_collect(p, stale, partition);
