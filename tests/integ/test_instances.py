@@ -3,11 +3,11 @@ import json
 import urllib.parse
 
 import pytest
-from support.cluster import Cluster, not_sanitized
+from support.cluster import LOOK, Cluster, not_sanitized
 from support.instance import sha256, wait_until
 from support.outage import rewrite, served_by, wait_served
 from support.redis import Redis
-from support.shop_events import profiles, send
+from support.shop_events import linked, profiles, send
 
 SEED = 5
 PARTITIONS = 6
@@ -41,16 +41,38 @@ def order_ids(cluster):
     return sorted(out)
 
 
+def answers_as(i):
+    """Whose profile is answered when `i` is asked for: of a linked device its user's."""
+    return linked(SEED).get(i, i)
+
+
+def shown(profiles):
+    """id asked for -> profile, of an answer to many: a linked device is named beside its user."""
+    return {p.get('asked', p['id']): {k: v for k, v in p.items() if k != 'asked'} for p in profiles}
+
+
 def check_every_route(cluster):
     known = profiles(SEED)
+    for i in known:
+        assert expect_same(cluster, f'/v1/profiles/{quoted(i)}', 200)['id'] == answers_as(i)
     for i in known[:30]:
-        for suffix in ('', '/path?limit=7&order=desc', '/orders', '?as_of=2100-01-01T00:00:00Z'):
-            expect_same(cluster, f'/v1/profiles/{quoted(i)}{suffix}', 200)
+        for suffix in ('/path?limit=7&order=desc', '/orders', '?as_of=2100-01-01T00:00:00Z'):
+            path = f'/v1/profiles/%s{suffix}'
+            own, users = (expect_same(cluster, path % quoted(x), 200) for x in (i, answers_as(i)))
+            if i != answers_as(i) and own.get('next'):  # a cursor is good for the id that was asked for
+                assert own.pop('next') and users.pop('next')
+            assert own == users
     for i in ('user:nobody', 'anon:nobody', 'user:a/b?c#d%', 'user:\u00e9'):
         expect_same(cluster, f'/v1/profiles/{quoted(i)}', 404)
     ids = [x for i in known for x in (i, 'anon:not ' + i)]
     many = expect_same(cluster, '/v1/profiles:lookup', 200, json.dumps({'ids': ids}).encode())
-    assert [p['id'] for p in many['profiles']] == known
+    assert [(p['id'], p.get('asked')) for p in many['profiles']] == \
+        [(answers_as(i), i if answers_as(i) != i else None) for i in known]
+    by_id = shown(many['profiles'])
+    for i in known:
+        assert by_id[i] == by_id[answers_as(i)]
+        assert (i in by_id[i]['ids']) and by_id[i]['ids'] == \
+            [answers_as(i)] + [d for d, u in linked(SEED).items() if u == answers_as(i)]
     assert many['not_found'] == ['anon:not ' + i for i in known]
     orders = order_ids(cluster)
     assert orders
@@ -65,6 +87,13 @@ def forwarded(program, result='answered'):
     return program.metrics()['waymark_forwarded_total'].get(f'result="{result}"', 0)
 
 
+def looked_up(c, ids):
+    """The facts of these at every instance, by a token that may be answered from Redis."""
+    body, headers = json.dumps({'ids': ids}).encode(), {'Authorization': 'Bearer ' + LOOK}
+    answers = [json.loads(p.request('POST', '/v1/profiles:lookup', body=body, headers=headers)[2]) for p in c.profilers]
+    return [[p['facts'] for p in a['profiles']] for a in answers]
+
+
 @not_sanitized
 @pytest.mark.parametrize('cache', ['redis', 'off'])
 def test_every_route_at_every_instance(kafka, cache):
@@ -76,10 +105,13 @@ def test_every_route_at_every_instance(kafka, cache):
         first = check_every_route(c)
         assert all(forwarded(p) > 0 for p in c.profilers)
         if cache == 'redis':
+            # All of it from Redis and from the own state, but for linked devices, whose users their homes know.
+            users = [i for i in profiles(SEED) if i not in linked(SEED)]
+            want = [shown(first['profiles'])[i]['facts'] for i in users]
+            assert looked_up(c, users) == [want] * len(c.profilers)
             before = [forwarded(p) for p in c.profilers]
-            assert expect_same(c, '/v1/profiles:lookup', 200, json.dumps({'ids': profiles(SEED)}).encode()) == \
-                {**first, 'not_found': []}
-            assert [forwarded(p) for p in c.profilers] == before  # all of it from Redis and from the own state
+            assert looked_up(c, users) == [want] * len(c.profilers)
+            assert [forwarded(p) for p in c.profilers] == before
         else:
             assert not redis.client().keys('*')
             assert all('waymark_cache_reads_total' not in p.metrics() for p in c.profilers)
@@ -154,6 +186,9 @@ def test_owner_killed(kafka):
         theirs = [i for i in known if b.request('GET', f'/v1/profiles/{quoted(i)}/orders',
                                                 headers={'X-Waymark-Forwarded': '1'})[0] != 503]
         assert theirs
+        unknown = next(o for o in map('none{}'.format, range(200)) if b.request(
+            'GET', f'/v1/orders/{o}/scene', headers={'X-Waymark-Forwarded': '1'})[0] == 404)  # its home is b's
+        assert ask(a, f'/v1/orders/{unknown}/scene')[0] == 404
         b.kill()
         refused = 0
         for i in theirs[:5]:
@@ -167,7 +202,7 @@ def test_owner_killed(kafka):
         s, _, body = a.request('POST', '/v1/profiles:lookup?as_of=2100-01-01T00:00:00Z',
                                body=json.dumps({'ids': theirs}).encode())
         assert refused and s == 503, 'the owner was missed too late to test anything'
-        s, _, body = a.request('GET', '/v1/orders/none/scene')
+        s, _, body = a.request('GET', f'/v1/orders/{unknown}/scene')
         assert s == 503, body  # not 404: it could not be asked
         wait_served(c, by=[a])
         for i in known:

@@ -73,3 +73,14 @@ def profiles(seed):
         for e in body['batch'] if isinstance(body, dict) else body:
             ids.add('user:' + e['userId'] if 'userId' in e else 'anon:' + e['anonymousId'])
     return sorted(ids)
+
+
+def linked(seed):
+    """device -> its user, of the devices that an event with both ids links; each is one user's."""
+    users = {}
+    for _, body in requests(seed):
+        for e in body['batch'] if isinstance(body, dict) else body:
+            if 'userId' in e and 'anonymousId' in e:
+                user = users.setdefault('anon:' + e['anonymousId'], 'user:' + e['userId'])
+                assert user == 'user:' + e['userId']
+    return users
