@@ -1,105 +1,6 @@
-/* The embedded log as its users see it: order, callbacks, partitions, readers, retention, refusals. Each test has a log
+/* The embedded log as its users see it: order, callbacks, partitions, readers, refusals. Each test has a log
  * in a temporary folder of its own. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "common/clock.h"
-#include "common/event_log.h"
-#include "common/event_log_local.h"
-#include "common/limits.h"
-
-#define WAIT_MS 60000
-
-struct fixture {
-    char folder[64];
-    struct event_log *log;
-};
-
-static struct event_log *open_log(const char *folder, uint32_t partitions, int64_t retain_ms, uint64_t retain_bytes)
-{
-    struct event_log_options o = {
-        .path = folder, .partitions = partitions, .retain_ms = retain_ms, .retain_bytes = retain_bytes};
-    struct event_log *log = NULL;
-    struct err e = {0};
-
-    if (event_log_open_local(&o, &log, &e) != 0)
-        fail_msg("%s", e.text);
-    return log;
-}
-
-static int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof(*f));
-
-    strcpy(f->folder, "/tmp/waymark-log-XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    char command[128];
-
-    event_log_close(f->log);
-    snprintf(command, sizeof(command), "rm -rf '%s'", f->folder);
-    assert_int_equal(system(command), 0);
-    free(f);
-    return 0;
-}
-
-static void reopen(struct fixture *f, uint32_t partitions, int64_t retain_ms, uint64_t retain_bytes)
-{
-    event_log_close(f->log);
-    f->log = open_log(f->folder, partitions, retain_ms, retain_bytes);
-}
-
-static struct log_record record_of(const char *key, const char *value, int64_t time)
-{
-    return (struct log_record){.key = str_of(key), .value = str_of(value), .time = time};
-}
-
-static int64_t put(struct event_log *log, const char *key, const char *value, int64_t time)
-{
-    struct log_record r = record_of(key, value, time);
-    int64_t offset = -1;
-
-    assert_int_equal(event_log_append_wait(log, LOG_EVENTS, LOG_BY_COMMAND, &r, NULL, &offset), LOG_OK);
-    return offset;
-}
-
-static int read_some(struct log_reader *r, uint32_t partition, struct log_record *out, size_t max)
-{
-    struct err e = {0};
-    int n = log_reader_read(r, partition, out, max, MIB, &e);
-
-    if (n < 0)
-        fail_msg("%s", e.text);
-    return n;
-}
-
-static struct log_reader *open_reader(struct event_log *log, const char *name)
-{
-    struct log_reader *r = NULL;
-    struct err e = {0};
-
-    if (log_reader_open(log, LOG_EVENTS, name, &r, &e) != 0)
-        fail_msg("%s", e.text);
-    return r;
-}
+#include "tests/support/log_case.h"
 
 static void test_what_goes_in_comes_out(void **state)
 {
@@ -201,42 +102,11 @@ static void test_partition_is_the_keys(void **state)
  * their order. */
 enum { APPENDERS = 8, GROUPS = 150, GROUP = 20, PARTITIONS = 4 };
 
-struct tally {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    int64_t next[LIMIT_PARTITIONS];
-    uint64_t called;
-    bool out_of_order;
-    bool failed;
-};
-
 struct appender {
     struct event_log *log;
     struct tally *tally;
     int number;
 };
-
-static void count_done(void *arg, enum log_status status, uint32_t partition, int64_t offset)
-{
-    struct tally *t = arg;
-
-    pthread_mutex_lock(&t->lock);
-    t->called++;
-    if (status != LOG_OK)
-        t->failed = true;
-    else if (offset != t->next[partition]++)
-        t->out_of_order = true;
-    pthread_cond_signal(&t->cond);
-    pthread_mutex_unlock(&t->lock);
-}
-
-static uint64_t called(struct tally *t)
-{
-    pthread_mutex_lock(&t->lock);
-    uint64_t n = t->called;
-    pthread_mutex_unlock(&t->lock);
-    return n;
-}
 
 static void *run_appender(void *arg)
 {
@@ -256,20 +126,6 @@ static void *run_appender(void *arg)
             abort();
     }
     return NULL;
-}
-
-static void wait_called(struct tally *t, uint64_t n)
-{
-    struct timespec until;
-
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += WAIT_MS / 1000;
-    pthread_mutex_lock(&t->lock);
-    while (t->called < n)
-        if (pthread_cond_timedwait(&t->cond, &t->lock, &until) == ETIMEDOUT)
-            break;
-    assert_int_equal(t->called, n);
-    pthread_mutex_unlock(&t->lock);
 }
 
 /* Each key's records of one appender are in the order of its groups. */
@@ -431,205 +287,6 @@ static void test_waiting(void **state)
     log_reader_close(r);
 }
 
-/* Retention */
-
-static void run_retention(struct event_log *log, int64_t now)
-{
-    struct err e = {0};
-
-    if (log_retention_run(local_log(log), now, &e) != 0)
-        fail_msg("%s", e.text);
-}
-
-static void test_age(void **state)
-{
-    struct fixture *f = *state;
-    struct log_record out[4];
-    struct err e = {0};
-
-    f->log = open_log(f->folder, 1, 1000, 0);
-    for (int64_t t = 1; t <= 10; t++)
-        put(f->log, "k", "v", t * 100);
-    struct log_reader *r = open_reader(f->log, NULL);
-    run_retention(f->log, 1000);
-    assert_int_equal(event_log_begin(f->log, LOG_EVENTS, 0), 0);
-    run_retention(f->log, 1450); /* older than 450 goes */
-    assert_int_equal(event_log_begin(f->log, LOG_EVENTS, 0), 4);
-    assert_int_equal(log_reader_seek(r, 0, 3), LOG_READ_GAP);
-    assert_int_equal(log_reader_read(r, 0, out, 4, MIB, &e), -ESTALE);
-    assert_int_equal(log_reader_seek(r, 0, 4), 0);
-    assert_int_equal(read_some(r, 0, out, 1), 1);
-    assert_int_equal(out[0].time, 500);
-    log_reader_close(r);
-    /* All of it goes, and no offset comes twice, not after opening anew either. */
-    run_retention(f->log, 100000);
-    assert_int_equal(event_log_begin(f->log, LOG_EVENTS, 0), 10);
-    assert_int_equal(event_log_end(f->log, LOG_EVENTS, 0), 10);
-    reopen(f, 1, 1000, 0);
-    assert_int_equal(event_log_begin(f->log, LOG_EVENTS, 0), 10);
-    assert_int_equal(event_log_end(f->log, LOG_EVENTS, 0), 10);
-    assert_int_equal(put(f->log, "k", "v", 200000), 10);
-    run_retention(f->log, 200000);
-    assert_int_equal(event_log_begin(f->log, LOG_EVENTS, 0), 10);
-}
-
-static void commit(struct log_reader *r, uint32_t partition, int64_t offset)
-{
-    struct err e = {0};
-
-    if (log_reader_commit(r, partition, offset, &e) != 0)
-        fail_msg("%s", e.text);
-}
-
-static void test_age_never_passes_the_slowest(void **state)
-{
-    struct fixture *f = *state;
-
-    f->log = open_log(f->folder, 2, 1000, 0);
-    const char *key[2] = {"a", "b"};
-    for (int i = 0; event_log_partition(str_of(key[1]), 2) == event_log_partition(str_of(key[0]), 2); i++)
-        key[1] = (const char *[]){"c", "d", "e", "f"}[i];
-    uint32_t p0 = event_log_partition(str_of(key[0]), 2), p1 = 1 - p0;
-    for (int i = 0; i < 20; i++)
-        put(f->log, key[i % 2], "v", 1);
-    struct log_reader *slow = open_reader(f->log, "slow"), *fast = open_reader(f->log, "fast");
-    commit(fast, p0, 10);
-    commit(fast, p1, 10);
-    run_retention(f->log, 1000000);
-    assert_int_equal(event_log_begin(f->log, LOG_EVENTS, p0), 0); /* registered, nothing committed */
-    commit(slow, p0, 3);
-    run_retention(f->log, 1000000);
-    assert_int_equal(event_log_begin(f->log, LOG_EVENTS, p0), 3);
-    assert_int_equal(event_log_begin(f->log, LOG_EVENTS, p1), 0);
-    log_reader_close(slow);
-    log_reader_close(fast);
-    /* A name holds while nobody reads under it, and over a restart. */
-    reopen(f, 2, 1000, 0);
-    run_retention(f->log, 1000000);
-    assert_int_equal(event_log_begin(f->log, LOG_EVENTS, p0), 3);
-    assert_int_equal(event_log_begin(f->log, LOG_EVENTS, p1), 0);
-    slow = open_reader(f->log, "slow");
-    commit(slow, p0, 7);
-    commit(slow, p1, 10);
-    log_reader_close(slow);
-    reopen(f, 2, 1000, 0);
-    run_retention(f->log, 1000000);
-    assert_int_equal(event_log_begin(f->log, LOG_EVENTS, p0), 7);
-    assert_int_equal(event_log_begin(f->log, LOG_EVENTS, p1), 10);
-    slow = open_reader(f->log, "slow");
-    struct log_record out[8];
-    assert_int_equal(read_some(slow, p0, out, 8), 3); /* goes on where it committed */
-    assert_int_equal(out[0].offset, 7);
-    log_reader_close(slow);
-}
-
-static void test_commit_is_checked(void **state)
-{
-    struct fixture *f = *state;
-    struct err e = {0};
-    struct log_reader *r = NULL;
-
-    f->log = open_log(f->folder, 1, 0, 0);
-    put(f->log, "k", "v", 1);
-    r = open_reader(f->log, NULL);
-    assert_int_equal(log_reader_commit(r, 0, 1, &e), -EINVAL);
-    log_reader_close(r);
-    r = open_reader(f->log, "x");
-    assert_int_equal(log_reader_commit(r, 0, 2, &e), -EINVAL);
-    assert_int_equal(log_reader_commit(r, 0, -1, &e), -EINVAL);
-    assert_int_equal(log_reader_commit(r, 0, 1, &e), 0);
-    log_reader_close(r);
-    assert_int_equal(log_reader_open(f->log, LOG_EVENTS, "no/slash", &r, &e), -EINVAL);
-    assert_int_equal(log_reader_open(f->log, LOG_EVENTS, "", &r, &e), -EINVAL);
-}
-
-static void test_names_are_bounded(void **state)
-{
-    struct fixture *f = *state;
-    struct log_reader *r[LIMIT_LOG_READERS], *extra = NULL;
-    struct err e = {0};
-    char name[16];
-
-    f->log = open_log(f->folder, 1, 0, 0);
-    for (int i = 0; i < LIMIT_LOG_READERS; i++) {
-        snprintf(name, sizeof(name), "r%d", i);
-        r[i] = open_reader(f->log, name);
-    }
-    assert_int_equal(log_reader_open(f->log, LOG_EVENTS, "more", &extra, &e), -ENOSPC);
-    assert_int_equal(log_reader_open(f->log, LOG_EVENTS, "r0", &extra, &e), 0);
-    log_reader_close(extra);
-    for (int i = 0; i < LIMIT_LOG_READERS; i++)
-        log_reader_close(r[i]);
-}
-
-/* Appends many without waiting for each. */
-static void fill(struct event_log *log, int n, size_t size, int64_t time)
-{
-    struct tally t = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    char *value = malloc(size), key[16];
-    void *arg = &t;
-
-    for (size_t i = 0; i < size; i++)
-        value[i] = (char)(rand() % 256); /* does not compress */
-    for (int i = 0; i < n; i++) {
-        struct log_record r = {.value = {value, size}, .time = time + i};
-
-        snprintf(key, sizeof(key), "key-%d", i);
-        r.key = str_of(key);
-        if ((uint64_t)i - called(&t) > 30 * MIB / size)
-            wait_called(&t, (uint64_t)i);
-        assert_int_equal(event_log_append(log, LOG_EVENTS, LOG_BY_COLLECTOR, &r, 1, count_done, &arg), LOG_OK);
-    }
-    wait_called(&t, (uint64_t)n);
-    free(value);
-}
-
-static uint64_t folder_bytes(const char *folder)
-{
-    char command[128], line[64] = "";
-
-    snprintf(command, sizeof(command), "du -sb --exclude='*.log' '%s'", folder);
-    FILE *p = popen(command, "r");
-    assert_non_null(p);
-    assert_non_null(fgets(line, sizeof(line), p));
-    pclose(p);
-    return strtoull(line, NULL, 10);
-}
-
-static void test_size(void **state)
-{
-    struct fixture *f = *state;
-    enum { N = 20000, SIZE = 10000, P = 2 };
-    uint64_t keep = 40 * MIB, kept = 0;
-
-    f->log = open_log(f->folder, P, 0, keep);
-    for (int i = 0; i < 4; i++)
-        fill(f->log, N / 4, SIZE, 1 + i * N / 4);
-    struct log_reader *r = open_reader(f->log, "slow");
-    run_retention(f->log, 1);
-    for (uint32_t p = 0; p < P; p++)
-        assert_int_equal(event_log_begin(f->log, LOG_EVENTS, p), 0);
-    commit(r, 0, event_log_end(f->log, LOG_EVENTS, 0));
-    commit(r, 1, event_log_end(f->log, LOG_EVENTS, 1));
-    run_retention(f->log, 1);
-    for (uint32_t p = 0; p < P; p++) {
-        struct log_record out[1];
-
-        kept += (uint64_t)(event_log_end(f->log, LOG_EVENTS, p) - event_log_begin(f->log, LOG_EVENTS, p)) * SIZE;
-        assert_int_equal(log_reader_seek(r, p, event_log_begin(f->log, LOG_EVENTS, p)), 0);
-        assert_int_equal(read_some(r, p, out, 1), 1);
-        assert_true(out[0].time > N / 2); /* the oldest went, from both */
-    }
-    assert_in_range(kept, keep - keep / 64, keep);
-    log_reader_close(r);
-    reopen(f, P, 0, keep);
-    run_retention(f->log, 1);
-    /* 200 MB came in; files are given back, all but those that hold something else too. */
-    for (int64_t end = clock_monotonic() + WAIT_MS; folder_bytes(f->folder) > 3 * keep && clock_monotonic() < end;)
-        usleep(20000);
-    assert_in_range(folder_bytes(f->folder), 0, 3 * keep);
-}
-
 /* Refusals */
 
 static void test_wrong_partitions(void **state)
@@ -776,8 +433,6 @@ static void test_most_partitions(void **state)
     assert_int_equal(sum, 5000);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -790,11 +445,6 @@ int main(void)
         TEST(test_a_read_is_bounded_by_bytes),
         TEST(test_seek_says_gap),
         TEST(test_waiting),
-        TEST(test_age),
-        TEST(test_age_never_passes_the_slowest),
-        TEST(test_commit_is_checked),
-        TEST(test_names_are_bounded),
-        TEST(test_size),
         TEST(test_wrong_partitions),
         TEST(test_second_opener),
         TEST(test_reserve_refuses),
