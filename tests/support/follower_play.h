@@ -189,7 +189,10 @@ int64_t cache_begin(struct cache *c, uint32_t partition, const struct str *ids, 
 bool cache_wants(struct cache *c, uint32_t partition)
 {
     (void)c, (void)partition;
-    return play.wants;
+    pthread_mutex_lock(&play.lock);
+    bool wants = play.wants;
+    pthread_mutex_unlock(&play.lock);
+    return wants;
 }
 
 void cache_end(struct cache *c, uint32_t partition, const struct cache_copy *copies, size_t n)
@@ -298,6 +301,21 @@ static inline void expect_all_on_disk(void)
         assert_int_equal(play.disk[p], play.end[p]);
         assert_int_equal(play.released[p], play.end[p]);
     }
+}
+
+/* They end in time, by themselves. */
+static inline void finish(struct followers *f)
+{
+    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
+    followers_free(f);
+}
+
+/* And all is on disk, nothing of it before what follows from it was acked. */
+static inline void finish_on_disk(struct followers *f)
+{
+    finish(f);
+    assert_false(play.too_early);
+    expect_all_on_disk();
 }
 
 static inline void wait_fault(struct followers *f, uint32_t partition, struct err *e)

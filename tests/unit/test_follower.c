@@ -27,9 +27,7 @@ static void test_follows(void **state)
         }
         assert_true(atomic_load(&play.shown) > 0);
         append(1, 100);
-        assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-        followers_free(f);
-        expect_all_on_disk();
+        finish_on_disk(f);
     }
 }
 
@@ -58,9 +56,7 @@ static void test_commits_by_size(void **state)
     struct followers *f = start(1, 1000000);
     WAIT_FOR(play.offset[0] == 300);
     assert_true(play.commits >= 9);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
-    expect_all_on_disk();
+    finish_on_disk(f);
 }
 
 static void test_failing_folds(void **state)
@@ -95,9 +91,7 @@ static void test_failing_reads(void **state)
     WAIT_FOR(play.offset[0] == 10);
     for (uint32_t p = 0; p < PARTITIONS; p++)
         wait_no_fault(f, p);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
-    expect_all_on_disk();
+    finish_on_disk(f);
 }
 
 /* While the disk is full events are shown as long as memory takes them; retention passes nothing. */
@@ -194,8 +188,7 @@ static void test_ready(void **state)
     play.fail_folds = 0;
     pthread_mutex_unlock(&play.lock);
     wait_ready(f, 0);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
+    finish(f);
 }
 
 /* --- given and taken ------------------------------------------------------------------------------------------ */
@@ -236,8 +229,7 @@ static void test_given_and_taken(void **state)
     assert_false(followers_fault(f, 1, NULL));
     for (int p = 0; p < PARTITIONS; p++)
         set(&play.stint[p], 0);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
+    finish(f);
     assert_false(play.disorder);
     assert_int_equal(play.disk[0], play.end[0]);
     assert_int_equal(play.disk[2], play.end[2]);
@@ -259,9 +251,7 @@ static void test_given_anew(void **state)
     WAIT_FOR(play.seeks[0] > seeks);
     append(0, 5);
     wait_shown(f, 0, 10);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
-    expect_all_on_disk();
+    finish_on_disk(f);
 }
 
 /* The brokers are away when the partition is given: it says so, and goes on when they are back. */
@@ -285,8 +275,7 @@ static void test_unreachable(void **state)
     pthread_mutex_unlock(&play.lock);
     wait_shown(f, 0, 5);
     wait_no_fault(f, 0);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
+    finish(f);
 }
 
 /* --- gaps ----------------------------------------------------------------------------------------------------- */
@@ -334,9 +323,7 @@ static void test_backup(void **state)
     wait_shown(f, 2, 46);
     for (int p = 0; p < PARTITIONS; p++)
         assert_int_equal(play.began[p], 45);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
-    expect_all_on_disk();
+    finish_on_disk(f);
 }
 
 /* It is said why; a log that reaches back is folded from its begin instead. */
@@ -376,8 +363,7 @@ static void test_backup_not_needed(void **state)
     struct followers *f = start(1, 1000000);
     wait_shown(f, 0, 7);
     assert_int_equal(play.restores, 0);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
+    finish(f);
 }
 
 /* Another topic of the same name, longer than the one before. */
@@ -408,9 +394,7 @@ static void test_other_log(void **state)
     append(0, 20);
     f = start(1, 1000000);
     wait_shown(f, 0, 20);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
-    expect_all_on_disk();
+    finish_on_disk(f);
 }
 
 /* What is asked of the log, told of it and shown is in its own offsets, whatever the state counts. */
@@ -435,8 +419,7 @@ static void test_base(void **state)
     assert_int_equal(f.began, -10);
     append(0, 3);
     wait_shown(all, 0, 23);
-    assert_int_equal(followers_finish(all, PATIENCE_MS), 0);
-    followers_free(all);
+    finish(all);
     assert_int_equal(play.offset[0], 1023);
     assert_int_equal(play.disk[0], 1023);
     assert_false(play.disorder);
@@ -449,8 +432,7 @@ static void test_base(void **state)
     append(0, 20);
     all = start(1, 1);
     wait_shown(all, 0, 20);
-    assert_int_equal(followers_finish(all, PATIENCE_MS), 0);
-    followers_free(all);
+    finish(all);
     assert_int_equal(play.failed_folds, 2);
     assert_int_equal(play.offset[0], 1020);
     assert_false(play.disorder);
@@ -484,8 +466,7 @@ static void test_backup_of_this_log(void **state)
     play.backup_base = 1000;
     f = start(1, 1);
     wait_shown(f, 0, 50);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
+    finish(f);
     assert_int_equal(play.offset[0], 1050);
     assert_int_equal(play.released[0], 50);
     assert_false(play.disorder);

@@ -48,11 +48,8 @@ static void test_emissions(void **state)
     followers_figures(f, 0, &figures);
     assert_int_equal(figures.offset, 25);
     wait_no_fault(f, 0);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
-    assert_false(play.too_early);
+    finish_on_disk(f);
     assert_int_equal(play.appended, 10);
-    expect_all_on_disk();
 }
 
 /* What is acked is shown while what came later is not. */
@@ -77,10 +74,7 @@ static void test_emissions_shown_in_turn(void **state)
     wait_shown(f, 0, 10);
     give_acks(LOG_OK);
     wait_shown(f, 0, 20);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
-    assert_false(play.too_early);
-    expect_all_on_disk();
+    finish_on_disk(f);
 }
 
 /* A commit that is due waits for the acks, and folding for the commit: else there would always be something under way.
@@ -107,10 +101,7 @@ static void test_commit_waits_for_emissions(void **state)
     pthread_mutex_unlock(&play.lock);
     give_acks(LOG_OK);
     WAIT_FOR(play.disk[0] == 55);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
-    assert_false(play.too_early);
-    expect_all_on_disk();
+    finish_on_disk(f);
 }
 
 /* A log that takes nothing: said, tried again, and nothing is committed meanwhile. */
@@ -127,11 +118,8 @@ static void test_emissions_refused(void **state)
     wait_fault(f, 0, &e);
     assert_non_null(strstr(e.text, "cannot put on the log what follows from a record: the queue of the log is full"));
     wait_shown(f, 0, 25);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
-    assert_false(play.too_early);
+    finish_on_disk(f);
     assert_int_equal(play.appended, 3);
-    expect_all_on_disk();
 }
 
 /* A crash between: nothing of it was committed, so the same is folded and emitted again. The acks come when the
@@ -167,9 +155,7 @@ static void test_cache(void **state)
     pthread_mutex_unlock(&play.lock);
     append(0, 2);
     WAIT_FOR(play.copied == 1);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
-    expect_all_on_disk();
+    finish_on_disk(f);
 }
 
 /* The cache does not let a batch be shown yet: it is folded then, and not asked about again; others go on. */
@@ -187,10 +173,8 @@ static void test_cache_holds(void **state)
     assert_true(clock_boot() >= play.hold_until);
     assert_false(play.folded_early);
     assert_int_equal(play.begun, 2);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
+    finish_on_disk(f);
     assert_int_equal(play.ended, 2);
-    expect_all_on_disk();
 }
 
 /* Taken while a batch waits: the cache is told that nothing is under way, and it is begun anew when given again. */
@@ -214,8 +198,7 @@ static void test_cache_holds_what_is_taken(void **state)
     followers_wake(f, 0);
     wait_shown(f, 0, 5);
     assert_int_equal(play.begun, 2);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
+    finish(f);
     assert_int_equal(play.ended, 2);
 }
 
@@ -231,10 +214,8 @@ static void test_cache_moved(void **state)
     wait_shown(f, 0, 5);
     WAIT_FOR(play.announced == 1 && play.copied_moved == 1 && play.copied == 2);
     assert_int_equal(play.begun, 2);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
+    finish_on_disk(f);
     assert_int_equal(play.ended, 2);
-    expect_all_on_disk();
 }
 
 /* The cache does not forget it at once: it is held so long, and the partition neither folds nor commits; others do. */
@@ -254,11 +235,9 @@ static void test_cache_holds_moved(void **state)
     assert_true(clock_boot() >= play.hold_moved_until);
     assert_int_equal(play.announced, 1);
     assert_false(play.too_early);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
+    finish_on_disk(f);
     assert_int_equal(play.begun, 3);
     assert_int_equal(play.ended, 3);
-    expect_all_on_disk();
 }
 
 /* Taken meanwhile: held until the time has come all the same, since the copies may still be believed. */
@@ -280,8 +259,7 @@ static void test_cache_holds_moved_and_taken(void **state)
     wait_shown(f, 0, 5);
     assert_true(clock_boot() >= play.hold_moved_until);
     assert_int_equal(play.announced, 1);
-    assert_int_equal(followers_finish(f, PATIENCE_MS), 0);
-    followers_free(f);
+    finish(f);
     assert_int_equal(play.ended, 2);
 }
 
