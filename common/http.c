@@ -3,9 +3,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -120,7 +122,6 @@ static struct http_server *server_new(const struct http_options *o)
     s->o.head_ms = o->head_ms ? o->head_ms : LIMIT_HEAD_MS;
     s->o.body_ms = o->body_ms ? o->body_ms : LIMIT_BODY_MS;
     s->o.idle_ms = o->idle_ms ? o->idle_ms : LIMIT_IDLE_MS;
-    s->listen_fd = -1;
     s->refs = 1;
     s->max_connections = connection_bound();
     pthread_mutex_init(&s->lock, NULL);
@@ -155,6 +156,7 @@ int http_server_start(const struct http_options *o, struct http_server **out, st
         http_timer_stop(s);
         goto fail;
     }
+    s->listen_fd = fd;
     *out = s;
     return 0;
 
@@ -170,14 +172,19 @@ uint16_t http_server_port(const struct http_server *s)
     return s->port;
 }
 
+/* Takes the listening socket away from under libmicrohttpd, and leaves at its number what is never ready. Its own way
+ * of doing that, MHD_quiesce_daemon, ends the process in 0.9.75 when a pool thread wakes meanwhile: both take the
+ * socket out of epoll, and the second is not forgiven. */
 void http_server_quiesce(struct http_server *s)
 {
     if (atomic_exchange(&s->quiesced, true))
         return;
-    s->listen_fd = http_mhd_quiesce(s);
-    /* Refused at once rather than left waiting. Not closed yet: the pool may still hold its number. */
-    if (s->listen_fd >= 0)
-        shutdown(s->listen_fd, SHUT_RDWR);
+    shutdown(s->listen_fd, SHUT_RDWR); /* wakes those who poll it */
+    int nothing = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (nothing < 0)
+        return; /* refused all the same; the pool only does not sleep until the stop */
+    dup3(nothing, s->listen_fd, O_CLOEXEC);
+    close(nothing);
 }
 
 static void wait_zero(_Atomic size_t *count, int64_t until)
@@ -215,8 +222,6 @@ void http_server_stop(struct http_server *s, int64_t ms)
     wait_zero(&s->answering, clock_monotonic() + LIMIT_FLUSH_MS);
     hang_up(s);
     http_mhd_stop(s);
-    if (s->listen_fd >= 0)
-        close(s->listen_fd);
     http_timer_stop(s);
     assert(s->conn_count == 0 && !s->kept);
     http_server_unref(s);

@@ -45,7 +45,7 @@ struct http_lingering {
 struct http_server {
     struct http_options o;
     struct MHD_Daemon *daemon;
-    int listen_fd; /* ours only after the quiesce, else -1 */
+    int listen_fd; /* libmicrohttpd closes it */
     uint16_t port;
     size_t max_connections;
     _Atomic bool quiesced;
@@ -141,8 +141,6 @@ void http_answer_kept(struct http_server *s);
 
 /* --- http_mhd.c: the only file that knows libmicrohttpd. */
 int http_mhd_start(struct http_server *s, int listen_fd, struct err *e);
-/* The listening socket is ours again. */
-int http_mhd_quiesce(struct http_server *s);
 void http_mhd_stop(struct http_server *s);
 /* Makes r->response; false when memory is out. Takes a->body_buf in any case. */
 bool http_mhd_make(struct http_request *r, const struct http_answer *a);

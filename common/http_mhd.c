@@ -369,11 +369,6 @@ int http_mhd_start(struct http_server *s, int listen_fd, struct err *e)
     return -EIO;
 }
 
-int http_mhd_quiesce(struct http_server *s)
-{
-    return MHD_quiesce_daemon(s->daemon);
-}
-
 void http_mhd_stop(struct http_server *s)
 {
     MHD_stop_daemon(s->daemon);

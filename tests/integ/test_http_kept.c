@@ -8,6 +8,10 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+
 #include "tests/support/raw_http.h"
 
 #include "tests/support/http_shop.h"
@@ -17,6 +21,16 @@
 #define MANY 100
 
 static struct shop shop;
+/* Called on the thread of a test before it takes a descriptor out of an epoll set. NULL: nothing is. */
+static _Thread_local void (*before_removal)(void);
+
+/* Stands before that of the C library, for libmicrohttpd, too. */
+int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
+{
+    if (operation == EPOLL_CTL_DEL && before_removal)
+        before_removal();
+    return (int)syscall(SYS_epoll_ctl, set, operation, fd, event);
+}
 
 static int start(void **state)
 {
@@ -280,6 +294,38 @@ static void quiesced(void **state)
     assert_int_equal(raw_connect(shop.port), -1);
 }
 
+static int open_fds[8];
+
+/* The pool threads that have these connections go round their loop, and look whether they still listen. */
+static void wake_pool(void)
+{
+    for (int i = 0; i < 8; i++) {
+        raw_text(open_fds[i], "G");
+        raw_ends(open_fds[i], 20);
+    }
+}
+
+static void quiesced_while_the_pool_wakes(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        open_fds[i] = ask("/echo", "before");
+        expect_reply(open_fds[i], 200, "before");
+    }
+    int listening = shop.server->listen_fd;
+    before_removal = wake_pool;
+    http_server_quiesce(shop.server);
+    before_removal = NULL;
+    clock_t used = clock();
+    wake_pool();
+    assert_true(clock() - used < CLOCKS_PER_SEC / 20); /* it sleeps all the while */
+    assert_int_equal(raw_connect(shop.port), -1);
+    shop_stop(&shop, 1000);
+    assert_int_equal(fcntl(listening, F_GETFD), -1); /* closed by then */
+    for (int i = 0; i < 8; i++)
+        close(open_fds[i]);
+}
+
 static void large_answers(void **state)
 {
     static char body[1000 * 1000];
@@ -319,6 +365,7 @@ int main(void)
         cmocka_unit_test(stop_races_answers),
         cmocka_unit_test_setup(stop_with_uploads, start),
         cmocka_unit_test_setup(quiesced, start),
+        cmocka_unit_test_setup(quiesced_while_the_pool_wakes, start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
