@@ -1,58 +1,10 @@
 /* The topic of the audit log on the embedded log: it is kept for ever, and a log that was made before there was one
  * gets it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <rocksdb/c.h>
 
-#include "common/event_log_local.h"
+#include "tests/support/log_case.h"
 
-struct fixture {
-    char folder[64];
-    struct event_log *log;
-};
-
-static int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-
-    strcpy(f->folder, "/tmp/waymark-log-XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    char command[128];
-
-    event_log_close(f->log);
-    snprintf(command, sizeof command, "rm -rf %s", f->folder);
-    assert_int_equal(system(command), 0);
-    free(f);
-    return 0;
-}
-
-static void open_log(struct fixture *f, int64_t retain_ms, uint64_t retain_bytes)
-{
-    const struct event_log_options o = {
-        .path = f->folder, .partitions = 2, .retain_ms = retain_ms, .retain_bytes = retain_bytes};
-    struct err e = {0};
-
-    event_log_close(f->log);
-    f->log = NULL;
-    if (event_log_open_local(&o, &f->log, &e) != 0)
-        fail_msg("%s", e.text);
-}
-
-static void put(struct fixture *f, enum log_topic topic, const char *value, size_t n)
+static void put_in(struct fixture *f, enum log_topic topic, const char *value, size_t n)
 {
     const struct log_record r = {.kind = topic == LOG_AUDIT ? LOG_KIND_AUDIT : LOG_KIND_EVENT,
                                  .key = STR_LIT("k"),
@@ -72,18 +24,18 @@ static void test_it_is_kept(void **state)
     uint32_t p;
 
     memset(large, 'x', sizeof large);
-    open_log(f, 1000, 1000000);
+    reopen(f, 2, 1000, 1000000);
     p = event_log_partition(STR_LIT("k"), 2);
     for (int i = 0; i < 8; i++) {
-        put(f, LOG_AUDIT, large, sizeof large); /* alone more than the log may hold of events */
-        put(f, LOG_EVENTS, large, 1000);
+        put_in(f, LOG_AUDIT, large, sizeof large); /* alone more than the log may hold of events */
+        put_in(f, LOG_EVENTS, large, 1000);
     }
     assert_int_equal(log_retention_run(local_log(f->log), 500, &e), 0);
     assert_int_equal(event_log_begin(f->log, LOG_EVENTS, p), 0); /* and it takes nothing of their room */
     assert_int_equal(log_retention_run(local_log(f->log), 1000000, &e), 0);
     assert_int_equal(event_log_begin(f->log, LOG_EVENTS, p), 8);
     assert_int_equal(event_log_begin(f->log, LOG_AUDIT, 0), 0);
-    open_log(f, 1000, 1000000);
+    reopen(f, 2, 1000, 1000000);
     assert_int_equal(log_retention_run(local_log(f->log), 1000000, &e), 0);
     assert_int_equal(event_log_end(f->log, LOG_AUDIT, 0), 8);
     assert_int_equal(log_reader_open(f->log, LOG_AUDIT, NULL, &r, &e), 0);
@@ -128,26 +80,26 @@ static void test_a_log_without_one_gets_it(void **state)
 {
     struct fixture *f = *state;
 
-    open_log(f, 0, 0);
-    put(f, LOG_EVENTS, "v", 1);
-    put(f, LOG_BAD, "b", 1);
+    reopen(f, 2, 0, 0);
+    put_in(f, LOG_EVENTS, "v", 1);
+    put_in(f, LOG_BAD, "b", 1);
     event_log_close(f->log);
     f->log = NULL;
     drop_row(f);
-    open_log(f, 0, 0);
+    reopen(f, 2, 0, 0);
     assert_int_equal(event_log_end(f->log, LOG_EVENTS, event_log_partition(STR_LIT("k"), 2)), 1);
     assert_int_equal(event_log_end(f->log, LOG_BAD, 0), 1);
     assert_int_equal(event_log_end(f->log, LOG_AUDIT, 0), 0);
-    put(f, LOG_AUDIT, "a", 1);
-    open_log(f, 0, 0);
+    put_in(f, LOG_AUDIT, "a", 1);
+    reopen(f, 2, 0, 0);
     assert_int_equal(event_log_end(f->log, LOG_AUDIT, 0), 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_it_is_kept, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_log_without_one_gets_it, set_up, tear_down),
+        TEST(test_it_is_kept),
+        TEST(test_a_log_without_one_gets_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
