@@ -225,10 +225,10 @@ static void show(struct order_change *c)
     order_touch(p, c->order, r);
     order_doc_unref(c->order->doc);
     c->order->doc = c->doc;
-    if (c->had || c->has) {
+    if (c->had || c->has || r->version == 0) /* what is on disk of an order stands with a profile */
         r->version = p->cascade.cause + 1;
+    if (c->had || c->has)
         change_facts(c);
-    }
     partition_recount(p, &c->order->kept);
     partition_recount(p, &r->kept);
 }

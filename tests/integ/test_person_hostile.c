@@ -226,6 +226,22 @@ static void what_is_taken_back_before_it_was_said_is_taken_back(void **state)
     nothing_changed();
 }
 
+/* The log may begin behind what the owner was told of the order. */
+static void an_order_is_taken_back_from_an_owner_of_whom_nothing_is_known(void **state)
+{
+    struct internal_item item = {key_of(7), STR_NONE};
+    struct internal order = {.kind = INTERNAL_ORDER, .order_id = STR_LIT("O"), .items = &item, .item_count = 1};
+
+    (void)state;
+    order.owner = STR_LIT("user:nobody");
+    assert_int_equal(outcome_of(&order), OUTCOME_MOVED);
+    order.owner = STR_LIT("anon:nobody");
+    order.version = (struct internal_version){0};
+    order.sender = 0;
+    assert_int_equal(outcome_of(&order), OUTCOME_MOVED);
+    nothing_changed();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +250,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(items_of_another_event_change_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(statements_of_another_order_change_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_taken_back_before_it_was_said_is_taken_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_order_is_taken_back_from_an_owner_of_whom_nothing_is_known, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
