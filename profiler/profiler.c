@@ -61,12 +61,15 @@ static uint64_t share(uint64_t bytes, uint32_t partitions)
     return one < LEAST_PARTITION_BYTES ? LEAST_PARTITION_BYTES : one;
 }
 
-/* Without any keys profilers go on: nothing sealed can be there for them yet. */
+/* On a log of our own who writes to it makes the keys, so without any nothing sealed is there. What others put on Kafka
+ * may be sealed, and would be folded past. */
 static int open_keys(struct profiler_settings *s, const struct conf *conf, struct err *e)
 {
     int r = seal_keys_open(conf->keys, SEAL_PROFILER, &s->keys, e);
 
-    if (r == -ENOENT) {
+    if (r == -ENOENT && conf->kafka)
+        err_prefix(e, "without keys personal values on Kafka would be folded past");
+    if (r == -ENOENT && !conf->kafka) {
         log_warn("profiler: personal values are not folded without keys: %s", e->text);
         s->keys = NULL;
         *e = (struct err){0};

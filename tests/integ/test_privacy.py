@@ -158,6 +158,29 @@ def test_a_collector_of_kafka_needs_the_public_key():
         c.__exit__()
 
 
+def test_profilers_of_kafka_need_the_secret_keys():
+    """Without them what is personal on the topics would be folded past, for good; keys of their own would open none of it."""
+    c = Cluster(types.SimpleNamespace(address='127.0.0.1:1'), collectors=0, profilers=1)
+    try:
+        profiler, keys = c.profilers[0], os.path.join(c.dir, 'keys')
+        for name in ('master.key', 'profiler.key', 'profiler.pub'):
+            os.unlink(os.path.join(keys, name))
+            profiler.start(ready=False)
+            assert profiler.process.wait(30) == 1
+            code, _, err = profiler.command('serve', limit=30)
+            assert code == 1
+            for said in (profiler.log(), err):
+                assert 'cannot start' in said and 'would be folded past' in said, said
+                assert f'.key is missing in {profiler.dir}/../keys' in said and 'waymark keys init' in said, said
+        assert os.listdir(keys) == []
+        assert profiler.command('keys', 'init')[0] == 0
+        profiler.start(ready=False)
+        wait_until(lambda: profiler.request('GET', '/livez')[0] == 200, 30, 'the profiler to run')
+        profiler.kill()
+    finally:
+        c.__exit__()
+
+
 def bad_of(inst, token='tk_test_all'):
     status, page = inst.get('/v1/tail', topic='bad', after='0:0', headers={'Authorization': 'Bearer ' + token})
     assert status == 200, page
