@@ -33,7 +33,6 @@ TABLE = {
     ('/v1/backups', 'GET'): ('admin', '/v1/backups', None, {200}),
     ('/v1/backups', 'POST'): ('admin', '/v1/backups', '{"name": "..."}', {400}),
     ('/v1/internal/settled', 'GET'): ('lookup|pii|admin', '/v1/internal/settled', None, {404}),
-    ('/v1/internal/preview/{step}', 'GET'): ('admin', '/v1/internal/preview/none', None, {400, 404}),
     ('/livez', 'GET'): (None, '/livez', None, {200}),
     ('/readyz', 'GET'): (None, '/readyz', None, {200}),
     ('/metrics', 'GET'): (None, '/metrics', None, {200}),
