@@ -207,8 +207,8 @@ static void test_waiting(void **state)
     log_reader_wait(r, both, 2, 200);
     assert_in_range(clock_monotonic() - from, 199, 5000);
     struct waker w = {f->log, r};
-    pthread_create(&thread, NULL, append_later, &w);
     from = clock_monotonic();
+    pthread_create(&thread, NULL, append_later, &w);
     log_reader_wait(r, both, 2, WAIT_MS);
     assert_in_range(clock_monotonic() - from, 250, 20000);
     pthread_join(thread, NULL);
@@ -219,8 +219,8 @@ static void test_waiting(void **state)
     log_reader_wait(r, &first, 1, 200); /* but not in this one */
     assert_in_range(clock_monotonic() - from, 199, 5000);
     assert_int_equal(log_reader_read(r, 1, out, 4, MIB, &e), 1);
-    pthread_create(&thread, NULL, wake_later, &w);
     from = clock_monotonic();
+    pthread_create(&thread, NULL, wake_later, &w);
     log_reader_wait(r, both, 2, WAIT_MS);
     assert_in_range(clock_monotonic() - from, 250, 20000);
     pthread_join(thread, NULL);
