@@ -198,15 +198,19 @@ static void url_campaign_read(struct reader *r, bool stated)
     }
 }
 
+/* Of what stays of the url and of the texts. */
 static void campaign_read(struct reader *r, const struct json *v)
 {
     struct campaign *c = &r->e->campaign;
+    struct str *const texts[] = {&r->e->url, &c->name, &c->source, &c->medium, &c->term, &c->content};
 
     text_read_full(json_get(v, "name"), LIMIT_NAME_BYTES, &c->name);
     text_read_full(json_get(v, "source"), LIMIT_NAME_BYTES, &c->source);
     text_read_full(json_get(v, "medium"), LIMIT_NAME_BYTES, &c->medium);
     text_read_full(json_get(v, "term"), LIMIT_NAME_BYTES, &c->term);
     text_read_full(json_get(v, "content"), LIMIT_NAME_BYTES, &c->content);
+    for (size_t i = 0; r->scrub && i < sizeof texts / sizeof *texts; i++)
+        scrub_url(r->scrub, texts[i]);
     url_campaign_read(r, str_has(c->name) || str_has(c->source) || str_has(c->medium) || str_has(c->term) ||
                              str_has(c->content));
 }

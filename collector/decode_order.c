@@ -242,6 +242,8 @@ static int log_values_read(struct reader *r, const struct members *m, uint32_t *
     order_texts_read(r, m, kept);
     if (!text_read_full(member(m, F_SHARED_BY), LIMIT_TEXT_BYTES, &e->shared_by))
         *kept |= SLOT_BIT(F_SHARED_BY);
+    if (r->scrub)
+        scrub_url(r->scrub, &e->shared_by);
     if (!place_read(member(m, F_PLACE), &e->place))
         *kept |= SLOT_BIT(F_PLACE);
     if (items) {

@@ -365,14 +365,14 @@ static int properties_keep(struct call *c)
     return scrub_object(c->r.scrub, SCRUB_PROPERTIES, &from, &c->r.e->properties);
 }
 
-/* Of the urls that have a field; what is read from the parameters that may stay was read before. */
+/* Of the texts that have a field and may be urls; that of the page was cut before its campaign was read. */
 static void urls_keep(struct call *c)
 {
     struct event *e = c->r.e;
 
     if (!c->r.scrub)
         return;
-    scrub_url(c->r.scrub, &e->url);
+    scrub_url(c->r.scrub, &e->title);
     scrub_url(c->r.scrub, &e->path);
     scrub_url(c->r.scrub, &e->referrer);
     scrub_url(c->r.scrub, &e->came_from);

@@ -129,6 +129,8 @@ static const struct decode_case orders[] = {
      "Bob'}]}",
      "order user=u items=[{ sku=s color=red }, { sku=t extra={'gift':1} }] order=O status=2 has_items "
      "PERSONAL={'extra':{'items[1].receiver':'Bob'}}"},
+    {"{'orderId':'O','status':'paid','userId':'u','sharedBy':'https://x/?email=q'}",
+     "order user=u shared_by=https://x/ order=O status=2"},
 };
 
 /* --- cards ------------------------------------------------------------------------------------------------ */
@@ -186,6 +188,17 @@ static const struct decode_case urls[] = {
      "track name=E user=u came_from=https://x/ properties={'links':['https://x/?k=2','=']}"},
     {"{'type':'page','userId':'u','properties':{'url':'https://x/?utm_source=mail&email=q'}}",
      "page user=u url=https://x/?utm_source=mail utm_source=mail properties={'url':'https://x/?utm_source=mail'}"},
+    /* a campaign in what is cut is none */
+    {"{'type':'page','userId':'u','properties':{'url':'https://x/"
+     "?utm_term=https%3A%2F%2Fy%2F%3Femail%3Dq&utm_source=m'}}",
+     "page user=u url=https://x/?utm_source=m utm_source=m properties={'url':'https://x/?utm_source=m'}"},
+    {"{'type':'page','userId':'u','properties':{'url':'https://x/?gclid=https%3A%2F%2Fy%2F%3Ftoken%3Dq&a=1'}}",
+     "page user=u url=https://x/?a=1 properties={'url':'https://x/?a=1'}"},
+    {"{'type':'page','userId':'u','properties':{'title':'https://x/?email=q'},'context':{'campaign':{'content':'https:/"
+     "/"
+     "x/?token=q','name':'n'}}}",
+     "page user=u title=https://x/ campaign=n content=https://x/ properties={'title':'https://x/'} "
+     "context={'campaign':{'content':'https://x/','name':'n'}}"},
     {"{'type':'page','userId':'u','properties':{'query':'email=q@r.s&x=1','url':'https://x/?a=b=c'}}",
      "page user=u url=https://x/?a=b=c properties={'query':'x=1','url':'https://x/?a=b=c'}"},
     {"{'type':'identify','userId':'u','traits':{'website':'https://x/?token=1'}}",
