@@ -81,7 +81,7 @@ static size_t bytes_of(struct kept *k)
 void profile_touch(struct partition *p, struct profile *r)
 {
     r->kept.touched = true;
-    r->changes++;
+    r->changes = ++p->changes;
     if (p->state->announce && !str_eq(profile_log_key(r->id), p->record_key))
         profile_hold(p, r);
     if (profile_current(p, r))

@@ -237,20 +237,20 @@ struct account {
 struct profile {
     struct table_node node; /* key: hash of its id */
     struct kept kept;
-    struct str id;                   /* behind the struct */
-    struct str user;                 /* [lock] of a device with links: the user of the latest; owned. Its events are its
-                                      * users' then, and the profile itself has none */
-    struct member *members;          /* [lock] of a user: devices with a link to it, sorted by id; owned */
-    size_t member_count;             /* [lock] */
-    bool held;                       /* [lock] look-ups wait: the cache may still have it as it was */
-    uint32_t streams;                /* [worker] in memory, which keep it there */
-    int64_t version;                 /* [lock] 0: made for an event that was not folded yet */
-    uint64_t changes;                /* [lock] one record may change it several times under one version */
-    struct facts facts;              /* [lock] exact unless refold; a look-up that folded it puts both right */
-    struct traits traits;            /* [lock] likewise */
-    bool refold;                     /* [lock] */
-    uint64_t interval;               /* [lock] to which the two below belong */
-    struct stream *dirty_streams;    /* [lock] */
+    struct str id;                /* behind the struct */
+    struct str user;              /* [lock] of a device with links: the user of the latest; owned. Its events are its
+                                   * users' then, and the profile itself has none */
+    struct member *members;       /* [lock] of a user: devices with a link to it, sorted by id; owned */
+    size_t member_count;          /* [lock] */
+    bool held;                    /* [lock] look-ups wait: the cache may still have it as it was */
+    uint32_t streams;             /* [worker] in memory, which keep it there */
+    int64_t version;              /* [lock] 0: made for an event that was not folded yet */
+    uint64_t changes;             /* [lock] the partition's; one record may change it several times under one version */
+    struct facts facts;           /* [lock] exact unless refold; a look-up that folded it puts both right */
+    struct traits traits;         /* [lock] likewise */
+    bool refold;                  /* [lock] */
+    uint64_t interval;            /* [lock] to which the two below belong */
+    struct stream *dirty_streams; /* [lock] */
     struct kept_order *dirty_orders; /* [lock] */
 };
 
@@ -319,6 +319,7 @@ struct partition {
     struct interval *interval;    /* [lock] the pointer */
     uint32_t commit;              /* [lock] number of the last commit that views may read */
     struct state_figures figures; /* [lock]; memory is kept apart */
+    uint64_t changes;             /* [lock] of profiles, so that each has a number of its own */
     uint64_t memory;              /* [lock] of what is kept, without the interval */
     uint64_t memory_base;         /* [worker] memory after the last eviction */
     struct pointers dirty_streams, dirty_profiles, dirty_orders; /* [worker] this interval */
