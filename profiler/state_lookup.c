@@ -8,6 +8,9 @@
 
 #define FACTS_BYTES (256 * MIB)
 
+/* Inside: it is read in steps, and was changed between two of them. So often it is read again. */
+enum { CHANGED = 3, MOST_TRIES = 8 };
+
 /* --- who uses it ---------------------------------------------------------------------------------------------- */
 
 static bool in_ids(const struct member *m)
@@ -120,17 +123,9 @@ bool state_holds(struct state *s, uint32_t partition)
 
 enum where { IN_MEMORY, ON_DISK, TO_BE_FOLDED };
 
-static int copy_traits(const struct traits *from, struct traits *out)
-{
-    int rc = traits_unpack((struct str){(const char *)from->bytes, from->n}, out);
-
-    assert(rc <= 0);
-    return rc;
-}
-
 /* Facts as bytes: making a copy of them takes long enough to be done without the lock. */
 static int pack_from_memory(struct partition *p, struct key_hash hash, struct buf *b, struct arena *a,
-                            struct state_profile *out, enum where *where)
+                            struct state_profile *out, enum where *where, uint64_t *changes)
 {
     const struct profile *r;
     int rc = 0;
@@ -140,8 +135,10 @@ static int pack_from_memory(struct partition *p, struct key_hash hash, struct bu
     *where = !r || r->version == 0 ? ON_DISK : r->refold ? TO_BE_FOLDED : IN_MEMORY;
     if (*where != ON_DISK)
         rc = r->held ? -EAGAIN : str_has(r->user) ? STATE_LINKED : take_devices(r->members, r->member_count, a, out);
-    if (rc == 0 && *where != ON_DISK)
-        rc = copy_traits(&r->traits, &out->traits); /* of one to be folded: for its keys */
+    if (rc == 0 && *where != ON_DISK) {
+        *changes = r->changes;
+        rc = traits_copy(&r->traits, &out->traits); /* of one to be folded: for its keys */
+    }
     if (rc == 0 && *where == IN_MEMORY) {
         out->version = r->version;
         rc = facts_pack(&r->facts, b) ? 0 : -ENOMEM;
@@ -196,19 +193,22 @@ static void give_back(struct partition *p, struct key_hash hash, uint64_t change
     pthread_mutex_unlock(&p->lock);
 }
 
-static int facts_by_folding(struct partition *p, struct str id, struct key_hash hash, struct buf *b,
+/* What was taken from it already is of the moment in which it had the number `changes`. */
+static int facts_by_folding(struct partition *p, struct key_hash hash, uint64_t changes, struct buf *b,
                             struct state_profile *out, struct err *e)
 {
     struct state_view view;
     struct facts facts;
     struct traits traits;
-    uint64_t changes;
-    int rc = state_view(p->state, p->number, id, VIEW_PATH | VIEW_ORDERS, &view, e);
+    int rc = state_view(p->state, p->number, out->id, VIEW_PATH | VIEW_ORDERS, &view, e);
 
     if (rc != 0)
         return rc;
+    if (view.changes != changes) {
+        state_view_free(&view);
+        return CHANGED;
+    }
     out->version = view.version;
-    changes = view.changes;
     rc = state_view_fold(&view, p->state->rules, &facts);
     if (rc == 0) {
         rc = state_view_traits(&view, p->state->rules, &out->traits, &traits);
@@ -219,7 +219,7 @@ static int facts_by_folding(struct partition *p, struct str id, struct key_hash 
     if (rc < 0)
         return rc;
     traits_deinit(&out->traits);
-    rc = copy_traits(&traits, &out->traits);
+    rc = traits_copy(&traits, &out->traits);
     if (rc == 0)
         rc = facts_pack(&facts, b) ? unpack(buf_str(b), out, e) : -ENOMEM;
     give_back(p, hash, changes, &facts, &traits);
@@ -228,32 +228,26 @@ static int facts_by_folding(struct partition *p, struct str id, struct key_hash 
     return rc;
 }
 
-int state_profile(struct state *s, uint32_t partition, struct str id, struct arena *a, struct state_profile *out,
-                  struct err *e)
+static int read_profile(struct partition *p, struct arena *a, struct state_profile *out, struct err *e)
 {
-    struct partition *p = &s->partitions[partition];
     struct key_hash hash;
+    uint64_t changes;
     enum where where;
     struct buf b;
     int rc;
 
-    assert(partition < s->partition_count);
-    if (!profile_id_valid(id))
-        return STATE_NOT_FOUND;
-    *out = (struct state_profile){.id = arena_dup(a, id)};
-    if (!out->id.p)
-        return -ENOMEM;
+    *out = (struct state_profile){.id = out->id};
     buf_init(&b, FACTS_BYTES);
     pthread_rwlock_rdlock(&p->place);
-    hash = partition_hash(p, id);
-    rc = pack_from_memory(p, hash, &b, a, out, &where);
+    hash = partition_hash(p, out->id);
+    rc = pack_from_memory(p, hash, &b, a, out, &where, &changes);
     if (rc == 0 && where == ON_DISK)
         rc = facts_from_disk(p, hash, a, out, e);
     pthread_rwlock_unlock(&p->place);
     if (rc == 0 && where == IN_MEMORY)
         rc = unpack(buf_str(&b), out, e);
     else if (rc == 0 && where == TO_BE_FOLDED)
-        rc = facts_by_folding(p, id, hash, &b, out, e);
+        rc = facts_by_folding(p, hash, changes, &b, out, e);
     buf_deinit(&b);
     if (rc == 0 && out->facts.events == 0) {
         facts_deinit(&out->facts); /* its events are other people's */
@@ -262,4 +256,23 @@ int state_profile(struct state *s, uint32_t partition, struct str id, struct are
     if (rc != 0)
         traits_deinit(&out->traits);
     return rc;
+}
+
+int state_profile(struct state *s, uint32_t partition, struct str id, struct arena *a, struct state_profile *out,
+                  struct err *e)
+{
+    int rc = CHANGED;
+
+    assert(partition < s->partition_count);
+    if (!profile_id_valid(id))
+        return STATE_NOT_FOUND;
+    *out = (struct state_profile){.id = arena_dup(a, id)};
+    if (!out->id.p)
+        return -ENOMEM;
+    for (int i = 0; rc == CHANGED && i < MOST_TRIES; i++)
+        rc = read_profile(&s->partitions[partition], a, out, e);
+    if (rc != CHANGED)
+        return rc;
+    err_set(e, "the profile changes all the time");
+    return -EBUSY;
 }
