@@ -27,8 +27,7 @@ struct seen_order {
 
 /* The streams of one device make sessions together. */
 struct device_number {
-    struct device_number *next;
-    struct str device;
+    struct table_node node; /* key: hash of device_name() */
     uint32_t number;
 };
 
@@ -50,8 +49,7 @@ struct reading {
     bool empty;  /* it has no events; one that is to be folded may have none either */
     int64_t version;
     uint64_t changes;
-    struct device_number *devices; /* of its path */
-    uint32_t device_count;
+    struct table devices; /* of its path: anybody can make many */
     struct path_entry *path;
     size_t path_count, path_cap;
     bool counted;
@@ -205,6 +203,7 @@ static void let_go(struct reading *r)
     free(r->orders);
     r->orders = NULL;
     r->order_count = 0;
+    table_deinit(&r->devices);
     store_snapshot_free(r->state->store, r->snap);
     r->snap = NULL;
 }
@@ -281,16 +280,17 @@ static int add_event(struct reading *r, const struct event_key *key, unsigned fl
 
 static int number_of(struct reading *r, struct str device, uint32_t *out)
 {
-    struct device_number *n = r->devices;
+    struct key_hash hash = partition_hash(&r->state->partitions[r->partition], device);
+    struct device_number *n = (struct device_number *)table_find(&r->devices, &hash);
 
-    while (n && !str_eq(n->device, device))
-        n = n->next;
+    _Static_assert(offsetof(struct device_number, node) == 0, "a node is its device's number");
     if (!n) {
         n = arena_alloc(&r->arena, sizeof *n);
         if (!n)
             return -ENOMEM;
-        *n = (struct device_number){r->devices, device, r->device_count++};
-        r->devices = n;
+        *n = (struct device_number){{.key = hash}, (uint32_t)r->devices.count};
+        if (table_add(&r->devices, &n->node) < 0)
+            return -ENOMEM;
     }
     *out = n->number;
     return 0;
@@ -390,6 +390,7 @@ static int read_path(struct reading *r, struct key_hash profile)
 
     if (!it)
         return -ENOMEM;
+    rc = table_init(&r->devices);
     for (store_iter_seek(it, key_str(&prefix)); rc == 0 && store_iter_at(it, &key, &record); store_iter_next(it)) {
         if (!str_starts(key, key_str(&prefix)))
             break;

@@ -1,0 +1,194 @@
+/* Look-ups while the worker goes on, and of people of whom there is a lot: an answer is of one moment, and nobody waits
+ * for long. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "proto/internal.h"
+#include "tests/support/state_place.h"
+
+enum { RECORDS = 30000, READERS = 8, DEVICES = 40000 };
+
+/* An earlier copy of the one event of the user: its profile has to be folded anew. */
+static void earlier_copy(struct place_for_test *t)
+{
+    struct event e = event_at(NULL, "u", "m1", AT(0) - (int64_t)t->log.n);
+
+    log_event(&t->log, &e);
+}
+
+/* --- one moment ------------------------------------------------------------------------------------------------- */
+
+static void what_is_seen_has_a_number_of_its_own(void **state)
+{
+    struct place_for_test *t = *state;
+    uint64_t last = 0;
+
+    state_close(t->state);
+    t->o.cache_bytes = 1; /* a commit forgets everything */
+    open_it(t);
+    for (int i = 0; i < 4; i++) {
+        struct state_view view;
+        struct err e = {0};
+
+        earlier_copy(t);
+        fold(t);
+        assert_int_equal(state_view(t->state, 0, STR_LIT("user:u"), VIEW_PATH, &view, &e), 0);
+        assert_int_not_equal(view.changes, last);
+        last = view.changes;
+        state_view_free(&view);
+        commit(t);
+    }
+}
+
+/* From another partition: whether the user has the device. */
+static void member(struct place_for_test *t, bool removed)
+{
+    struct internal r = {.kind = INTERNAL_MEMBER,
+                         .sender = 1,
+                         .version = {(int64_t)t->log.n, 1},
+                         .device = STR_LIT("d"),
+                         .user = STR_LIT("u"),
+                         .removed = removed};
+    struct buf b;
+
+    buf_init(&b, KIB);
+    assert_true(internal_pack(&r, &b));
+    log_add(&t->log, buf_str(&b));
+    t->log.v[t->log.n - 1].kind = LOG_KIND_INTERNAL;
+    buf_deinit(&b);
+}
+
+struct reader {
+    struct state *state;
+    const bool *has; /* by version, whether the user has the device */
+    _Atomic bool stop;
+    _Atomic size_t reads, wrong;
+};
+
+static void *read_on(void *arg)
+{
+    struct reader *r = arg;
+    struct state_profile profile;
+    struct err e = {0};
+    struct arena a;
+
+    arena_init(&a, SIZE_MAX);
+    while (!atomic_load(&r->stop)) {
+        int rc = state_profile(r->state, 0, STR_LIT("user:u"), &a, &profile, &e);
+
+        if (rc == 0) {
+            atomic_fetch_add(&r->wrong, (profile.device_count == 1) != r->has[profile.version]);
+            facts_deinit(&profile.facts);
+            traits_deinit(&profile.traits);
+        }
+        atomic_fetch_add(&r->reads, rc == 0);
+        arena_reset(&a);
+    }
+    arena_deinit(&a);
+    return NULL;
+}
+
+static void devices_are_those_of_the_version(void **state)
+{
+    struct place_for_test *t = *state;
+    struct reader r = {0};
+    bool *has = calloc(RECORDS + 1, sizeof *has);
+    pthread_t threads[READERS];
+
+    state_close(t->state);
+    folder_free(t->folder);
+    t->folder = folder_new();
+    t->o.path = t->folder;
+    t->o.partitions = 2;
+    open_it(t);
+    assert_non_null(has);
+    for (int i = 0; i < RECORDS; i++) {
+        if (i % 4 == 0)
+            earlier_copy(t);
+        else
+            member(t, i % 2 == 0);
+        has[i + 1] = i % 4 == 0 ? has[i] : i % 2 == 1;
+    }
+    r.state = t->state;
+    r.has = has;
+    for (int i = 0; i < READERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, read_on, &r), 0);
+    for (size_t i = 0; i < RECORDS; i++) {
+        struct err e = {0};
+
+        assert_true(state_fold(t->state, 0, &t->log.v[i], 1, &e) >= 0);
+        t->folded++;
+    }
+    atomic_store(&r.stop, true);
+    for (int i = 0; i < READERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_true(atomic_load(&r.reads) > 0);
+    assert_int_equal(atomic_load(&r.wrong), 0);
+    free(has);
+}
+
+/* --- a lot ------------------------------------------------------------------------------------------------------ */
+
+static double seconds(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* Anybody can name a user on any number of devices. */
+static void a_user_of_very_many_devices_is_seen_at_once(void **state)
+{
+    struct place_for_test *t = *state;
+    struct fold_rules few = rules;
+    struct state_view view;
+    struct err e = {0};
+
+    state_close(t->state);
+    folder_free(t->folder);
+    t->folder = folder_new();
+    t->o.path = t->folder;
+    few.max_devices_per_user = 2;
+    t->o.rules = &few;
+    open_it(t);
+    for (int i = 0; i < DEVICES; i++) {
+        char device[32];
+        struct event event;
+
+        snprintf(device, sizeof device, "device-%06d", i);
+        event = event_at(device, "u", "m", AT(0) + i);
+        log_event(&t->log, &event);
+    }
+    fold(t);
+    for (int again = 0; again < 2; again++) {
+        double began = seconds();
+
+        assert_int_equal(state_view(t->state, 0, STR_LIT("user:u"), VIEW_PATH, &view, &e), 0);
+        assert_int_equal(view.path_count, DEVICES);
+        assert_true(view.path[0].device != view.path[DEVICES - 1].device);
+        state_view_free(&view);
+        assert_true(seconds() - began < 2);
+        commit(t);
+    }
+    state_close(t->state);
+    t->o.rules = &rules;
+    t->o.path = NULL;
+    folder_free(t->folder);
+    t->folder = folder_new();
+    t->o.path = t->folder;
+    open_it(t);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(what_is_seen_has_a_number_of_its_own),
+        T(devices_are_those_of_the_version),
+        T(a_user_of_very_many_devices_is_seen_at_once),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
