@@ -217,6 +217,68 @@ static void bytes_cut_short_or_flipped_are_refused_or_complete(void **state)
     arena_deinit(&a);
 }
 
+/* What unpacking says of a record with more bytes behind it: of one field the last one counts. */
+static int unpacked_with(enum internal_kind kind, struct str more, size_t times)
+{
+    struct internal r = example(kind), back;
+    struct arena a;
+    struct buf b;
+    int rc;
+
+    arena_init(&a, 16 * MIB);
+    buf_init(&b, 4 * MIB);
+    pack(&r, &b);
+    for (size_t i = 0; i < times; i++)
+        assert_true(buf_add_str(&b, more));
+    rc = internal_unpack(buf_str(&b), &a, &back);
+    buf_deinit(&b);
+    arena_deinit(&a);
+    return rc;
+}
+
+#define KEY_BEGIN "\x08\0\x10\0"
+#define UID                                                                                                            \
+    "\x22\x10"                                                                                                         \
+    "0123456789abcdef"
+
+static void uids_have_their_length(void **state)
+{
+    static const struct str wrong[] = {
+        STR_LIT("\x72\x03"
+                "abc"), /* the subject */
+        STR_LIT("\x72\0"),
+        STR_LIT("\x72\x11"
+                "0123456789abcdefg"),
+        STR_LIT("\x52\x09" KEY_BEGIN "\x22\x03"
+                "abc"), /* the key's */
+        STR_LIT("\x52\x17" KEY_BEGIN "\x22\x11"
+                "0123456789abcdefg"),
+        STR_LIT("\x6a\x0b\x0a\x09" KEY_BEGIN "\x22\x03"
+                "abc"), /* an item's */
+    };
+
+    (void)state;
+    assert_int_equal(unpacked_with(INTERNAL_LINK,
+                                   STR_LIT("\x72\x10"
+                                           "0123456789abcdef"),
+                                   1),
+                     CODEC_OK);
+    assert_int_equal(unpacked_with(INTERNAL_LINK, STR_LIT("\x52\x16" KEY_BEGIN UID), 1), CODEC_OK);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        if (unpacked_with(INTERNAL_LINK, wrong[i], 1) != CODEC_INVALID)
+            fail_msg("wrong[%zu] is taken", i);
+}
+
+/* Far more than are ever written, and the arena is not filled with them. */
+static void items_are_bounded(void **state)
+{
+    const struct str item = STR_LIT("\x6a\x18\x0a\x16" KEY_BEGIN UID);
+
+    (void)state;
+    assert_int_equal(unpacked_with(INTERNAL_PLACEMENT, item, 8192 - INTERNAL_ITEMS), CODEC_OK);
+    assert_int_equal(unpacked_with(INTERNAL_PLACEMENT, item, 8193 - INTERNAL_ITEMS), CODEC_INVALID);
+}
+
 static struct str key_in(const struct internal *r, struct buf *b)
 {
     return internal_key(r, b);
@@ -287,6 +349,8 @@ int main(void)
         cmocka_unit_test(what_a_kind_needs_must_be_there),
         cmocka_unit_test(ids_are_as_long_as_those_of_events_at_most),
         cmocka_unit_test(bytes_cut_short_or_flipped_are_refused_or_complete),
+        cmocka_unit_test(uids_have_their_length),
+        cmocka_unit_test(items_are_bounded),
         cmocka_unit_test(each_kind_goes_to_the_home_of_its_subject),
         cmocka_unit_test(a_command_comes_back_as_it_was),
     };

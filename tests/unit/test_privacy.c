@@ -73,6 +73,7 @@ static const struct {
     {"https://x/?email=q&token=t&a=1&email=r", "https://x/?a=1"},
     {"https://x/?EMail=q", "https://x/"},
     {"https://x/?%65mail=q", "https://x/"},
+    {"https://x/?ema%69l=q&em%61i%6C=q&%4%email=q&%gmail=q", "https://x/?%4%email=q&%gmail=q"},
     {"https://x/?user[email]=q&a[b]=c", "https://x/?a[b]=c"},
     {"https://x/?user%5Bemail%5D=q", "https://x/"},
     {"https://x/?email=", "https://x/"},
@@ -179,6 +180,11 @@ static void test_cards(void **state)
         {"3782 822463 10005", true, true},
         {"6011111111111117", true, true},
         {"6200000000000005", true, true},
+        {"9812345678901230", true, false}, /* of no large network, unless it is written as on a card */
+        {"9812 3456 7890 1230", true, true},
+        {"98123 456 7890 1230", true, false},
+        {"9812 345 67890 1230", true, false},
+        {"9812 3456 78901 230", true, false},
         {"4222222222222", true, false}, /* 13 digits: as many phones have */
         {"6304000000000000001", false, false},
         {"6304000000000000000", true, false},

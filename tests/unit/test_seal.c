@@ -405,6 +405,29 @@ static void a_collector_needs_the_public_ones_only(void **state)
     seal_keys_free(profiler);
 }
 
+/* What it seals itself it seals to its newest key, as a collector would. */
+static void a_profiler_needs_no_public_ones(void **state)
+{
+    struct place *p = *state;
+    struct seal_keys *k;
+    struct err e = {0};
+    char path[128], id[17];
+
+    seal_keys_free(fresh_keys(p));
+    assert_int_equal(seal_keys_rotate(p->folder, SEAL_FILE_PROFILER, id, &e), 0);
+    k = keys_of(p, SEAL_COLLECTOR);
+    struct str collectors = sealed_text(p, k, "secret");
+    seal_keys_free(k);
+    file_of(p, "profiler.pub", path);
+    assert_int_equal(unlink(path), 0);
+    k = keys_of(p, SEAL_PROFILER);
+    struct str own = sealed_text(p, k, "secret");
+    assert_memory_equal(own.p + 1, collectors.p + 1, 8);
+    assert_opens(p, k, own, "secret");
+    assert_opens(p, k, collectors, "secret");
+    seal_keys_free(k);
+}
+
 static void bad_files_change_nothing(void **state)
 {
     static const char *const texts[] = {
@@ -469,6 +492,7 @@ int main(void)
         T(init_changes_nothing_that_is_there),
         T(a_lost_key_is_not_hidden),
         T(a_collector_needs_the_public_ones_only),
+        T(a_profiler_needs_no_public_ones),
         T(bad_files_change_nothing),
         T(a_public_key_without_its_secret_is_refused),
     };
