@@ -75,7 +75,7 @@ struct ask {
     bool forwarded;     /* by another instance: never sent on again */
     struct str id;      /* "user:42", or an order's id */
     struct str named;   /* the device that was asked for, when `id` is its user; else absent */
-    uint32_t partition; /* of a personal id */
+    uint32_t partition; /* of a personal id; else of the profile that was read last */
     bool in_time;       /* what was waited for is there */
     const struct place_on_log *after;
     size_t after_count;
@@ -213,7 +213,7 @@ bool linked_read(struct str asked, const struct buf *body, struct arena *a, stru
 struct str ask_named(const struct ask *ask);
 /* The request's path, with its id now. False when memory is out. */
 bool ask_path(const struct ask *ask, struct buf *path);
-/* Runs again from its beginning when nothing is held that it may need; within a bound. False when it has answered. */
+/* Runs again from its beginning when nothing of its partition is held; within a bound. False when it has answered. */
 bool ask_again(struct ask *ask);
 bool id_is_device(struct str id);
 

@@ -120,14 +120,8 @@ bool ask_path(const struct ask *ask, struct buf *path)
 static bool free_again(const struct lookup_job *job)
 {
     const struct ask *ask = (const struct ask *)job;
-    struct state *state = ask->api->o.state;
 
-    if (ask->route->personal_id)
-        return !state_holds(state, ask->partition);
-    for (uint32_t p = 0; p < ask->api->o.conf->partitions; p++)
-        if (state_holds(state, p))
-            return false;
-    return true;
+    return !state_holds(ask->api->o.state, ask->partition);
 }
 
 bool ask_again(struct ask *ask)

@@ -453,7 +453,8 @@ static int resolve(struct many *m, struct wanted *w, struct err *e)
 static bool is_here(struct many *m, struct wanted *w, bool *answered)
 {
     struct ask *ask = m->ask;
-    enum ownership_answer owns = api_owns(ask->api, w->partition);
+    uint32_t partition = w->partition;
+    enum ownership_answer owns = api_owns(ask->api, partition);
 
     *answered = false;
     if (owns == OWNERSHIP_SERVES)
@@ -466,22 +467,24 @@ static bool is_here(struct many *m, struct wanted *w, bool *answered)
     *answered = true;
     many_drop(ask);
     if (owns == OWNERSHIP_NOT_YET)
-        ask_not_yet(ask, w->partition);
+        ask_not_yet(ask, partition);
     else
-        ask_not_owner(ask, w->partition);
+        ask_not_owner(ask, partition);
     return false;
 }
 
 /* What is held, or was linked a moment ago, is looked at again. */
-static void broken(struct ask *ask, int r, const struct err *e)
+static void broken(struct many *m, uint32_t partition, int r, const struct err *e)
 {
-    bool again = r == -EAGAIN || r == STATE_LINKED;
+    struct ask *ask = m->ask;
 
-    if (again && ask_again(ask))
-        return;
-    many_drop(ask);
-    if (!again)
+    ask->partition = partition;
+    if (r != -EAGAIN && r != STATE_LINKED) {
+        many_drop(ask);
         ask_broken(ask, r, e);
+    } else if (!ask_again(ask)) {
+        many_free(m); /* the request may be gone */
+    }
 }
 
 /* False when it has answered, or will run again. */
@@ -502,7 +505,7 @@ static bool read_here(struct many *m, struct wanted *w)
         r = add_profile(ask, w->partition, w->id, &m->here, &version, &e);
     if (r != 0 && r != STATE_NOT_FOUND) {
         m->here.n = w->at;
-        broken(ask, r, &e);
+        broken(m, w->partition, r, &e);
         return false;
     }
     w->n = m->here.n - w->at;

@@ -180,6 +180,7 @@ static void show_here(struct ask *ask, uint32_t partition)
     int r;
 
     buf_init(&body, LIMIT_ANSWER_BYTES);
+    ask->partition = partition;
     r = scene_write(ask, partition, ask->owner, &body, &e);
     if (r == 0)
         ask_answer(ask, &body);

@@ -241,7 +241,7 @@ static void read_tail(struct lookup_job *job, bool in_time)
     else
         ask_broken(ask, r, &e);
     if (r != 0)
-        kept_close(&t->kept[ask->topic]);
+        kept_close(p.kept); /* the request may be gone */
     buf_deinit(&body);
     arena_deinit(&p.arena);
 }
