@@ -128,9 +128,11 @@ static int note(struct ask *ask, enum audit_kind kind, unsigned status, audit_do
 
 /* --- answering ------------------------------------------------------------------------------------------------ */
 
-/* Neither recorded nor sent. */
-static void refuse(struct ask *ask, const char *message)
+/* Instead of an answer, which is taken, or NULL: neither recorded nor sent. */
+static void refuse(struct ask *ask, const struct http_answer *lost, const char *message)
 {
+    if (lost && lost->body_buf)
+        buf_deinit(lost->body_buf);
     request_error(ask->request, 503, "unavailable", NULL, message);
 }
 
@@ -145,8 +147,7 @@ static void recorded(void *arg, bool durable)
         http_answer_send(ask->request, &h->answer);
         return;
     }
-    buf_deinit(&h->body);
-    refuse(ask, "the audit log cannot be written: what was asked for may have been done; ask again");
+    refuse(ask, &h->answer, "the audit log cannot be written: what was asked for may have been done; ask again");
 }
 
 /* Takes the answer over. False: out of memory. */
@@ -178,13 +179,13 @@ static void send_change(struct ask *ask, const struct http_answer *answer, enum 
     unsigned status = answer->status;
 
     if (!hold(ask, answer)) {
-        refuse(ask, "out of memory; what was asked for may have been done; ask again");
+        refuse(ask, answer, "out of memory; what was asked for may have been done; ask again");
         return;
     }
     if (note(ask, kind, status, recorded) == AUDIT_NOTED)
         return;
-    buf_deinit(&ask->held->body);
-    refuse(ask, "the audit log cannot be written: what was asked for may have been done; ask again");
+    refuse(ask, &ask->held->answer,
+           "the audit log cannot be written: what was asked for may have been done; ask again");
 }
 
 bool ask_may_change(struct ask *ask)
@@ -194,7 +195,7 @@ bool ask_may_change(struct ask *ask)
         atomic_fetch_add(&ask->api->changing, 1);
         return true;
     }
-    refuse(ask, "the audit log cannot be written");
+    refuse(ask, NULL, "the audit log cannot be written");
     return false;
 }
 
@@ -222,7 +223,7 @@ void ask_send(struct ask *ask, const struct http_answer *answer)
     else if (note(ask, kind, answer->status, NULL) == AUDIT_NOTED)
         http_answer_send(ask->request, answer);
     else
-        refuse(ask, "the audit log cannot be written, and personal values are not shown without it");
+        refuse(ask, answer, "the audit log cannot be written, and personal values are not shown without it");
     if (changing)
         atomic_fetch_sub(&a->changing, 1);
 }

@@ -1,5 +1,6 @@
 /* Look-ups that another instance has to answer and cannot, must not, or not yet. */
 #include "common/http.h"
+#include "profiler/audit.h"
 #include "tests/support/api_case.h"
 
 /* --- who does not answer -------------------------------------------------------------------------------------- */
@@ -230,9 +231,12 @@ static void test_settled(void **state)
     a = request(&c->at[1].shop, "GET", "Bearer tk_all\r\nX-Waymark-Forwarded: 1",
                 "/v1/internal/settled?after=2:0&wait=50ms", NULL); /* another's */
     expect_status(&a, 503, "not_yet");
-    a = request(&c->at[1].shop, "GET", "Bearer tk_admin\r\nX-Waymark-Forwarded: 1", "/v1/internal/settled?after=1:0",
+    a = request(&c->at[1].shop, "GET", "Bearer tk_export\r\nX-Waymark-Forwarded: 1", "/v1/internal/settled?after=1:0",
                 NULL);
     expect_status(&a, 403, "scope_missing");
+    a = request(&c->at[1].shop, "GET", "Bearer tk_admin\r\nX-Waymark-Forwarded: 1", "/v1/internal/settled?after=1:0",
+                NULL);
+    expect_status(&a, 200, NULL);
     a = request(&c->at[1].shop, "GET", "Bearer tk_all\r\nX-Waymark-Forwarded: 1", "/v1/internal/settled", NULL);
     expect_status(&a, 404, "not_found");
 }
@@ -261,6 +265,50 @@ static void test_after_when_it_moves(void **state)
     read_answer(fd, &a);
     expect_status(&a, 200, NULL);
     assert_true(clock_monotonic() < until - PATIENCE_MS + 9000);
+}
+
+/* An answer of another instance whose reading cannot be recorded is not passed on, and nothing is left of it. */
+static void test_not_recorded(void **state)
+{
+    struct cluster *c = *state;
+    struct instance *n = &c->at[0];
+    struct stats *stats = stats_new();
+    struct shop beside = n->shop;
+    char path[64], user[24];
+    struct audit *audit;
+    struct api *api;
+    struct err e = {0};
+
+    put_users(c, 1);
+    user_of(1, 0, user);
+    snprintf(path, sizeof path, "/v1/profiles/user:%s", user);
+    const struct audit_options o = {
+        .folder = beside.data, .instance = n->name, .file_bytes = MIB, .files = 1, .log = beside.log, .stats = stats};
+    must(audit_start(&o, &audit, &e), &e);
+    audit_stop(audit, 0);
+    must(api_start(&(struct api_options){.conf = beside.conf,
+                                         .rules = &n->settings.rules,
+                                         .log = beside.log,
+                                         .state = n->state,
+                                         .followers = n->followers,
+                                         .lookups = n->lookups,
+                                         .meter = n->meter,
+                                         .stats = stats,
+                                         .ownership = &n->ownership,
+                                         .forward = n->forward,
+                                         .audit = audit,
+                                         .instance = n->name},
+                   &api, &e),
+         &e);
+    beside.port = api_port(api);
+    struct answer a = request(&beside, "GET", "Bearer tk_all", path, NULL);
+    assert_non_null(strstr(a.body, "the audit log cannot be written"));
+    expect_status(&a, 503, "unavailable");
+    expect_get(&n->shop, path, 200, NULL);
+    api_quiesce(api);
+    api_stop(api, PATIENCE_MS);
+    audit_free(audit);
+    stats_free(stats);
 }
 
 /* --- the end -------------------------------------------------------------------------------------------------- */
@@ -327,6 +375,7 @@ int main(void)
         PLAIN(test_after_of_others),
         PLAIN(test_settled),
         PLAIN(test_after_when_it_moves),
+        PLAIN(test_not_recorded),
         PLAIN(test_stop_answers),
     };
 
