@@ -93,12 +93,6 @@ static int write_person(struct ask *ask, struct view *v, struct buf *b, struct e
 
 /* --- orders --------------------------------------------------------------------------------------------------- */
 
-/* Where an order stands among those of its profile: by this time, then by its id. */
-static int64_t order_time(const struct order *o)
-{
-    return o->placed_at != TIME_NONE ? o->placed_at : o->statements[0]->time;
-}
-
 static struct event_key order_place(const struct order *o)
 {
     struct event_key key = {.time = order_time(o)};

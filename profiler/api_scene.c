@@ -294,7 +294,7 @@ static int find_moment(struct scene *s)
     s->order = find_order(s, s->ask->id);
     if (!s->order)
         return STATE_NOT_FOUND;
-    s->moment = s->order->placed_at != TIME_NONE ? s->order->placed_at : s->order->statements[0]->time;
+    s->moment = order_time(s->order);
     return view_limit(s->ask->api, &s->view, s->moment, VIEW_PATH | VIEW_ORDERS);
 }
 

@@ -1,6 +1,7 @@
 /* A profile's path and orders as of a time, and their fold. Identity and who has an order are as known now: the view
  * gives both, and what happened later is left out. Look-up threads. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "common/limits.h"
 #include "profiler/api_ask.h"
@@ -49,6 +50,7 @@ static int orders_as_of(const struct fold_rules *rules, int64_t as_of, struct vi
             return r;
         v->order_count++;
     }
+    qsort(orders, v->order_count, sizeof *orders, order_cmp); /* one that was placed later stood elsewhere then */
     v->orders = orders;
     return 0;
 }

@@ -274,3 +274,16 @@ int order_build(const struct event *const *statements, size_t n, const struct fo
     *out = o;
     return 0;
 }
+
+int64_t order_time(const struct order *o)
+{
+    return o->placed_at != TIME_NONE ? o->placed_at : o->statements[0]->time;
+}
+
+int order_cmp(const void *a, const void *b)
+{
+    const struct order *x = a, *y = b;
+    int64_t s = order_time(x), t = order_time(y);
+
+    return s != t ? (s < t ? -1 : 1) : str_cmp(x->order_id, y->order_id);
+}

@@ -54,6 +54,11 @@ struct order {
 int order_build(const struct event *const *statements, size_t n, const struct fold_rules *rules, struct arena *a,
                 struct order *out);
 
+/* Where it stands among the orders of its profile: when it was placed, else first spoken of. */
+int64_t order_time(const struct order *o);
+/* By that time, then by the id; for qsort. */
+int order_cmp(const void *a, const void *b);
+
 /* Σ price × quantity of items, in micros. */
 money order_lines(const struct item *items, size_t n);
 /* Of one item: price × quantity, cost × quantity (0 when not given), and its quantity (1 when not given). */

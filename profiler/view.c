@@ -456,19 +456,6 @@ static bool order_in_memory(const struct reading *r, const struct key_hash *orde
     return r->order_count && bsearch(order, r->orders, r->order_count, sizeof *r->orders, compare_hashes);
 }
 
-static int64_t order_moment(const struct order *o)
-{
-    return o->placed_at != TIME_NONE ? o->placed_at : o->statements[0]->time;
-}
-
-static int compare_orders(const void *a, const void *b)
-{
-    const struct order *x = a, *y = b;
-    int64_t s = order_moment(x), t = order_moment(y);
-
-    return s != t ? (s < t ? -1 : 1) : str_cmp(x->order_id, y->order_id);
-}
-
 static int read_orders(struct reading *r, struct key_hash profile, struct order_list *l)
 {
     struct key prefix = key_one(KEY_ORDER, profile);
@@ -493,7 +480,7 @@ static int read_orders(struct reading *r, struct key_hash profile, struct order_
     for (size_t i = 0; i < r->order_count && rc == 0; i++)
         rc = add_order(r, l, (struct str){r->orders[i].doc->bytes, r->orders[i].doc->n});
     if (rc == 0 && l->n > 1)
-        qsort(l->v, l->n, sizeof *l->v, compare_orders);
+        qsort(l->v, l->n, sizeof *l->v, order_cmp);
     return rc;
 }
 

@@ -192,6 +192,28 @@ static void test_sessions_in_path(void **state)
     answer_free(&a);
 }
 
+/* As of a time they stand in the order of then: what was only spoken of is where it was spoken of first. */
+static void test_orders_of_then(void **state)
+{
+    static const char *const then[] = {"\"A\"", "\"B\""}, *const now[] = {"\"B\"", "\"A\""};
+    struct shop *s = *state;
+
+    wait_ready(s);
+    put_order(s, "t", "A", STATUS_NONE, T0 + 10000);
+    put_order(s, "t", "B", STATUS_CREATED, T0 + 20000);
+    put_order(s, "t", "A", STATUS_CREATED, T0 + 30000);
+    for (int past = 0; past < 2; past++) {
+        struct answer a =
+            get_after(s, past ? "/v1/profiles/user:t/orders?as_of=2026-01-01T00:00:25Z" : "/v1/profiles/user:t/orders");
+        assert_int_equal(a.status, 200);
+        const struct json *o = json_get(a.json, "orders")->child;
+        for (int i = 0; i < 2; i++, o = o->next)
+            expect_raw(o, "order_id", past ? then[i] : now[i]);
+        assert_null(o);
+        answer_free(&a);
+    }
+}
+
 static void test_orders_and_scene(void **state)
 {
     struct shop *s = *state;
@@ -257,8 +279,8 @@ static void test_orders_and_scene(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_profile),         TEST(test_many_profiles),    TEST(test_path_pages),
-        TEST(test_path_parameters), TEST(test_sessions_in_path), TEST(test_orders_and_scene),
+        TEST(test_profile),          TEST(test_many_profiles),    TEST(test_path_pages),     TEST(test_path_parameters),
+        TEST(test_sessions_in_path), TEST(test_orders_and_scene), TEST(test_orders_of_then),
     };
 
     if (sodium_init() < 0)
