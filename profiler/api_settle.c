@@ -55,27 +55,28 @@ static bool is_wanted(const struct settle *s, uint32_t p)
     return s->wanted[p] > s->done[p] && !s->settled[p];
 }
 
-/* Also when a partition has become another's, which is to be asked then. */
-static bool met_here(const struct settle *s)
+static bool is_folded_here(const struct settle *s)
 {
-    const struct api *a = s->ask->api;
-
-    for (uint32_t p = 0; p < s->partitions; p++) {
-        if (!is_wanted(s, p))
-            continue;
-        if (api_owns(a, p) == OWNERSHIP_ELSEWHERE)
-            return true;
-        if (followers_shown(a->o.followers, p) < s->wanted[p])
+    for (uint32_t p = 0; p < s->partitions; p++)
+        if (is_wanted(s, p) && followers_shown(s->ask->api->o.followers, p) < s->wanted[p])
             return false;
-    }
     return true;
+}
+
+/* A partition that has become another's is to be asked for there. */
+static bool is_lost(const struct settle *s)
+{
+    for (uint32_t p = 0; p < s->partitions; p++)
+        if (is_wanted(s, p) && api_owns(s->ask->api, p) == OWNERSHIP_ELSEWHERE)
+            return true;
+    return false;
 }
 
 static bool met(const struct lookup_job *job)
 {
-    const struct ask *ask = (const struct ask *)job;
+    const struct settle *s = ((const struct ask *)job)->settle;
 
-    return !ask->settle->retry && met_here(ask->settle);
+    return !s->retry && (is_lost(s) || is_folded_here(s));
 }
 
 static void forget_peers(struct settle *s)
@@ -281,7 +282,7 @@ static void step(struct settle *s)
             ask_peers(s);
             return;
         }
-        if (!met_here(s)) {
+        if (!is_folded_here(s)) {
             wait(s, false);
             return;
         }
