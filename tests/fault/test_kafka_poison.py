@@ -3,6 +3,7 @@ and the partition goes on."""
 from support import wire
 from support.cluster import Cluster
 from support.instance import total, wait_until
+from support.sealed import opened
 
 POISON = [b'', b'\0', b'poison' * 50, b'\x08\x01', b'\xff' * 100000, b'\x08\x01\x10\x01\x18\x01', None]
 
@@ -48,4 +49,5 @@ def test_the_records_are_what_the_format_says(kafka):
         assert (e.time, len(e.uid)) == (1767323045678, 16) and abs(record.timestamp()[1] - e.received) < 60000
         assert (e.items[0].product_id, e.items[0].price) == (b'p1', 9990000)
         bad = wire.decode('BadEvent', bad.value())
-        assert (bad.version, bad.code, bad.position, bad.source) == (1, b'name_missing', 1, b'web') and b'"m2"' in bad.bytes
+        assert (bad.version, bad.code, bad.position, bad.source) == (1, b'name_missing', 1, b'web')
+        assert bad.sealed and b'"m2"' not in bad.bytes and b'"m2"' in opened(c, bad.bytes)

@@ -1,7 +1,5 @@
 """The topics and the keys of Redis as config/TOPICS.md tells them, read by programs that share no code with Waymark: protobuf
 of Python, kcat, protoc. The commands and programs of that page are run as they stand."""
-import base64
-import ctypes
 import json
 import os
 import re
@@ -13,6 +11,7 @@ from google.protobuf import text_format
 from support.cluster import Cluster
 from support.instance import BEACON, SERVER, wait_until
 from support.redis import Redis
+from support.sealed import opened
 from support.wire import messages
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
@@ -51,20 +50,6 @@ def parts(text, *names):
 
 def murmur2(key):
     return parts(blocks('python')[1], 'murmur2')['murmur2'](key)
-
-
-def opened(cluster, sealed):
-    """What a profiler's key opens, with libsodium itself: format, key's id, ephemeral key, nonce, box."""
-    with open(os.path.join(cluster.dir, 'keys', 'profiler.key')) as f:
-        keys = dict(line.split() for line in f if line.strip() and not line.startswith('#'))
-    sodium = ctypes.CDLL('libsodium.so.23')
-    head, nonce, box = sealed[:41], sealed[41:65], sealed[65:]
-    assert head[0] == 1
-    shared, plain = ctypes.create_string_buffer(32), ctypes.create_string_buffer(len(box) - 16)
-    assert sodium.crypto_box_beforenm(shared, head[9:], base64.b64decode(keys[head[1:9].hex()])) == 0
-    assert sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(
-        plain, None, None, box, ctypes.c_ulonglong(len(box)), head, ctypes.c_ulonglong(len(head)), nonce, shared) == 0
-    return plain.raw
 
 
 def post(cluster, path, body, key=BEACON):
