@@ -39,7 +39,7 @@ void seal_keys_refresh(struct seal_keys *k);
 
 enum {
     SEAL_OK = 0,
-    SEAL_KEY_UNKNOWN = 1, /* sealed with a key that is not here: it may be brought; nothing is to be skipped */
+    SEAL_KEY_UNKNOWN = 1, /* sealed with a key that is not here, and may be brought */
     SEAL_DAMAGED = 2      /* no sealed bytes, cut or changed: no key will ever open them */
 };
 

@@ -186,7 +186,7 @@ static void add_lines(struct buf *b, enum seal_name name, const struct seal_keys
 {
     static const char *const heads[SEAL_NAMES] = {
         [SEAL_NAME_PROFILER] =
-            "# Secret keys of the profilers, the newest last. Without them what waits on the log is lost.\n",
+            "# Secret keys of the profilers, the newest last. Without them personal values of events are lost.\n",
         [SEAL_NAME_PUB] = "# Public keys of the profilers, the newest last: all that a collector needs.\n",
         [SEAL_NAME_MASTER] =
             "# Keys that wrap those of persons, the newest last. Without them personal values are lost.\n",
