@@ -249,14 +249,13 @@ static void tls_free(struct tls *t)
 
 static int start_watch(struct tls *t, struct stats *stats, struct err *e)
 {
+    log_warnings(t); /* before another thread may exchange the pair */
     int r = pthread_create(&t->thread, NULL, watch, t);
-
     if (r != 0) {
         err_set(e, "%s: cannot start a thread: %s", t->name, strerror(r));
         return -r;
     }
     stats_add_gauges(stats, write_gauges, t);
-    log_warnings(t);
     return 0;
 }
 
