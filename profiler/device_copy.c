@@ -134,23 +134,6 @@ static int load_profile(struct device_copy *c, struct str id, struct err *e)
 
 /* --- links ---------------------------------------------------------------------------------------------------- */
 
-static int add_link(struct device_copy *c, const struct link *link)
-{
-    struct links *l = &c->device->links;
-
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? 2 * l->cap : 64;
-        struct link *v = realloc(l->v, cap * sizeof *v);
-
-        if (!v)
-            return -ENOMEM;
-        l->v = v;
-        l->cap = cap;
-    }
-    l->v[l->n++] = *link;
-    return 0;
-}
-
 static int add_links(struct device_copy *c, struct str value)
 {
     const char *p = value.p, *end = value.p + value.n;
@@ -163,7 +146,7 @@ static int add_links(struct device_copy *c, struct str value)
         if (c->device->links.n == MOST_LINKS)
             c->links_cut = true;
         else if (link.user < c->device->user_count) /* else it was said after the moment of this copy */
-            rc = add_link(c, &link);
+            rc = links_add(&c->device->links, &link);
     }
     return rc;
 }
@@ -188,37 +171,6 @@ static int load_parts(struct device_copy *c, struct err *e)
     return rc;
 }
 
-/* By subject, the newest first. */
-static int compare_subjects(const void *a, const void *b)
-{
-    const struct link *x = a, *y = b;
-    int c = memcmp(x->subject.b, y->subject.b, UID_BYTES);
-
-    return c ? c : internal_version_cmp(y->version, x->version);
-}
-
-static int compare_links(const void *a, const void *b)
-{
-    const struct link *x = a, *y = b;
-    int c = event_key_cmp(&x->key, &y->key);
-
-    return c ? c : memcmp(x->subject.b, y->subject.b, UID_BYTES);
-}
-
-static void keep_newest(struct links *l)
-{
-    size_t n = 0;
-
-    if (l->n < 2)
-        return;
-    qsort(l->v, l->n, sizeof *l->v, compare_subjects);
-    for (size_t i = 0; i < l->n; i++)
-        if (i == 0 || memcmp(l->v[i].subject.b, l->v[i - 1].subject.b, UID_BYTES) != 0)
-            l->v[n++] = l->v[i];
-    l->n = n;
-    qsort(l->v, l->n, sizeof *l->v, compare_links);
-}
-
 static int load_links(struct device_copy *c, const struct seen *seen, struct err *e)
 {
     int rc = load_parts(c, e);
@@ -227,7 +179,7 @@ static int load_links(struct device_copy *c, const struct seen *seen, struct err
         rc = add_links(c, buf_str(&seen->fresh));
     if (rc == -EIO)
         return damaged(e, "the links of a device");
-    keep_newest(&c->device->links);
+    links_settle(&c->device->links);
     return rc;
 }
 

@@ -73,6 +73,45 @@ int links_put(struct links *l, const struct link *link)
     return 1;
 }
 
+int links_add(struct links *l, const struct link *link)
+{
+    if (reserve(l) < 0)
+        return -ENOMEM;
+    l->v[l->n++] = *link;
+    return 0;
+}
+
+/* By subject, the newest first. */
+static int compare_subjects(const void *a, const void *b)
+{
+    const struct link *x = a, *y = b;
+    int c = memcmp(x->subject.b, y->subject.b, UID_BYTES);
+
+    return c ? c : internal_version_cmp(y->version, x->version);
+}
+
+static int compare_links(const void *a, const void *b)
+{
+    const struct link *x = a, *y = b;
+    int c = event_key_cmp(&x->key, &y->key);
+
+    return c ? c : memcmp(x->subject.b, y->subject.b, UID_BYTES);
+}
+
+void links_settle(struct links *l)
+{
+    size_t n = 0;
+
+    if (l->n < 2)
+        return;
+    qsort(l->v, l->n, sizeof *l->v, compare_subjects);
+    for (size_t i = 0; i < l->n; i++)
+        if (i == 0 || memcmp(l->v[i].subject.b, l->v[n - 1].subject.b, UID_BYTES) != 0)
+            l->v[n++] = l->v[i];
+    l->n = n;
+    qsort(l->v, l->n, sizeof *l->v, compare_links);
+}
+
 /* --- as bytes ------------------------------------------------------------------------------------------------- */
 
 enum { LINK_REMOVED = 1, LINK_BY_ORDER = 2 };

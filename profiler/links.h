@@ -32,6 +32,10 @@ struct links {
 void links_deinit(struct links *l);
 /* Takes what is said of a link unless something newer was said of it. Returns whether anything changed; -ENOMEM. */
 int links_put(struct links *l, const struct link *link);
+/* Of many at once: adds them as they come, 0 or -ENOMEM; then all of them are put in order, as links_put would have. In
+ * between nothing else may be done with them. */
+int links_add(struct links *l, const struct link *link);
+void links_settle(struct links *l);
 
 /* As bytes, one after the other; false when the buffer failed. */
 bool link_write(const struct link *link, struct buf *b);

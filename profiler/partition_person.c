@@ -462,16 +462,16 @@ static int read_links(struct device *d, struct str value)
     while (p < end) {
         if (!link_read(&p, end, &link) || link.user >= d->user_count)
             return -EIO;
-        if (links_put(&d->links, &link) < 0)
+        if (links_add(&d->links, &link) < 0)
             return -ENOMEM;
     }
     return 0;
 }
 
-static int put_fresh(struct device *d)
+static int add_fresh(struct device *d)
 {
     for (size_t i = 0; i < d->fresh.n; i++)
-        if (links_put(&d->links, &d->fresh.v[i]) < 0)
+        if (links_add(&d->links, &d->fresh.v[i]) < 0)
             return -ENOMEM;
     return 0;
 }
@@ -500,7 +500,8 @@ int device_load_links(struct partition *p, struct device *d, struct err *e)
         rc = store_iter_status(it, e);
     store_iter_free(it);
     if (rc == 0)
-        rc = put_fresh(d);
+        rc = add_fresh(d);
+    links_settle(&d->links);
     d->link_parts = parts;
     d->links_known = rc == 0;
     return rc == -EIO ? damaged(e, "the links of a device") : rc;

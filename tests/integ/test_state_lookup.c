@@ -7,7 +7,17 @@
 #include "proto/internal.h"
 #include "tests/support/state_place.h"
 
-enum { RECORDS = 30000, READERS = 8, DEVICES = 40000 };
+enum { RECORDS = 30000, READERS = 8, MANY = 40000, LINKS = 100000 };
+
+static void start_again(struct place_for_test *t, const struct fold_rules *with)
+{
+    state_close(t->state);
+    folder_free(t->folder);
+    t->folder = folder_new();
+    t->o.path = t->folder;
+    t->o.rules = with;
+    open_it(t);
+}
 
 /* An earlier copy of the one event of the user: its profile has to be folded anew. */
 static void earlier_copy(struct place_for_test *t)
@@ -96,12 +106,8 @@ static void devices_are_those_of_the_version(void **state)
     bool *has = calloc(RECORDS + 1, sizeof *has);
     pthread_t threads[READERS];
 
-    state_close(t->state);
-    folder_free(t->folder);
-    t->folder = folder_new();
-    t->o.path = t->folder;
     t->o.partitions = 2;
-    open_it(t);
+    start_again(t, &rules);
     assert_non_null(has);
     for (int i = 0; i < RECORDS; i++) {
         if (i % 4 == 0)
@@ -138,6 +144,17 @@ static double seconds(void)
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+/* An event of a device with a user; `n` makes it another one. */
+static void happen(struct place_for_test *t, const char *device, const char *user, int n)
+{
+    char message[32];
+    struct event e;
+
+    snprintf(message, sizeof message, "m%d", n);
+    e = event_at(device, user, message, AT(0) + n);
+    log_event(&t->log, &e);
+}
+
 /* Anybody can name a user on any number of devices. */
 static void a_user_of_very_many_devices_is_seen_at_once(void **state)
 {
@@ -146,39 +163,46 @@ static void a_user_of_very_many_devices_is_seen_at_once(void **state)
     struct state_view view;
     struct err e = {0};
 
-    state_close(t->state);
-    folder_free(t->folder);
-    t->folder = folder_new();
-    t->o.path = t->folder;
     few.max_devices_per_user = 2;
-    t->o.rules = &few;
-    open_it(t);
-    for (int i = 0; i < DEVICES; i++) {
+    start_again(t, &few);
+    for (int i = 0; i < MANY; i++) {
         char device[32];
-        struct event event;
 
         snprintf(device, sizeof device, "device-%06d", i);
-        event = event_at(device, "u", "m", AT(0) + i);
-        log_event(&t->log, &event);
+        happen(t, device, "u", i);
     }
     fold(t);
     for (int again = 0; again < 2; again++) {
         double began = seconds();
 
         assert_int_equal(state_view(t->state, 0, STR_LIT("user:u"), VIEW_PATH, &view, &e), 0);
-        assert_int_equal(view.path_count, DEVICES);
-        assert_true(view.path[0].device != view.path[DEVICES - 1].device);
+        assert_int_equal(view.path_count, MANY);
+        assert_true(view.path[0].device != view.path[MANY - 1].device);
         state_view_free(&view);
         assert_true(seconds() - began < 2);
         commit(t);
     }
-    state_close(t->state);
-    t->o.rules = &rules;
-    t->o.path = NULL;
-    folder_free(t->folder);
-    t->folder = folder_new();
-    t->o.path = t->folder;
-    open_it(t);
+    start_again(t, &rules);
+}
+
+/* Every event of a device with a user is a link; one of another user has all of them looked at. */
+static void a_device_of_very_many_links_changes_hands_at_once(void **state)
+{
+    struct place_for_test *t = *state;
+
+    for (int i = 0; i < LINKS; i++)
+        happen(t, "d", "u", i);
+    fold(t);
+    for (int again = 0; again < 2; again++) {
+        double began = seconds();
+
+        happen(t, "d", again ? "v" : "w", LINKS + again);
+        fold(t);
+        commit(t);
+        assert_true(seconds() - began < 2);
+        happen(t, "d", again ? "v" : "w", LINKS + 10 + again); /* the links are forgotten */
+        fold(t);
+    }
 }
 
 int main(void)
@@ -188,6 +212,7 @@ int main(void)
         T(what_is_seen_has_a_number_of_its_own),
         T(devices_are_those_of_the_version),
         T(a_user_of_very_many_devices_is_seen_at_once),
+        T(a_device_of_very_many_links_changes_hands_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,7 +160,7 @@ static void links_are_the_same_however_they_come(void **state)
 {
     (void)state;
     for (unsigned round = 0; round < 300; round++) {
-        struct links a = {0}, b = {0};
+        struct links a = {0}, b = {0}, at_once = {0};
         struct link said[MOST];
 
         seed = 5000 + round;
@@ -177,12 +177,18 @@ static void links_are_the_same_however_they_come(void **state)
             said[i - 1] = swap;
             assert_true(links_put(&b, &swap) >= 0);
             assert_int_equal(links_put(&b, &swap), 0);
+            for (unsigned times = 1 + below(2); times > 0; times--)
+                assert_int_equal(links_add(&at_once, &swap), 0);
         }
-        assert_int_equal(a.n, b.n);
-        for (size_t i = 0; i < a.n; i++)
+        links_settle(&at_once);
+        assert_true(a.n == b.n && a.n == at_once.n);
+        for (size_t i = 0; i < a.n; i++) {
             assert_memory_equal(&a.v[i].version, &b.v[i].version, sizeof a.v[i].version);
+            assert_memory_equal(&a.v[i].version, &at_once.v[i].version, sizeof a.v[i].version);
+        }
         links_deinit(&a);
         links_deinit(&b);
+        links_deinit(&at_once);
     }
 }
 
