@@ -61,20 +61,29 @@ static uint64_t share(uint64_t bytes, uint32_t partitions)
     return one < LEAST_PARTITION_BYTES ? LEAST_PARTITION_BYTES : one;
 }
 
+static bool has_any_key(const char *folder)
+{
+    struct seal_key_info one;
+    struct err e = {0};
+    size_t n;
+
+    return seal_keys_list(folder, &one, 1, &n, &e) == 0 && n > 0;
+}
+
 /* On a log of our own who writes to it makes the keys, so without any nothing sealed is there. What others put on Kafka
  * may be sealed, and would be folded past. */
 static int open_keys(struct profiler_settings *s, const struct conf *conf, struct err *e)
 {
     int r = seal_keys_open(conf->keys, SEAL_PROFILER, &s->keys, e);
 
-    if (r == -ENOENT && conf->kafka)
-        err_prefix(e, "without keys personal values on Kafka would be folded past");
-    if (r == -ENOENT && !conf->kafka) {
+    if (r == -ENOENT && !conf->kafka && !has_any_key(conf->keys)) {
         log_warn("profiler: personal values are not folded without keys: %s", e->text);
         s->keys = NULL;
         *e = (struct err){0};
         r = 0;
     }
+    if (r == -ENOENT)
+        err_prefix(e, "without keys personal values on the log would be folded past");
     s->traits = (struct traits_rules){conf->vocabulary, s->keys, &s->traits_counters};
     return r;
 }

@@ -6,11 +6,12 @@ import hashlib
 import hmac
 import json
 import os
+import subprocess
 import types
 import urllib.parse
 
 from support.cluster import Cluster
-from support.instance import SERVER, Instance, wait_until
+from support.instance import SERVER, WAYMARK, Instance, wait_until
 
 SECRET = 'the-shop-and-nobody-else'
 
@@ -179,6 +180,17 @@ def test_profilers_of_kafka_need_the_secret_keys():
         profiler.kill()
     finally:
         c.__exit__()
+
+
+def test_a_part_of_the_keys_is_not_enough():
+    for name in ('master.key', 'profiler.key'):
+        with Instance() as inst:
+            assert inst.stop() == 0
+            os.unlink(os.path.join(inst.dir, 'data', 'keys', name))
+            for said in (inst.command('verify'), inst.command('serve')):
+                assert said[0] == 1 and name in said[2], said
+            alone = subprocess.run([WAYMARK + '-profiler', '--config', inst.config], capture_output=True, text=True, timeout=30)
+            assert alone.returncode == 1 and 'would be folded past' in alone.stderr and name in alone.stderr, alone
 
 
 def bad_of(inst, token='tk_test_all'):
