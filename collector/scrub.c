@@ -89,9 +89,8 @@ static struct view view_under(const struct view *v, const struct json *m, unsign
     return under;
 }
 
-static bool is_card(const struct scrub *s, const struct view *v, const struct json *j)
+static bool is_card(const struct view *v, const struct json *j)
 {
-    (void)s;
     if (j->type != JSON_STRING && j->type != JSON_NUMBER)
         return false;
     return v->card ? privacy_card(j->text) : v->part == SCRUB_TRAITS && privacy_card_alone(j->text);
@@ -154,7 +153,7 @@ static unsigned look_inside(struct scrub *s, const struct view *v, const struct 
 /* `name`: of the member that the value is, or stands in by way of arrays. */
 static unsigned look(struct scrub *s, const struct view *v, const struct json *j, unsigned name)
 {
-    if (is_card(s, v, j))
+    if (is_card(v, j))
         return LOOK_CHANGE;
     if (j->type == JSON_STRING)
         return look_text(s, j, name);
@@ -319,7 +318,7 @@ static void write_array(struct scrub *s, const struct view *v, const struct json
 
 static bool write_value(struct scrub *s, const struct view *v, const struct json *j, unsigned name, struct buf *b)
 {
-    if (is_card(s, v, j)) {
+    if (is_card(v, j)) {
         s->cards++;
         return false;
     }
