@@ -117,6 +117,27 @@ char *client_bearer(const char *token);
 /* Parses an answer's body in place. NULL when it is no JSON. */
 const struct json *client_json(struct json_parser *p, struct client_answer *a);
 
+/* --- talking with the profiler ---------------------------------------------------------------------------- */
+
+struct cli_talk {
+    struct conf *conf;
+    struct client *client;
+    struct json_parser *parser;
+    struct client_answer answer;
+};
+/* With the token that cli_secret finds. False when that cannot be, which was said. cli_talk_close in any case. */
+bool cli_talk_open(struct cli_talk *t, const char *config);
+void cli_talk_close(struct cli_talk *t);
+/* EXIT_OK when the answer is 200, else as cli_talk_failed. */
+int cli_talk_ask(struct cli_talk *t, const char *method, const char *path, struct str body);
+/* Says what went wrong with the last question. EXIT_NOT_FOUND after a 404, else EXIT_FAILED. */
+int cli_talk_failed(struct cli_talk *t);
+/* The last answer, as it came or as `show` has it. An exit code. */
+int cli_talk_show(struct cli_talk *t, bool json, void (*show)(const struct json *root));
+/* A command that has one ID and --json, and shows GET /v1/WHAT/ID and the suffix. */
+int cli_show_one(const struct cli_command *c, int argc, char **argv, const char *what, const char *suffix,
+                 void (*show)(const struct json *root));
+
 /* --- commands --------------------------------------------------------------------------------------------- */
 
 int cli_traits(const struct cli_command *c, int argc, char **argv);

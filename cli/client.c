@@ -154,7 +154,7 @@ static size_t take_header(char *p, size_t size, size_t n, void *arg)
 void client_send(struct client *c, const char *method, const char *path, struct str body, long timeout_ms,
                  struct client_answer *out)
 {
-    char url[8192];
+    char url[LIMIT_HEAD];
 
     if (!out->body.max)
         buf_init(&out->body, LIMIT_ANSWER_BYTES + JSON_PADDING);

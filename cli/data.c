@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,10 +15,7 @@
 #define MOST_TRIES 30 /* a second each, while partitions move from one instance to another */
 
 struct copy {
-    struct conf *conf;
-    struct client *client;
-    struct json_parser *parser;
-    struct client_answer answer;
+    struct cli_talk talk;
     FILE *out;
     char cursor[1024];
     char version[32]; /* of the first page */
@@ -27,28 +23,6 @@ struct copy {
     bool in_events;   /* the list of orders is closed */
     size_t given;     /* in the list that is open */
 };
-
-static bool copy_open(struct copy *c, const char *config)
-{
-    c->conf = cli_conf(config);
-    char *token = c->conf ? cli_secret(c->conf, "token") : NULL, *bearer = token ? client_bearer(token) : NULL;
-
-    if (bearer) {
-        c->client = client_new(c->conf->profiler.listen, &c->conf->profiler.tls, bearer);
-        c->parser = json_parser_new();
-    }
-    free(token);
-    free(bearer);
-    return c->client && c->parser;
-}
-
-static void copy_close(struct copy *c)
-{
-    client_answer_free(&c->answer);
-    client_free(c->client);
-    json_parser_free(c->parser);
-    conf_free(c->conf);
-}
 
 /* --- asking --------------------------------------------------------------------------------------------------- */
 
@@ -68,20 +42,18 @@ static bool write_path(const struct copy *c, const char *id, const char *as_of, 
     return !path->failed;
 }
 
-static int ask_page(struct copy *c, const char *path)
+static int ask_page(struct cli_talk *t, const char *path)
 {
     const struct timespec pause = {.tv_sec = 1};
 
     for (int tries = 1;; tries++) {
-        client_send(c->client, "GET", path, STR_NONE, TIMEOUT_MS, &c->answer);
-        if (c->answer.status == 200)
+        client_send(t->client, "GET", path, STR_NONE, TIMEOUT_MS, &t->answer);
+        if (t->answer.status == 200)
             return EXIT_OK;
-        if (c->answer.status != 503 || tries == MOST_TRIES)
-            break;
+        if (t->answer.status != 503 || tries == MOST_TRIES)
+            return cli_talk_failed(t);
         nanosleep(&pause, NULL);
     }
-    cli_error("%.*s", STR_ARG(client_problem(c->parser, &c->answer)));
-    return c->answer.status == 404 ? EXIT_NOT_FOUND : EXIT_FAILED;
 }
 
 /* --- writing -------------------------------------------------------------------------------------------------- */
@@ -144,7 +116,7 @@ static void note_version(struct copy *c, const struct json *root, bool first)
 
 static int take_page(struct copy *c, bool first)
 {
-    const struct json *root = client_json(c->parser, &c->answer);
+    const struct json *root = client_json(c->talk.parser, &c->talk.answer);
     const struct json *orders = json_get(root, "orders"), *events = json_get(root, "events");
     const struct json *next = json_get(root, "next");
 
@@ -171,7 +143,7 @@ static int write_pages(struct copy *c, const char *id, const char *as_of)
         if (!write_path(c, id, as_of, &path))
             code = cli_error("the id is too long");
         else
-            code = ask_page(c, path.p);
+            code = ask_page(&c->talk, path.p);
         if (code == EXIT_OK)
             code = take_page(c, first);
         first = false;
@@ -233,8 +205,8 @@ int cli_data(const struct cli_command *c, int argc, char **argv)
     if (argc != 1)
         return cli_usage_error(c, "exactly one ID is needed");
     code = EXIT_FAILED;
-    if (copy_open(&copy, config))
+    if (cli_talk_open(&copy.talk, config))
         code = output ? write_file(&copy, argv[0], as_of, output) : write_pages(&copy, argv[0], as_of);
-    copy_close(&copy);
+    cli_talk_close(&copy.talk);
     return code;
 }

@@ -1,66 +1,9 @@
 /* waymark identity and unlink: who uses which device and why that is believed; undoing it, or what that would move. */
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/show.h"
-#include "common/clock.h"
-#include "common/http.h"
 #include "common/limits.h"
-
-#define TIMEOUT_MS 30000
-
-struct asking {
-    struct conf *conf;
-    struct client *client;
-    struct json_parser *parser;
-    struct client_answer answer;
-};
-
-static bool begin(struct asking *a, const char *config)
-{
-    *a = (struct asking){.conf = cli_conf(config)};
-    char *token = a->conf ? cli_secret(a->conf, "token") : NULL, *bearer = token ? client_bearer(token) : NULL;
-
-    if (bearer) {
-        a->client = client_new(a->conf->profiler.listen, &a->conf->profiler.tls, bearer);
-        a->parser = json_parser_new();
-    }
-    free(token);
-    free(bearer);
-    return a->client && a->parser;
-}
-
-static void end(struct asking *a)
-{
-    client_answer_free(&a->answer);
-    client_free(a->client);
-    json_parser_free(a->parser);
-    conf_free(a->conf);
-}
-
-/* The answer as it came, or as `show` has it. */
-static int ask(struct asking *a, const char *method, const char *path, struct str body, bool json,
-               void (*show)(const struct json *))
-{
-    client_send(a->client, method, path, body, TIMEOUT_MS, &a->answer);
-    if (a->answer.status != 200) {
-        cli_error("%.*s", STR_ARG(client_problem(a->parser, &a->answer)));
-        return a->answer.status == 404 ? EXIT_NOT_FOUND : EXIT_FAILED;
-    }
-    if (json) {
-        fwrite(a->answer.body.p, 1, a->answer.body.n, stdout);
-        putchar('\n');
-        return EXIT_OK;
-    }
-    const struct json *root = client_json(a->parser, &a->answer);
-    if (!root)
-        return cli_error("the answer is no JSON");
-    show(root);
-    return EXIT_OK;
-}
 
 /* --- for people ----------------------------------------------------------------------------------------------- */
 
@@ -207,32 +150,7 @@ static void show_unlinked(const struct json *root)
 
 int cli_identity(const struct cli_command *c, int argc, char **argv)
 {
-    const char *config;
-    bool json = false;
-    const struct cli_option options[] = {{"json", NULL, "print the answer as it came", &json, NULL}};
-    struct asking a;
-    struct buf path;
-    int code;
-
-    if (!cli_args(c, options, 1, &argc, argv, &config, &code))
-        return code;
-    if (argc != 1)
-        return cli_usage_error(c, "exactly one ID is needed");
-    buf_init(&path, 4 * KIB);
-    buf_add_text(&path, "/v1/profiles/");
-    http_encode_segment(&path, str_of(argv[0]));
-    buf_add_text(&path, "/identity");
-    buf_add_char(&path, '\0');
-    code = EXIT_FAILED;
-    if (path.failed) {
-        cli_error("the id is too long");
-    } else {
-        if (begin(&a, config))
-            code = ask(&a, "GET", path.p, STR_NONE, json, show_identity);
-        end(&a);
-    }
-    buf_deinit(&path);
-    return code;
+    return cli_show_one(c, argc, argv, "profiles", "/identity", show_identity);
 }
 
 /* Without its kind, if it is given. */
@@ -261,7 +179,7 @@ int cli_unlink(const struct cli_command *c, int argc, char **argv)
         {"until", "TIME", "only links up to then, as 2026-01-31T10:00:00Z; now if not given", NULL, &until},
         {"preview", NULL, "change nothing: say what would move", &preview, NULL},
     };
-    struct asking a;
+    struct cli_talk t;
     struct buf body;
     int code;
 
@@ -275,14 +193,14 @@ int cli_unlink(const struct cli_command *c, int argc, char **argv)
     write_step(&body, argv[0], argv[1], until);
     if (preview)
         buf_add_char(&body, '}');
-    code = EXIT_FAILED;
     if (body.failed) {
-        cli_error("the ids are too long");
+        code = cli_error("the ids are too long");
     } else {
-        if (begin(&a, config))
-            code = ask(&a, "POST", preview ? "/v1/identity:preview" : "/v1/identity:unlink", buf_str(&body), json,
-                       preview ? show_preview : show_unlinked);
-        end(&a);
+        const char *path = preview ? "/v1/identity:preview" : "/v1/identity:unlink";
+        code = cli_talk_open(&t, config) ? cli_talk_ask(&t, "POST", path, buf_str(&body)) : EXIT_FAILED;
+        if (code == EXIT_OK)
+            code = cli_talk_show(&t, json, preview ? show_preview : show_unlinked);
+        cli_talk_close(&t);
     }
     buf_deinit(&body);
     return code;

@@ -1,12 +1,9 @@
 /* waymark tail: events as they are folded, or refused, until interrupted. */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/show.h"
-
-#define TAIL_TIMEOUT_MS 30000
+#include "common/limits.h"
 
 static void show_one(const struct json *e, bool bad)
 {
@@ -25,21 +22,34 @@ static void show_one(const struct json *e, bool bad)
     putchar('\n');
 }
 
-static int follow(struct client *client, struct json_parser *parser, bool bad, bool json, uint64_t limit)
+/* From a position on; from now on when it is empty. */
+static void write_path(struct buf *path, bool bad, struct str position)
 {
-    struct client_answer a = {0};
-    char path[1024], position[512] = "";
+    buf_reset(path);
+    buf_addf(path, "/v1/tail?topic=%s&wait=10s", bad ? "bad" : "events");
+    if (position.n > 0) {
+        buf_add_text(path, "&after=");
+        buf_add_str(path, position);
+    }
+    buf_add_char(path, '\0');
+}
+
+static int follow(struct cli_talk *t, bool bad, bool json, uint64_t limit)
+{
     uint64_t shown = 0;
     int code = EXIT_OK;
+    struct buf path;
 
+    buf_init(&path, LIMIT_HEAD);
+    write_path(&path, bad, STR_NONE);
     while (code == EXIT_OK && (!limit || shown < limit)) {
-        snprintf(path, sizeof path, "/v1/tail?topic=%s&wait=10s%s%s", bad ? "bad" : "events",
-                 position[0] ? "&after=" : "", position);
-        client_send(client, "GET", path, STR_NONE, TAIL_TIMEOUT_MS, &a);
-        const struct json *root = a.status == 200 ? client_json(parser, &a) : NULL;
+        code = path.failed ? cli_error("the position is too long") : cli_talk_ask(t, "GET", path.p, STR_NONE);
+        if (code != EXIT_OK)
+            break;
+        const struct json *root = client_json(t->parser, &t->answer);
         const struct json *events = json_get(root, "events"), *at = json_get(root, "position");
         if (!events || !at) {
-            code = cli_error("%.*s", STR_ARG(client_problem(parser, &a)));
+            code = cli_error("the answer has no events");
             break;
         }
         for (const struct json *e = events->child; e && (!limit || shown < limit); e = e->next, shown++) {
@@ -49,9 +59,9 @@ static int follow(struct client *client, struct json_parser *parser, bool bad, b
                 show_one(e, bad);
         }
         fflush(stdout);
-        snprintf(position, sizeof position, "%.*s", STR_ARG(at->text));
+        write_path(&path, bad, at->text);
     }
-    client_answer_free(&a);
+    buf_deinit(&path);
     return code;
 }
 
@@ -73,15 +83,8 @@ int cli_tail(const struct cli_command *c, int argc, char **argv)
         return cli_usage_error(c, "no arguments are taken");
     if (!cli_number(c, "limit", limit, 0, 1, UINT32_MAX, &n))
         return EXIT_USAGE;
-    struct conf *conf = cli_conf(config);
-    char *token = conf ? cli_secret(conf, "token") : NULL, *bearer = token ? client_bearer(token) : NULL;
-    struct client *client = bearer ? client_new(conf->profiler.listen, &conf->profiler.tls, bearer) : NULL;
-    struct json_parser *parser = json_parser_new();
-    code = client && parser ? follow(client, parser, bad, json, n) : EXIT_FAILED;
-    json_parser_free(parser);
-    client_free(client);
-    free(bearer);
-    free(token);
-    conf_free(conf);
+    struct cli_talk t;
+    code = cli_talk_open(&t, config) ? follow(&t, bad, json, n) : EXIT_FAILED;
+    cli_talk_close(&t);
     return code;
 }

@@ -1,11 +1,14 @@
 """The commands as a person or a script uses them."""
 import csv
+import http.server
 import json
 import os
 import re
 import signal
 import subprocess
+import threading
 import time
+import urllib.parse
 
 import pytest
 from support.instance import BEACON, SERVER, TOKEN, WAYMARK, Instance, check_conserved, total, wait_until
@@ -128,6 +131,35 @@ def test_tail_shows_events_and_refusals_within_a_second(inst):
             p.kill()
             p.wait()
             p.stdout.close()
+
+
+def test_tail_goes_on_where_it_was_in_every_partition(tmp_path):
+    position, asked = ','.join(f'{p}:{10**12 + p}' for p in range(1024)), []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query).get('after'))
+            body = json.dumps({'events': [{'n': len(asked)}], 'position': position}).encode()
+            self.send_response(200)
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    os.mkdir(tmp_path / 'shop')
+    inst = Instance(folder=str(tmp_path / 'shop'))
+    with http.server.HTTPServer(('127.0.0.1', inst.pport), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.02})
+        thread.start()
+        try:
+            code, out, err = inst.command('tail', '--json', '--limit', '2')
+        finally:
+            server.shutdown()
+            thread.join()
+    assert (code, out) == (0, '{"n": 1}\n{"n": 2}\n'), (out, err)
+    assert asked == [None, [position]]
 
 
 # --- import ----------------------------------------------------------------------------------------------------
