@@ -147,8 +147,9 @@ bool ask_sees_pii(const struct ask *ask);
 
 /* --- the audit log (api_audit.c) ------------------------------------------------------------------------------ */
 
-/* Sends the answer of a request, and before it notes what the audit log must have: every way out but request_error goes
- * through here. A body_buf is taken. Any thread; does not wait. */
+/* Sends the answer of a request, and before it notes what the audit log must have: every answer of a route that asks
+ * for a token goes through here, but for what is said when it cannot be recorded. A body_buf is taken. Any thread; does
+ * not wait. */
 void ask_send(struct ask *ask, const struct http_answer *answer);
 /* For the record: one more profile ("user:42") that the answer tells of, beside the id of the path. */
 void ask_audit_target(struct ask *ask, struct str id);

@@ -6,17 +6,12 @@
 
 #include "common/json.h"
 #include "common/limits.h"
+#include "profiler/render.h"
 
 void identity_write_time(struct buf *b, const char *key, int64_t time)
 {
     json_write_key(b, key);
-    if (time == TIME_NONE) {
-        buf_add_text(b, "null");
-        return;
-    }
-    buf_add_char(b, '"');
-    time_write(b, time);
-    buf_add_char(b, '"');
+    render_time(b, time);
 }
 
 void identity_write_id(struct buf *b, const char *key, const char *kind, struct str id)

@@ -81,10 +81,14 @@ static bool write_query(struct ask *ask, unsigned include, bool verbose)
     }
     if (verbose)
         buf_addf(&b, "%sverbose=true", first ? "" : "&");
-    struct str copy = b.failed ? STR_NONE : arena_dup(http_arena(ask->request), buf_str(&b));
+    bool any = b.n > 0;
+    struct str copy = b.failed || !any ? STR_NONE : arena_dup(http_arena(ask->request), buf_str(&b));
+    bool good = !b.failed && (!any || str_has(copy));
     buf_deinit(&b);
-    ask->show_query = copy.n ? copy.p : NULL;
-    return true;
+    ask->show_query = copy.p;
+    if (!good)
+        ask_error(ask, 503, "unavailable", "out of memory");
+    return good;
 }
 
 bool ask_read_show_of(struct ask *ask, const struct json *body)

@@ -14,8 +14,7 @@
 struct forward;
 
 /* One call; lies in memory of the caller's until `done`. Every call carries the header X-Waymark-Forwarded, the
- * `request` in it, and a
- * request that has it is never sent on again. */
+ * `request` in it, and a request that has it is never sent on again. */
 struct forward_call {
     const char *url; /* whole */
     struct str authorization;

@@ -239,6 +239,21 @@ static void write_where(struct buf *b, const struct render_event *in)
     }
 }
 
+void render_refund(struct buf *b, const struct order_fields *o)
+{
+    if (!o->has_refund)
+        return;
+    json_write_key(b, "refund");
+    buf_add_char(b, '{');
+    json_write_member(b, "id", o->refund_id);
+    render_micros(b, "amount", o->refund_amount);
+    if (o->has_refund_items) {
+        json_write_key(b, "items");
+        render_items(b, o->refund_items, o->refund_item_count);
+    }
+    buf_add_char(b, '}');
+}
+
 /* What an event says of an order: the path of somebody who reads it must not need the order beside it. */
 static void write_order_fields(struct buf *b, const struct event *e)
 {
@@ -252,17 +267,7 @@ static void write_order_fields(struct buf *b, const struct event *e)
     render_micros(b, "total", o->total);
     json_write_member(b, "currency", o->currency);
     json_write_member(b, "channel", o->channel);
-    if (!o->has_refund)
-        return;
-    json_write_key(b, "refund");
-    buf_add_char(b, '{');
-    json_write_member(b, "id", o->refund_id);
-    render_micros(b, "amount", o->refund_amount);
-    if (o->has_refund_items) {
-        json_write_key(b, "items");
-        render_items(b, o->refund_items, o->refund_item_count);
-    }
-    buf_add_char(b, '}');
+    render_refund(b, o);
 }
 
 static void write_what(struct buf *b, const struct event *e)

@@ -31,6 +31,8 @@ void render_order(struct buf *b, const struct order *o, struct str profile);
 void render_order_members(struct buf *b, const struct order *o, struct str profile);
 /* An array. */
 void render_items(struct buf *b, const struct item *items, size_t n);
+/* Key and object, nothing when an event states none. */
+void render_refund(struct buf *b, const struct order_fields *o);
 
 bool render_has_place(const struct place *p);
 /* Objects without the members that have no value. */

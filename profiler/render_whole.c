@@ -37,21 +37,6 @@ static bool says_order(const struct order_fields *o)
            o->has_refund;
 }
 
-static void write_refund(struct buf *b, const struct order_fields *o)
-{
-    if (!o->has_refund)
-        return;
-    json_write_key(b, "refund");
-    buf_add_char(b, '{');
-    json_write_member(b, "id", o->refund_id);
-    render_micros(b, "amount", o->refund_amount);
-    if (o->has_refund_items) {
-        json_write_key(b, "items");
-        render_items(b, o->refund_items, o->refund_item_count);
-    }
-    buf_add_char(b, '}');
-}
-
 /* As it was stated, whether or not it counts. */
 static void write_order(struct buf *b, const struct order_fields *o)
 {
@@ -70,7 +55,7 @@ static void write_order(struct buf *b, const struct order_fields *o)
     json_write_member(b, "currency", o->currency);
     json_write_member(b, "coupon", o->coupon);
     json_write_member(b, "channel", o->channel);
-    write_refund(b, o);
+    render_refund(b, o);
     buf_add_char(b, '}');
 }
 
