@@ -71,6 +71,7 @@ static void values_fit_their_types(void **state)
     struct event bad[] = {says(100, 1,
                                "{\"age\":\"old\",\"gender\":{},\"birthday\":\"soon\",\"kyc\":\"perhaps\","
                                "\"created_at\":true,\"address\":3,\"\":1,\"$add\":{\"email\":1},\"$set_once\":4}")};
+    struct event long_word = says(100, 1, "{\"kyc\":\"yes, as far as anybody knows\"}");
     struct traits_case *c = *state;
 
     assert_says(c, good, 1,
@@ -79,6 +80,7 @@ static void values_fit_their_types(void **state)
     atomic_store(&c->counters.unfit, 0);
     assert_says(c, bad, 1, "{}");
     assert_int_equal(atomic_load(&c->counters.unfit), 2 * 9);
+    assert_says(c, &long_word, 1, "{}");
 }
 
 static void a_group_has_traits_of_its_own(void **state)
