@@ -70,6 +70,7 @@ struct ranked {
     struct event_key evidence;
     size_t pair;
     struct str device;
+    bool stands; /* there is some */
 };
 
 static int compare_ranked(const void *a, const void *b)
@@ -85,23 +86,23 @@ static size_t rank_pairs(const struct account *a, bool orders, struct ranked *ou
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < a->pair_count; i++) {
-        const struct pair *pair = &a->pairs[i];
-        struct ranked r = {pair->evidence, i, pair->device};
-        bool any = pair->by_events;
+    for (size_t i = 0; i < a->pair_count; i++)
+        out[i] = (struct ranked){a->pairs[i].evidence, i, a->pairs[i].device, a->pairs[i].by_events};
+    for (size_t i = 0; orders && i < a->order_pair_count; i++) {
+        const struct order_pair *o = &a->order_pairs[i];
+        const struct pair *pair = o->removed ? NULL : find_pair(a, o->device);
+        struct ranked *r;
 
-        for (size_t k = 0; orders && k < a->order_pair_count; k++) {
-            const struct order_pair *o = &a->order_pairs[k];
-
-            if (o->removed || !str_eq(o->device, pair->device))
-                continue;
-            if (!any || event_key_cmp(&o->key, &r.evidence) < 0)
-                r.evidence = o->key;
-            any = true;
-        }
-        if (any)
-            out[n++] = r;
+        if (!pair)
+            continue;
+        r = &out[pair - a->pairs];
+        if (!r->stands || event_key_cmp(&o->key, &r->evidence) < 0)
+            r->evidence = o->key;
+        r->stands = true;
     }
+    for (size_t i = 0; i < a->pair_count; i++)
+        if (out[i].stands)
+            out[n++] = out[i];
     qsort(out, n, sizeof *out, compare_ranked);
     return n;
 }
@@ -130,31 +131,39 @@ static void tell_verdicts(struct partition *p, struct account *a, struct ranked 
     }
 }
 
-static bool named_by_order(const struct account *a, struct str device)
+/* Of each pair whether an order names the device, or did. */
+static bool *named_by_orders(const struct account *a)
 {
-    for (size_t i = 0; i < a->order_pair_count; i++)
-        if (str_eq(a->order_pairs[i].device, device))
-            return true;
-    return false;
+    bool *named = calloc(a->pair_count + 1, sizeof *named);
+
+    if (!named)
+        abort();
+    for (size_t i = 0; i < a->order_pair_count; i++) {
+        const struct pair *pair = find_pair(a, a->order_pairs[i].device);
+
+        if (pair)
+            named[pair - a->pairs] = true;
+    }
+    return named;
 }
 
 /* Evidence in events only gets earlier: one beyond the cap of these alone comes back only with new evidence. */
 static void forget(struct partition *p, struct account *a, struct ranked *v)
 {
     size_t n = rank_pairs(a, false, v);
+    bool *named = named_by_orders(a);
 
     for (size_t i = identity_max_devices(p->state->rules); i < n; i++) {
-        struct pair *pair = &a->pairs[v[i].pair];
-
-        if (named_by_order(a, pair->device))
+        if (named[v[i].pair])
             continue;
         pthread_mutex_lock(&p->lock);
-        pair->by_events = false;
+        a->pairs[v[i].pair].by_events = false;
         pthread_mutex_unlock(&p->lock);
     }
     for (size_t i = a->pair_count; i-- > 0;)
-        if (!a->pairs[i].by_events && !named_by_order(a, a->pairs[i].device))
+        if (!a->pairs[i].by_events && !named[i])
             drop_pair(p, a, i);
+    free(named);
 }
 
 /* For whom nothing stands that is known: an order's pair was taken back, and if events speak of it, these were

@@ -7,7 +7,7 @@
 #include "proto/internal.h"
 #include "tests/support/state_place.h"
 
-enum { RECORDS = 30000, READERS = 8, MANY = 40000, LINKS = 100000 };
+enum { RECORDS = 30000, READERS = 8, MANY = 40000, LINKS = 100000, ORDERS = 3000 };
 
 static void start_again(struct place_for_test *t, const struct fold_rules *with)
 {
@@ -205,6 +205,35 @@ static void a_device_of_very_many_links_changes_hands_at_once(void **state)
     }
 }
 
+/* Anybody can state orders of a user, and of each the device of somebody else. */
+static void a_user_whom_very_many_orders_pair_is_counted_at_once(void **state)
+{
+    struct place_for_test *t = *state;
+    struct fold_rules few = rules;
+    double began;
+
+    few.max_devices_per_user = 2;
+    few.link_by_order = true;
+    start_again(t, &few);
+    for (int i = 0; i < 2 * ORDERS; i++) {
+        char device[32], order[32], message[32];
+        struct event e;
+
+        snprintf(device, sizeof device, "device-%06d", i / 2);
+        snprintf(order, sizeof order, "order-%06d", i / 2);
+        snprintf(message, sizeof message, "m%d", i);
+        e = event_at(i % 2 ? NULL : device, i % 2 ? "u" : NULL, message, AT(0) + i);
+        e.type = EVENT_ORDER;
+        e.order = (struct order_fields){.order_id = str_of(order), .status = STATUS_PAID};
+        log_event(&t->log, &e);
+    }
+    began = seconds();
+    fold(t);
+    assert_true(seconds() - began < 8);
+    verify(t, 0);
+    start_again(t, &rules);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -213,6 +242,7 @@ int main(void)
         T(devices_are_those_of_the_version),
         T(a_user_of_very_many_devices_is_seen_at_once),
         T(a_device_of_very_many_links_changes_hands_at_once),
+        T(a_user_whom_very_many_orders_pair_is_counted_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
