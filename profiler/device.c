@@ -169,16 +169,19 @@ static int name_order(struct change *c, struct moved *m)
 {
     enum order_status status;
     struct event ev;
+    int rc;
 
     m->order_id = STR_NONE;
     if (!(m->flags & ENTRY_ORDER))
         return 0;
     arena_reset(&c->p->arena_other);
-    if (event_unpack(m->bytes, &c->p->arena_other, &ev) != CODEC_OK)
-        return -EIO;
-    if (order_stated(&ev, &status) && ev.order.order_id.n <= ORDER_ID_MAX_BYTES)
-        m->order_id = arena_dup(&c->arena, ev.order.order_id);
-    return 0;
+    rc = event_unpack(m->bytes, &c->p->arena_other, &ev);
+    if (rc != CODEC_OK)
+        return rc == -ENOMEM ? rc : -EIO;
+    if (!order_stated(&ev, &status) || ev.order.order_id.n > ORDER_ID_MAX_BYTES)
+        return 0;
+    m->order_id = arena_dup(&c->arena, ev.order.order_id);
+    return str_has(m->order_id) ? 0 : -ENOMEM;
 }
 
 static int consider(struct change *c, const struct event_key *key, unsigned flags, struct str bytes)

@@ -60,7 +60,7 @@ static int fill(struct store *copy, uint32_t partition, struct store_filler *f, 
     return rc;
 }
 
-static int read_meta(struct store *copy, uint32_t partition, struct meta *out, struct err *e)
+static int read_meta(const struct state *s, struct store *copy, uint32_t partition, struct meta *out, struct err *e)
 {
     struct key key = key_meta();
     struct store_value v = {0};
@@ -70,7 +70,7 @@ static int read_meta(struct store *copy, uint32_t partition, struct meta *out, s
         err_set(e, "the copy holds nothing of partition %u", (unsigned)partition);
         return -ENOENT;
     }
-    if (rc == 0 && !meta_read(v.bytes, out))
+    if (rc == 0 && (!meta_read(v.bytes, out) || out->flows != s->partition_count))
         rc = damaged(e, "the offset of a partition");
     store_value_free(&v);
     return rc;
@@ -83,7 +83,7 @@ static int replace(struct state *s, uint32_t partition, struct store *copy, stru
     struct interval *fresh = interval_new();
     struct store_filler *f = NULL;
     struct meta meta;
-    int rc = fresh ? read_meta(copy, partition, &meta, e) : -ENOMEM;
+    int rc = fresh ? read_meta(s, copy, partition, &meta, e) : -ENOMEM;
 
     if (rc == 0)
         rc = store_filler_new(s->store, partition, &f, e);
