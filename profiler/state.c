@@ -266,6 +266,7 @@ void state_figures(struct state *s, uint32_t partition, struct state_figures *ou
     pthread_mutex_lock(&p->lock);
     *out = p->figures;
     out->memory = p->memory + p->interval->held + p->batch_held + table_bytes(&p->streams) + table_bytes(&p->profiles) +
-                  table_bytes(&p->orders) + table_bytes(&p->order_homes) + table_bytes(&p->statements);
+                  table_bytes(&p->orders) + table_bytes(&p->devices) + table_bytes(&p->accounts) +
+                  table_bytes(&p->order_homes) + table_bytes(&p->statements);
     pthread_mutex_unlock(&p->lock);
 }
