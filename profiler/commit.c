@@ -7,8 +7,6 @@
 #include "profiler/commit_stream.h"
 #include "profiler/order_home.h"
 
-enum { SETTLE_SLICE = 64 };
-
 /* --- what is counted ------------------------------------------------------------------------------------------ */
 
 static void put_version(struct buf *b, struct internal_version v)
@@ -209,9 +207,8 @@ static int keep_traits(struct partition *p, const struct profile *r, struct trai
     int rc;
 
     pthread_mutex_lock(&p->lock);
-    rc = traits_unpack((struct str){(const char *)r->traits.bytes, r->traits.n}, out);
+    rc = traits_copy(&r->traits, out);
     pthread_mutex_unlock(&p->lock);
-    assert(rc <= 0);
     return rc;
 }
 

@@ -4,8 +4,6 @@
 #include "profiler/commit_stream.h"
 #include "profiler/order_home.h"
 
-enum { SETTLE_SLICE = 64 };
-
 static struct key head_key(const struct order_home *h)
 {
     return key_homed(&(struct key_home){.order = h->node.key, .part = HOME_HEAD});

@@ -88,19 +88,20 @@ int commit_persons(struct commit *c)
     return rc;
 }
 
+static void settle_device(struct partition *p, struct device *d)
+{
+    d->link_parts = d->link_parts_next;
+    d->fresh.n = 0;
+    partition_recount(p, &d->kept);
+}
+
 void settle_persons(struct partition *p)
 {
-    pthread_mutex_lock(&p->lock);
-    for (size_t i = 0; i < p->dirty_devices.n; i++) {
-        struct device *d = p->dirty_devices.v[i];
-
-        d->link_parts = d->link_parts_next;
-        d->fresh.n = 0;
-        d->on_disk = true;
-        partition_recount(p, &d->kept);
+    for (size_t i = 0; i < p->dirty_devices.n;) {
+        pthread_mutex_lock(&p->lock);
+        for (size_t end = i + SETTLE_SLICE; i < p->dirty_devices.n && i < end; i++)
+            settle_device(p, p->dirty_devices.v[i]);
+        pthread_mutex_unlock(&p->lock);
     }
-    for (size_t i = 0; i < p->dirty_accounts.n; i++)
-        ((struct account *)p->dirty_accounts.v[i])->on_disk = true;
     p->dirty_devices.n = p->dirty_accounts.n = 0;
-    pthread_mutex_unlock(&p->lock);
 }

@@ -4,6 +4,8 @@
 
 #include "profiler/state_private.h"
 
+enum { SETTLE_SLICE = 64 }; /* objects that settle in one go with the lock */
+
 /* A commit while it is made. */
 struct commit {
     struct partition *p;

@@ -197,8 +197,7 @@ static int add_traits(struct folding *f)
     f->states_traits = rules && f->ev && traits_in_event(f->ev);
     if (!f->states_traits || f->copy != COPY_NONE || str_has(r->user) || r->refold)
         return 0;
-    rc = traits_unpack((struct str){(const char *)r->traits.bytes, r->traits.n}, &f->traits);
-    assert(rc <= 0);
+    rc = traits_copy(&r->traits, &f->traits);
     if (rc == 0)
         rc = traits_add_event(&f->traits, f->ev, rules);
     f->has_traits = rc == TRAITS_OK;

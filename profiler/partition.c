@@ -506,7 +506,6 @@ int partition_init(struct partition *p, struct state *s, uint32_t number, struct
     randombytes_buf(p->secret.b, sizeof p->secret.b); /* unless one is on disk */
     pthread_mutex_init(&p->lock, NULL);
     pthread_rwlock_init(&p->place, NULL);
-    pthread_cond_init(&p->announced, NULL);
     arena_init(&p->cascade.arena, SIZE_MAX);
     p->sent = calloc(s->partition_count, sizeof *p->sent);
     p->heard = calloc(s->partition_count, sizeof *p->heard);
@@ -584,7 +583,6 @@ void partition_deinit(struct partition *p)
     buf_deinit(&p->scratch);
     emissions_clear(&p->emissions);
     pthread_rwlock_destroy(&p->place);
-    pthread_cond_destroy(&p->announced);
     pthread_mutex_destroy(&p->lock);
     sodium_memzero(&p->secret, sizeof p->secret);
 }

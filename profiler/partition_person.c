@@ -374,9 +374,9 @@ static int device_fetch(struct partition *p, struct device *d, struct err *e)
     struct store_value v = {0};
     int rc = store_get(p->state->store, p->number, key_str(&key), NULL, &v, e);
 
+    d->links_known = rc == STORE_NOT_FOUND;
     if (rc == 0) {
         rc = device_unpack(v.bytes, d);
-        d->on_disk = rc == 0;
         store_value_free(&v);
     }
     return rc == -EIO ? damaged(e, "a device") : rc;
@@ -403,7 +403,6 @@ int partition_device(struct partition *p, struct str id, bool make, struct devic
         device_free(d);
         return rc == STORE_NOT_FOUND ? 0 : rc;
     }
-    d->links_known = !d->on_disk;
     d->stream = partition_find_stream(p, stream_hash(p, &home));
     if (d->stream)
         d->stream->device = d;
@@ -421,7 +420,6 @@ static int account_fetch(struct partition *p, struct account *a, struct err *e)
         return 0;
     if (rc == 0) {
         rc = account_read(v.bytes, a);
-        a->on_disk = rc == 0;
         store_value_free(&v);
     }
     return rc == -EIO ? damaged(e, "the devices of a user") : rc;

@@ -37,6 +37,5 @@ void state_announced(struct state *s, uint32_t partition)
     for (size_t i = 0; i < p->unannounced.n; i++)
         ((struct profile *)p->unannounced.v[i])->held = false;
     p->unannounced.n = 0;
-    pthread_cond_broadcast(&p->announced);
     pthread_mutex_unlock(&p->lock);
 }

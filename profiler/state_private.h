@@ -198,8 +198,6 @@ struct device {
     bool links_known;
     struct links fresh;                   /* [lock] those of this interval, in the order in which they were said */
     uint32_t link_parts, link_parts_next; /* values on disk that hold links; after the commit being made */
-    bool rewrite;                         /* the commit makes them one */
-    bool on_disk;
 };
 
 /* A device that a user is paired with, for the user's cap. */
@@ -231,7 +229,6 @@ struct account {
     size_t pair_count, pair_cap;
     struct order_pair *order_pairs; /* owned */
     size_t order_pair_count, order_pair_cap;
-    bool on_disk;
 };
 
 struct profile {
@@ -330,7 +327,6 @@ struct partition {
     /* Profiles that are held, and their ids for who asks. [worker] */
     struct pointers unannounced;
     struct str *unannounced_ids;
-    pthread_cond_t announced;           /* of the lock: none is held any more */
     struct str record_key;              /* [worker] of the record being folded */
     struct uid last_uid;                /* [worker] of the last record that was an event */
     int64_t last_offset;                /* [worker] its offset; -1: none of this log */
