@@ -2,11 +2,14 @@
  * the files at most once a second, on its own thread: a few stat calls. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -311,13 +314,26 @@ static int rotate(const char *folder, enum seal_file file, struct seal_set *s, s
     return r == 0 && file == SEAL_FILE_PROFILER ? seal_file_write(folder, SEAL_NAME_PUB, f, false, e) : r;
 }
 
+/* Held from reading to writing, so that of two who add a key neither overwrites the other's. A folder that is not there
+ * is told of by who reads it. */
+static int folder_lock(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    while (fd >= 0 && flock(fd, LOCK_EX) != 0 && errno == EINTR)
+        ;
+    return fd;
+}
+
 int seal_keys_rotate(const char *folder, enum seal_file file, char id[17], struct err *e)
 {
     struct seal_set *s = NULL;
-    int r = read_all(folder, &s, e);
+    int lock = folder_lock(folder), r = read_all(folder, &s, e);
 
     if (r == 0)
         r = rotate(folder, file, s, e);
+    if (lock >= 0)
+        close(lock);
     if (r == 0) {
         const struct seal_keys_file *f = file == SEAL_FILE_MASTER ? &s->master : &s->profiler;
         sodium_bin2hex(id, 17, f->keys[f->n - 1].id.b, SEAL_ID_BYTES);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -474,6 +475,33 @@ static void a_public_key_without_its_secret_is_refused(void **state)
     teardown(&other);
 }
 
+/* A key that one of them overwrote would have sealed something meanwhile. */
+static void two_who_rotate_at_once_lose_no_key(void **state)
+{
+    enum { EACH = 20 };
+    static struct seal_key_info info[3 * SEAL_KEYS_MAX];
+    struct place *p = *state;
+    pid_t children[2];
+
+    seal_keys_free(fresh_keys(p));
+    for (int c = 0; c < 2; c++) {
+        children[c] = fork();
+        assert_true(children[c] >= 0);
+        if (children[c] > 0)
+            continue;
+        int failed = 0;
+        for (int i = 0; i < EACH; i++)
+            failed |= seal_keys_rotate(p->folder, SEAL_FILE_PROFILER, (char[17]){0}, &(struct err){0});
+        _exit(failed != 0);
+    }
+    for (int c = 0; c < 2; c++) {
+        int status = -1;
+        assert_int_equal(waitpid(children[c], &status, 0), children[c]);
+        assert_int_equal(status, 0);
+    }
+    assert_int_equal(list(p, info), 2 * (1 + 2 * EACH) + 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -495,6 +523,7 @@ int main(void)
         T(a_profiler_needs_no_public_ones),
         T(bad_files_change_nothing),
         T(a_public_key_without_its_secret_is_refused),
+        T(two_who_rotate_at_once_lose_no_key),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
