@@ -253,6 +253,8 @@ bool ask_read_show_of(struct ask *ask, const struct json *body);
 bool ask_shows_more(const struct ask *ask);
 /* Whether text is user:… or anon:… within its bounds. Pure. */
 bool id_valid(struct str id);
+/* "kind:" and what stands behind it, in the arena; absent when memory is out. */
+struct str id_join(const char *kind, struct str id, struct arena *a);
 /* The partition of a valid id. Pure. */
 uint32_t id_partition(struct str id, uint32_t partitions);
 

@@ -89,8 +89,7 @@ static bool is_recorded(const struct ask *ask, enum audit_kind kind, unsigned st
 static const struct str *targets_of(struct ask *ask, size_t *n)
 {
     struct arena *a = http_arena(ask->request);
-    struct str *list = arena_alloc(a, (ask->audit_targets + 1) * sizeof *list), prefix = STR_LIT("order:");
-    char *text;
+    struct str *list = arena_alloc(a, (ask->audit_targets + 1) * sizeof *list);
 
     *n = 0;
     if (!list || ask->audit_broken)
@@ -98,11 +97,9 @@ static const struct str *targets_of(struct ask *ask, size_t *n)
     if (ask->route->personal_id) {
         list[(*n)++] = ask->id;
     } else if (str_has(ask->id)) {
-        if (!(text = arena_alloc(a, prefix.n + ask->id.n)))
+        list[*n] = id_join("order:", ask->id, a);
+        if (!str_has(list[(*n)++]))
             return NULL;
-        memcpy(text, prefix.p, prefix.n);
-        memcpy(text + prefix.n, ask->id.p, ask->id.n);
-        list[(*n)++] = (struct str){text, prefix.n + ask->id.n};
     }
     for (const struct audit_target *t = ask->audit_first; t; t = t->next)
         list[(*n)++] = t->id;

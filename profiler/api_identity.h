@@ -18,8 +18,6 @@ typedef bool step_reader(struct ask *ask, const struct json *root, struct identi
 bool step_parse(struct ask *ask, char *bytes, size_t n, step_reader *read, struct identity_step *out);
 /* The profiles that it names, for the audit log. */
 void step_audit(struct ask *ask, const struct identity_step *step);
-/* "kind:" and the id, in the arena of the request; absent when memory is out. */
-struct str step_profile(struct ask *ask, const char *kind, struct str id);
 /* Appends the object of GET …/identity for the id of the request. Without `others` a device's users are only counted.
  * 0, STATE_NOT_FOUND or a negative errno; then something may be written. */
 int identity_write(struct ask *ask, struct arena *a, bool others, struct buf *b, struct err *e);

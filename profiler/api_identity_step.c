@@ -12,23 +12,12 @@ static const struct step_rule link_rule = {"time", true}, unlink_rule = {"until"
 
 /* --- reading -------------------------------------------------------------------------------------------------- */
 
-struct str step_profile(struct ask *ask, const char *kind, struct str id)
-{
-    size_t n = strlen(kind);
-    char *text = arena_alloc(http_arena(ask->request), n + id.n);
-
-    if (!text)
-        return STR_NONE;
-    memcpy(text, kind, n);
-    if (id.n > 0)
-        memcpy(text + n, id.p, id.n);
-    return (struct str){text, n + id.n};
-}
-
 void step_audit(struct ask *ask, const struct identity_step *step)
 {
-    ask_audit_target(ask, step_profile(ask, "anon:", step->device));
-    ask_audit_target(ask, step_profile(ask, "user:", step->user));
+    struct arena *a = http_arena(ask->request);
+
+    ask_audit_target(ask, id_join("anon:", step->device, a));
+    ask_audit_target(ask, id_join("user:", step->user, a));
 }
 
 /* Integers count as their digits, as they do in events. */

@@ -14,6 +14,19 @@ bool id_valid(struct str id)
     return id.n > user_prefix.n && id.n - user_prefix.n <= LIMIT_ID_BYTES;
 }
 
+struct str id_join(const char *kind, struct str id, struct arena *a)
+{
+    size_t n = strlen(kind);
+    char *text = arena_alloc(a, n + id.n);
+
+    if (!text)
+        return STR_NONE;
+    memcpy(text, kind, n);
+    if (id.n > 0)
+        memcpy(text + n, id.p, id.n);
+    return (struct str){text, n + id.n};
+}
+
 uint32_t id_partition(struct str id, uint32_t partitions)
 {
     return event_log_partition((struct str){id.p + user_prefix.n, id.n - user_prefix.n}, partitions);

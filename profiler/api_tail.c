@@ -86,15 +86,7 @@ bool prepare_tail(struct ask *ask)
 /* Once persons are joined this is still who the event named, not who has it. */
 static void write_profile_id(struct buf *b, const struct event *e, struct arena *a)
 {
-    struct str id = event_log_key(e);
-    struct str prefix = str_has(e->user_id) ? STR_LIT("user:") : STR_LIT("anon:");
-    char *text = arena_alloc(a, prefix.n + id.n);
-
-    if (!text)
-        return;
-    memcpy(text, prefix.p, prefix.n);
-    memcpy(text + prefix.n, id.p, id.n);
-    json_write_member(b, "profile", (struct str){text, prefix.n + id.n});
+    json_write_member(b, "profile", id_join(str_has(e->user_id) ? "user:" : "anon:", event_log_key(e), a));
 }
 
 static void write_event(const struct ask *ask, struct buf *b, struct str bytes, struct arena *a)
