@@ -25,13 +25,21 @@ static void unfit(const struct reading *r)
         count(&r->rules->counters->unfit);
 }
 
+/* Set-once or increments, as far as a quick look tells. */
+static bool in_extra(const struct event *e)
+{
+    return str_has(e->extra) && memmem(e->extra.p, e->extra.n, "\"traits", 7);
+}
+
+/* A group states its own traits, and of the person only the consent. */
+static bool is_of_person(const struct event *e)
+{
+    return e->type != EVENT_GROUP;
+}
+
 bool traits_in_event(const struct event *e)
 {
-    if (str_has(e->consent) || str_has(e->sealed))
-        return true;
-    if (str_has(e->traits) && e->type != EVENT_GROUP)
-        return true;
-    return str_has(e->extra) && memmem(e->extra.p, e->extra.n, "\"traits", 7);
+    return str_has(e->consent) || (is_of_person(e) && (str_has(e->sealed) || str_has(e->traits) || in_extra(e)));
 }
 
 static void add(struct reading *r, struct statement s)
@@ -210,7 +218,7 @@ static void read_extra(struct reading *r, const struct json *o)
         read_special(r, m);
 }
 
-/* What the collector took out of the event and sealed. Of a group its traits are not the person's. */
+/* What the collector took out of the event and sealed. */
 static void read_parts(struct reading *r, const struct json *o)
 {
     const struct json *traits = json_get(o, "traits"), *extra = json_get(o, "extra");
@@ -300,12 +308,14 @@ int traits_read(const struct event *e, const struct traits_rules *rules, struct 
     *out = (struct statements){0};
     if (str_has(e->consent))
         read_document(&r, e->consent, read_consent);
-    if (str_has(e->traits) && e->type != EVENT_GROUP)
-        read_document(&r, e->traits, read_traits);
-    if (str_has(e->extra) && traits_in_event(&(struct event){.extra = e->extra}))
-        read_document(&r, e->extra, read_extra);
-    if (str_has(e->sealed) && e->type != EVENT_GROUP)
-        read_sealed(&r, e->sealed);
+    if (is_of_person(e)) {
+        if (str_has(e->traits))
+            read_document(&r, e->traits, read_traits);
+        if (in_extra(e))
+            read_document(&r, e->extra, read_extra);
+        if (str_has(e->sealed))
+            read_sealed(&r, e->sealed);
+    }
     settle(out);
     return r.no_memory ? -ENOMEM : 0;
 }

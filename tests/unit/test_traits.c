@@ -85,9 +85,11 @@ static void values_fit_their_types(void **state)
 
 static void a_group_has_traits_of_its_own(void **state)
 {
-    struct event e[] = {says(100, 1, "{\"plan\":\"gold\"}"), says(200, 2, "{\"plan\":\"red\"}")};
+    struct event e[] = {says(100, 1, "{\"plan\":\"gold\"}"), says(200, 2, "{\"plan\":\"red\"}"), says(300, 3, NULL)};
 
-    e[1].type = EVENT_GROUP;
+    e[1].type = e[2].type = EVENT_GROUP;
+    e[2].extra = STR_LIT("{\"traitsOnce\":{\"found_us\":\"fair\"},\"traitsAdd\":{\"points\":1}}");
+    e[2].sealed = sealed(*state, "{\"extra\":{\"traitsOnce\":{\"email\":\"z@x.com\"}}}");
     assert_says(*state, e, COUNT(e), "{\"plan\":\"gold\"}");
 }
 
