@@ -9,22 +9,6 @@
 
 /* --- what is counted ------------------------------------------------------------------------------------------ */
 
-static void put_version(struct buf *b, struct internal_version v)
-{
-    buf_add_svarint(b, v.cause);
-    buf_add_varint(b, v.index);
-}
-
-static bool get_version(const char **p, const char *end, struct internal_version *out)
-{
-    uint64_t index;
-
-    if (!get_svarint(p, end, &out->cause) || !get_varint(p, end, &index) || index > UINT32_MAX)
-        return false;
-    out->index = (uint32_t)index;
-    return true;
-}
-
 static bool meta_write(const struct partition *p, uint32_t commit, struct buf *b)
 {
     const struct state_figures *f = &p->figures;

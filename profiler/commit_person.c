@@ -8,25 +8,6 @@
 /* A part of links is read with its device; so many of them are made one. */
 enum { MOST_LINK_PARTS = 32 };
 
-static int drop_link_parts(struct commit *c, const struct device *d)
-{
-    struct key prefix = key_one(KEY_LINKS, d->node.key);
-    struct store_iter *it = store_iter_new(c->p->state->store, c->p->number, NULL, true);
-    struct str key;
-    int rc;
-
-    if (!it)
-        return -ENOMEM;
-    for (store_iter_seek(it, key_str(&prefix)); store_iter_at(it, &key, NULL); store_iter_next(it)) {
-        if (!str_starts(key, key_str(&prefix)))
-            break;
-        store_batch_delete(c->batch, key);
-    }
-    rc = store_iter_status(it, c->err);
-    store_iter_free(it);
-    return rc;
-}
-
 static int put_links(struct commit *c, struct device *d, const struct links *links, uint32_t parts)
 {
     struct key_place place = {.kind = KEY_LINKS, .stream = d->node.key, .commit = c->number};
@@ -50,7 +31,7 @@ static int commit_device(struct commit *c, struct device *d)
     if (d->fresh.n > 0 && d->link_parts >= MOST_LINK_PARTS) {
         rc = device_load_links(c->p, d, c->err);
         if (rc == 0)
-            rc = drop_link_parts(c, d);
+            rc = commit_take_all(c, key_one(KEY_LINKS, d->node.key));
         if (rc == 0)
             rc = put_links(c, d, &d->links, 1);
     } else if (d->fresh.n > 0) {

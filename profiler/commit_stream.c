@@ -19,6 +19,24 @@ void commit_take(struct commit *c, struct key key)
     store_batch_delete(c->batch, key_str(&key));
 }
 
+int commit_take_all(struct commit *c, struct key prefix)
+{
+    struct store_iter *it = store_iter_new(c->p->state->store, c->p->number, NULL, true);
+    struct str key;
+    int rc;
+
+    if (!it)
+        return -ENOMEM;
+    for (store_iter_seek(it, key_str(&prefix)); store_iter_at(it, &key, NULL); store_iter_next(it)) {
+        if (!str_starts(key, key_str(&prefix)))
+            break;
+        store_batch_delete(c->batch, key);
+    }
+    rc = store_iter_status(it, c->err);
+    store_iter_free(it);
+    return rc;
+}
+
 /* --- chunks --------------------------------------------------------------------------------------------------- */
 
 static int compare(const void *a, const void *b)
@@ -206,29 +224,10 @@ static int uids_add(struct uid_writer *w, const struct uid *uid, int64_t time, i
     return ++w->count == UIDS_PER_VALUE ? uids_end(w) : 0;
 }
 
-static int drop_uid_parts(struct commit *c, const struct stream *s)
-{
-    struct key prefix = key_one(KEY_UIDS, s->node.key);
-    struct store_iter *it = store_iter_new(c->p->state->store, c->p->number, NULL, true);
-    struct str key;
-    int rc;
-
-    if (!it)
-        return -ENOMEM;
-    for (store_iter_seek(it, key_str(&prefix)); store_iter_at(it, &key, NULL); store_iter_next(it)) {
-        if (!str_starts(key, key_str(&prefix)))
-            break;
-        store_batch_delete(c->batch, key);
-    }
-    rc = store_iter_status(it, c->err);
-    store_iter_free(it);
-    return rc;
-}
-
 static int put_all_uids(struct commit *c, struct stream *s, struct uid_writer *w)
 {
     const struct uid_times *t;
-    int rc = s->large ? drop_uid_parts(c, s) : 0;
+    int rc = s->large ? commit_take_all(c, key_one(KEY_UIDS, s->node.key)) : 0;
     size_t i = 0;
 
     while (rc == 0 && (t = uidset_next(&s->uids, &i)) != NULL)

@@ -19,6 +19,8 @@ struct commit {
 
 void commit_put(struct commit *c, struct key key, struct str value);
 void commit_take(struct commit *c, struct key key);
+/* All that is on disk under keys that begin so. 0 or negative errno. */
+int commit_take_all(struct commit *c, struct key prefix);
 
 /* Everything of a stream that changed: its chunks, its uids, its record. 0 or negative errno. */
 int commit_stream(struct commit *c, struct stream *s);

@@ -477,8 +477,7 @@ static struct str write_version(struct internal_version v, char *to, size_t size
     struct buf b;
 
     buf_init(&b, 32);
-    buf_add_svarint(&b, v.cause);
-    buf_add_varint(&b, v.index);
+    put_version(&b, v);
     assert(!b.failed && b.n <= size);
     memcpy(to, b.p, b.n);
     size = b.n;

@@ -43,7 +43,7 @@ static bool read_head(const char **p, const char *end, struct order_parts *out)
 
     return get_varint(p, end, &format) && format == STATE_FORMAT && get_text(p, end, &out->owner) &&
            profile_id_valid(out->owner) && get_text(p, end, &out->order_id) && str_has(out->order_id) &&
-           version_read(p, end, &out->floor);
+           get_version(p, end, &out->floor);
 }
 
 static bool read_markers(const char **p, const char *end, struct order_parts *out)
@@ -51,11 +51,7 @@ static bool read_markers(const char **p, const char *end, struct order_parts *ou
     for (size_t i = 0; i < out->marker_count; i++) {
         struct order_marker *m = &out->markers[i];
 
-        if (end - *p < UID_BYTES)
-            return false;
-        memcpy(m->uid.b, *p, UID_BYTES);
-        *p += UID_BYTES;
-        if (!version_read(p, end, &m->version))
+        if (!get_uid(p, end, &m->uid) || !get_version(p, end, &m->version))
             return false;
     }
     return true;
@@ -67,7 +63,7 @@ static bool read_statements(const char **p, const char *end, struct order_parts 
     size_t i = 0;
 
     for (size_t k = 0; k < out->count; k++)
-        if (!version_read(p, end, &out->versions[k]))
+        if (!get_version(p, end, &out->versions[k]))
             return false;
     if (out->count == 0)
         return *p == end;
@@ -112,15 +108,15 @@ bool order_doc_write(const struct order_parts *parts, struct arena *a, struct bu
     buf_add_varint(b, STATE_FORMAT);
     put_text(b, parts->owner);
     put_text(b, parts->order_id);
-    version_write(b, parts->floor);
+    put_version(b, parts->floor);
     buf_add_varint(b, parts->marker_count);
     buf_add_varint(b, parts->count);
     for (size_t i = 0; i < parts->marker_count; i++) {
         buf_add(b, parts->markers[i].uid.b, UID_BYTES);
-        version_write(b, parts->markers[i].version);
+        put_version(b, parts->markers[i].version);
     }
     for (size_t i = 0; i < parts->count; i++)
-        version_write(b, parts->versions[i]);
+        put_version(b, parts->versions[i]);
     return parts->count > 0 ? chunk_write(v, parts->count, b) : !b->failed;
 }
 

@@ -117,8 +117,6 @@ int home_place_read(const struct order_home *h, struct str key, struct str value
 /* What stands under its uid: whether it is gone, else where it stands. */
 bool statement_place_write(const struct statement *s, struct buf *b);
 int statement_place_read(struct str bytes, struct statement *out);
-void version_write(struct buf *b, struct internal_version v);
-bool version_read(const char **p, const char *end, struct internal_version *out);
 
 /* --- order_home.c --------------------------------------------------------------------------------------------- */
 

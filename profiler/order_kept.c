@@ -18,43 +18,6 @@ int counting_cmp(const struct event_rank *a, const struct event_rank *b)
 
 /* --- bytes ---------------------------------------------------------------------------------------------------- */
 
-static void put_key(struct buf *b, const struct event_key *key)
-{
-    buf_add_svarint(b, key->time);
-    buf_add_svarint(b, key->received);
-    buf_add_varint(b, key->position);
-    buf_add(b, key->uid.b, UID_BYTES);
-}
-
-static bool get_key(const char **p, const char *end, struct event_key *out)
-{
-    uint64_t position;
-
-    if (!get_svarint(p, end, &out->time) || !get_svarint(p, end, &out->received) || !get_varint(p, end, &position) ||
-        position > UINT32_MAX || end - *p < UID_BYTES)
-        return false;
-    out->position = (uint32_t)position;
-    memcpy(out->uid.b, *p, UID_BYTES);
-    *p += UID_BYTES;
-    return true;
-}
-
-void version_write(struct buf *b, struct internal_version v)
-{
-    buf_add_svarint(b, v.cause);
-    buf_add_varint(b, v.index);
-}
-
-bool version_read(const char **p, const char *end, struct internal_version *out)
-{
-    uint64_t index;
-
-    if (!get_svarint(p, end, &out->cause) || !get_varint(p, end, &index) || index > UINT32_MAX)
-        return false;
-    out->index = (uint32_t)index;
-    return true;
-}
-
 static void put_link(struct buf *b, const struct order_link *l)
 {
     put_text(b, l->device);
@@ -96,7 +59,7 @@ int home_record_read(struct str bytes, struct home_record *out)
 
 bool statement_record_write(const struct statement *s, struct buf *b)
 {
-    version_write(b, s->version);
+    put_version(b, s->version);
     buf_add_varint(b, s->status);
     put_text(b, s->anonymous_id);
     put_text(b, s->user_id);
@@ -109,7 +72,7 @@ int statement_record_read(struct str bytes, struct statement *out)
     const char *p = bytes.p, *end = bytes.p + bytes.n;
     uint64_t status;
 
-    if (!version_read(&p, end, &out->version) || !get_varint(&p, end, &status) || status > STATUS_CANCELLED ||
+    if (!get_version(&p, end, &out->version) || !get_varint(&p, end, &status) || status > STATUS_CANCELLED ||
         !get_text(&p, end, &out->anonymous_id) || !get_text(&p, end, &out->user_id) ||
         !get_text(&p, end, &out->owner) || !profile_id_valid(out->owner) || p == end)
         return -EIO;
@@ -121,7 +84,7 @@ int statement_record_read(struct str bytes, struct statement *out)
 
 bool statement_place_write(const struct statement *s, struct buf *b)
 {
-    version_write(b, s->version);
+    put_version(b, s->version);
     buf_add_varint(b, s->removed ? 0 : s->place.trust);
     if (!s->removed)
         put_key(b, &s->place.key);
@@ -133,7 +96,7 @@ int statement_place_read(struct str bytes, struct statement *out)
     const char *p = bytes.p, *end = bytes.p + bytes.n;
     uint64_t trust;
 
-    if (!version_read(&p, end, &out->version) || !get_varint(&p, end, &trust) || trust > TRUST_SERVER)
+    if (!get_version(&p, end, &out->version) || !get_varint(&p, end, &trust) || trust > TRUST_SERVER)
         return -EIO;
     out->removed = trust == 0;
     if (!out->removed) {

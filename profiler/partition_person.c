@@ -99,50 +99,6 @@ void account_touch(struct partition *p, struct account *a)
 
 /* --- what stands on disk -------------------------------------------------------------------------------------- */
 
-static bool get_uid(const char **p, const char *end, struct uid *out)
-{
-    if (end - *p < UID_BYTES)
-        return false;
-    memcpy(out->b, *p, UID_BYTES);
-    *p += UID_BYTES;
-    return true;
-}
-
-static void put_key(struct buf *b, const struct event_key *k)
-{
-    buf_add_svarint(b, k->time);
-    buf_add_svarint(b, k->received);
-    buf_add_varint(b, k->position);
-    buf_add(b, k->uid.b, UID_BYTES);
-}
-
-static bool get_key(const char **p, const char *end, struct event_key *out)
-{
-    uint64_t position;
-
-    if (!get_svarint(p, end, &out->time) || !get_svarint(p, end, &out->received) || !get_varint(p, end, &position) ||
-        position > UINT32_MAX)
-        return false;
-    out->position = (uint32_t)position;
-    return get_uid(p, end, &out->uid);
-}
-
-static void put_version(struct buf *b, struct internal_version v)
-{
-    buf_add_svarint(b, v.cause);
-    buf_add_varint(b, v.index);
-}
-
-static bool get_version(const char **p, const char *end, struct internal_version *out)
-{
-    uint64_t index;
-
-    if (!get_svarint(p, end, &out->cause) || !get_varint(p, end, &index) || index > UINT32_MAX)
-        return false;
-    out->index = (uint32_t)index;
-    return true;
-}
-
 /* Of things that are at least a byte each. */
 static bool get_count(const char **p, const char *end, size_t *out)
 {

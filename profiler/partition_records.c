@@ -59,6 +59,50 @@ bool get_text(const char **p, const char *end, struct str *out)
     return true;
 }
 
+bool get_uid(const char **p, const char *end, struct uid *out)
+{
+    if (end - *p < UID_BYTES)
+        return false;
+    memcpy(out->b, *p, UID_BYTES);
+    *p += UID_BYTES;
+    return true;
+}
+
+void put_key(struct buf *b, const struct event_key *k)
+{
+    buf_add_svarint(b, k->time);
+    buf_add_svarint(b, k->received);
+    buf_add_varint(b, k->position);
+    buf_add(b, k->uid.b, UID_BYTES);
+}
+
+bool get_key(const char **p, const char *end, struct event_key *out)
+{
+    uint64_t position;
+
+    if (!get_svarint(p, end, &out->time) || !get_svarint(p, end, &out->received) || !get_varint(p, end, &position) ||
+        position > UINT32_MAX)
+        return false;
+    out->position = (uint32_t)position;
+    return get_uid(p, end, &out->uid);
+}
+
+void put_version(struct buf *b, struct internal_version v)
+{
+    buf_add_svarint(b, v.cause);
+    buf_add_varint(b, v.index);
+}
+
+bool get_version(const char **p, const char *end, struct internal_version *out)
+{
+    uint64_t index;
+
+    if (!get_svarint(p, end, &out->cause) || !get_varint(p, end, &index) || index > UINT32_MAX)
+        return false;
+    out->index = (uint32_t)index;
+    return true;
+}
+
 int profile_record_read(struct str bytes, struct profile_record *out)
 {
     const char *p = bytes.p, *end = bytes.p + bytes.n;
@@ -106,11 +150,9 @@ int stream_record_read(struct str bytes, struct stream_id *out)
 bool placed_event(struct str bytes, struct internal_version *version, struct str *event)
 {
     const char *p = bytes.p, *end = bytes.p + bytes.n;
-    uint64_t index;
 
-    if (!get_svarint(&p, end, &version->cause) || !get_varint(&p, end, &index) || index > UINT32_MAX)
+    if (!get_version(&p, end, version))
         return false;
-    version->index = (uint32_t)index;
     *event = p < end ? (struct str){p, (size_t)(end - p)} : STR_NONE;
     return true;
 }
@@ -138,20 +180,17 @@ void put_members(const struct member *v, size_t n, struct buf *b)
     for (size_t i = 0; i < n; i++) {
         put_text(b, v[i].device);
         buf_add_varint(b, v[i].removed);
-        buf_add_svarint(b, v[i].version.cause);
-        buf_add_varint(b, v[i].version.index);
+        put_version(b, v[i].version);
     }
 }
 
 static bool member_read(const char **p, const char *end, struct member *out)
 {
-    uint64_t removed, index;
+    uint64_t removed;
 
-    if (!get_text(p, end, &out->device) || !get_varint(p, end, &removed) || !get_svarint(p, end, &out->version.cause) ||
-        !get_varint(p, end, &index) || index > UINT32_MAX)
+    if (!get_text(p, end, &out->device) || !get_varint(p, end, &removed) || !get_version(p, end, &out->version))
         return false;
     out->removed = removed != 0;
-    out->version.index = (uint32_t)index;
     return true;
 }
 

@@ -435,6 +435,11 @@ void member_list_free(struct member *v, size_t n);
 /* A text, absent apart from empty. */
 void put_text(struct buf *b, struct str s);
 bool get_text(const char **p, const char *end, struct str *out);
+bool get_uid(const char **p, const char *end, struct uid *out);
+void put_key(struct buf *b, const struct event_key *k);
+bool get_key(const char **p, const char *end, struct event_key *out);
+void put_version(struct buf *b, struct internal_version v);
+bool get_version(const char **p, const char *end, struct internal_version *out);
 /* A copy on the heap. 0 or -ENOMEM. */
 int text_copy(struct str from, struct str *out);
 
