@@ -19,7 +19,7 @@ from support.instance import (BEACON, BUILD, SANITIZED, SERVER, TOKEN, WAYMARK, 
 from support.kafka import fresh_prefix
 
 CONFIG = '''data: ./data
-keys: ../keys
+keys: {keys}
 event_log: {event_log}
 partitions: {partitions}
 instance: {name}
@@ -181,7 +181,7 @@ class Cluster:
         def program(kind, i, cport, pport, where):
             settings = {'bootstrap.servers': where or kafka.address, **GROUP, **(kafka_settings or {})}
             text = CONFIG.format(
-                event_log='kafka', partitions=partitions, name=f'{kind}{i}', prefix=self.prefix, collector=cport,
+                event_log='kafka', keys=os.path.join(self.dir, 'keys'), partitions=partitions, name=f'{kind}{i}', prefix=self.prefix, collector=cport,
                 profiler=pport, beacon=BEACON, server=sha256(SERVER), token=sha256(TOKEN), more_collector=more_collector,
                 more_profiler='  commit_interval: 300ms\n' + more_profiler,
                 kafka='kafka:\n' + ''.join(f'  {k}: {v}\n' for k, v in settings.items()),
