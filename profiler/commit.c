@@ -208,12 +208,7 @@ static int refold(struct partition *p, struct profile *r, struct err *e)
         return rc;
     rc = keep_traits(p, r, &was);
     if (rc == 0)
-        rc = state_view_fold(&view, p->state->rules, &facts);
-    if (rc == 0) {
-        rc = state_view_traits(&view, p->state->rules, &was, &traits);
-        if (rc < 0)
-            facts_deinit(&facts);
-    }
+        rc = state_view_fold_all(&view, p->state->rules, &was, &facts, &traits);
     traits_deinit(&was);
     state_view_free(&view);
     if (rc < 0)

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "common/limits.h"
+#include "profiler/order_doc.h"
 #include "profiler/order_home.h"
 #include "proto/codec.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "common/limits.h"
-#include "profiler/order_home.h"
+#include "profiler/order_doc.h"
 #include "proto/codec.h"
 
 #define container(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))

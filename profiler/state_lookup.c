@@ -209,12 +209,7 @@ static int facts_by_folding(struct partition *p, struct key_hash hash, uint64_t 
         return CHANGED;
     }
     out->version = view.version;
-    rc = state_view_fold(&view, p->state->rules, &facts);
-    if (rc == 0) {
-        rc = state_view_traits(&view, p->state->rules, &out->traits, &traits);
-        if (rc < 0)
-            facts_deinit(&facts);
-    }
+    rc = state_view_fold_all(&view, p->state->rules, &out->traits, &facts, &traits);
     state_view_free(&view);
     if (rc < 0)
         return rc;

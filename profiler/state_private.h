@@ -569,39 +569,6 @@ int emit_bad(struct partition *p, const struct log_record *r, const char *why);
 void emit_internal(struct partition *p, struct str key, const struct internal *r);
 void emissions_clear(struct emissions *l);
 
-/* --- order_doc.c: an order at its owner ------------------------------------------------------------------------ */
-
-/* An order's statements as one value. */
-struct order_doc *order_doc_new(struct str bytes);
-struct order_doc *order_doc_ref(struct order_doc *d);
-void order_doc_unref(struct order_doc *d);
-
-/* A statement that was taken back: kept, so that an older record does not bring it back. */
-struct order_marker {
-    struct uid uid;
-    struct internal_version version;
-};
-#define ORDER_MARKERS 256 /* of one order at one owner */
-
-/* A doc taken apart; spans point into it. */
-struct order_parts {
-    struct str order_id, owner;    /* the owner is a profile id */
-    struct internal_version floor; /* nothing that is not newer is believed of an unknown uid */
-    struct order_marker *markers;
-    size_t marker_count;
-    struct chunk_entry *statements; /* in the order of events */
-    struct internal_version *versions;
-    size_t count;
-};
-/* With room for `more` of each. 0, -EIO or -ENOMEM. */
-int order_doc_read(struct str bytes, struct arena *a, size_t more, struct order_parts *out);
-/* Makes room for that many more than are counted. 0 or -ENOMEM. */
-int order_parts_alloc(struct order_parts *out, struct arena *a, size_t more);
-bool order_doc_write(const struct order_parts *parts, struct arena *a, struct buf *b);
-/* Decodes the statements and builds the order from them. -EIO for statements that cannot be decoded. count >= 1. */
-int order_parts_build(const struct order_parts *parts, const struct fold_rules *rules, struct arena *a,
-                      struct order *out);
-
 /* --- commit.c ------------------------------------------------------------------------------------------------- */
 
 /* What stands on disk of a partition as a whole. */
@@ -632,10 +599,16 @@ bool made_with_equal(struct str made, struct str now, struct str *name, struct s
 
 /* Beside VIEW_PATH and VIEW_ORDERS: takes what memory it needs. For the worker and verify, which cannot wait. */
 enum { VIEW_UNCOUNTED = 4 };
+
+/* --- view_fold.c ---------------------------------------------------------------------------------------------- */
+
 /* Folds the profile anew from a view with path and orders. 0 and facts, or negative errno. */
 int state_view_fold(const struct state_view *v, const struct fold_rules *rules, struct facts *out);
 /* Likewise of the traits; `was`: whose keys are kept, or NULL. */
 int state_view_traits(const struct state_view *v, const struct fold_rules *rules, const struct traits *was,
                       struct traits *out);
+/* Both: 0, or negative errno, and then there is neither. */
+int state_view_fold_all(const struct state_view *v, const struct fold_rules *rules, const struct traits *was,
+                        struct facts *facts, struct traits *traits);
 
 #endif

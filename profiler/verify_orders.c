@@ -3,6 +3,7 @@
  * folds meanwhile. */
 #include <errno.h>
 
+#include "profiler/order_doc.h"
 #include "profiler/order_home.h"
 #include "profiler/verify.h"
 #include "proto/codec.h"

@@ -7,8 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "profiler/state_private.h"
-#include "proto/codec.h"
+#include "profiler/order_doc.h"
 
 struct seen_stream {
     struct key_hash hash;
@@ -579,44 +578,4 @@ void state_view_free(struct state_view *v)
     if (v->private)
         reading_free(v->private);
     v->private = NULL;
-}
-
-struct decoder {
-    struct arena arena;
-};
-
-static int decode_entry(void *arg, const struct path_entry *entry, struct event *out)
-{
-    struct decoder *d = arg;
-
-    arena_reset(&d->arena);
-    return event_unpack(entry->bytes, &d->arena, out) == CODEC_OK ? 0 : -EIO;
-}
-
-int state_view_fold(const struct state_view *v, const struct fold_rules *rules, struct facts *out)
-{
-    struct decoder d;
-    struct fold_input in = {v->path, v->path_count, v->orders, v->order_count, decode_entry, &d};
-    int rc;
-
-    arena_init(&d.arena, SIZE_MAX);
-    rc = facts_fold(&in, rules, out);
-    arena_deinit(&d.arena);
-    return rc;
-}
-
-int state_view_traits(const struct state_view *v, const struct fold_rules *rules, const struct traits *was,
-                      struct traits *out)
-{
-    struct decoder d;
-    struct fold_input in = {v->path, v->path_count, v->orders, v->order_count, decode_entry, &d};
-    int rc = 0;
-
-    traits_init(out);
-    if (!rules->traits)
-        return 0;
-    arena_init(&d.arena, SIZE_MAX);
-    rc = traits_fold(&in, rules->traits, was, out);
-    arena_deinit(&d.arena);
-    return rc;
 }
