@@ -19,6 +19,8 @@
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MOST_MS 5000
 #define WAIT_MOST_MS 1000
+#define COMMIT_SHARE 4 /* the pause before a commit is so many times as long as the last one took */
+#define COMMIT_PAUSE_MOST_MS 30000
 
 /* --- trouble -------------------------------------------------------------------------------------------------- */
 
@@ -102,17 +104,30 @@ void part_release(struct follower *me, struct part *p)
 static void commit(struct follower *me, struct part *p)
 {
     struct err e = {0};
+    int64_t began = clock_monotonic();
 
     if (state_commit(me->all->o.state, p->number, &e) != 0) {
         part_failed(me->all, p, &p->commits, "cannot commit", &e);
         return;
     }
+    p->commit_took = clock_monotonic() - began;
     p->dirty_since = TIME_NONE;
     p->full = false;
     part_worked(p, &p->commits, "commits");
     part_publish(me->all, p); /* its figures */
     if (p->place == PLACE_FOLLOWED)
         part_release(me, p);
+}
+
+/* From the first change to its commit. Where commits take long (they fold anew what could not be kept step by step)
+ * folding gets the greater part of the time all the same. */
+static int64_t commit_pause(const struct follower *me, const struct part *p)
+{
+    int64_t share = COMMIT_SHARE * p->commit_took;
+
+    if (share > COMMIT_PAUSE_MOST_MS)
+        share = COMMIT_PAUSE_MOST_MS;
+    return share > me->all->o.commit_ms ? share : me->all->o.commit_ms;
 }
 
 /* When the next commit is due, on the monotonic clock; TIME_NONE when nothing waits for one. One that has left is
@@ -123,7 +138,7 @@ static int64_t commit_at(const struct follower *me, const struct part *p)
         return TIME_NONE;
     bool gone = p->place == PLACE_AWAY || p->place == PLACE_STOPPED;
     bool now = p->full || gone || (p->at_end && atomic_load(&me->all->finishing));
-    int64_t at = now ? p->dirty_since : p->dirty_since + me->all->o.commit_ms;
+    int64_t at = now ? p->dirty_since : p->dirty_since + commit_pause(me, p);
     return at < p->commits.retry_at ? p->commits.retry_at : at;
 }
 
