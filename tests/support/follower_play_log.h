@@ -52,9 +52,9 @@ static struct play {
     int uncommitted[PARTITIONS];
     int most_uncommitted; /* the bound of memory */
     int commits, failed_commits, failed_folds, failed_reads;
-    int fail_commits, fail_folds, fail_reads, fail_seeks; /* how many are still to fail */
-    int half;                                             /* records that a failing fold takes before it fails */
-    bool disorder;                                        /* something was folded that was not next */
+    int fail_commits, fail_folds, fail_reads, fail_seeks, fail_asks; /* how many are still to fail */
+    int half;      /* records that a failing fold takes before it fails */
+    bool disorder; /* something was folded that was not next */
     /* the group */
     uint64_t stint[PARTITIONS];
     /* what the state folded last, and what the log has there */
@@ -149,6 +149,19 @@ static inline int64_t log_end(struct event_log *log, enum log_topic topic, uint3
     return end;
 }
 
+static inline int log_ask_ends(struct event_log *log, enum log_topic topic, const uint32_t *partitions, size_t n,
+                               int64_t ms, int64_t *ends, struct err *e)
+{
+    (void)log, (void)topic, (void)ms, (void)e;
+    pthread_mutex_lock(&play.lock);
+    bool fails = play.fail_asks > 0;
+    play.fail_asks -= fails;
+    for (size_t i = 0; i < n && !fails; i++)
+        ends[i] = play.end[partitions[i]];
+    pthread_mutex_unlock(&play.lock);
+    return fails ? -EAGAIN : 0;
+}
+
 static inline enum log_status log_ready(struct event_log *log)
 {
     (void)log;
@@ -195,6 +208,7 @@ static const struct event_log_ops own_ops = {
 static const struct event_log_ops shared_ops = {.append = log_append,
                                                 .begin = log_begin,
                                                 .end = log_end,
+                                                .ask_ends = log_ask_ends,
                                                 .ready = log_ready,
                                                 .reader_open = reader_open,
                                                 .join = log_join};

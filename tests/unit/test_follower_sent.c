@@ -138,6 +138,48 @@ static void test_end_with_emissions(void **state)
     give_acks(LOG_OK);
 }
 
+/* What an owner before put on the other partitions stands before their ends, which are asked for when a partition is
+ * given: until they are told it is not followed. */
+static void test_sent_by_the_owner_before(void **state)
+{
+    int64_t places[PARTITIONS] = {0}, until = clock_monotonic() + PATIENCE_MS;
+    struct err e;
+
+    (void)state;
+    play_begin();
+    play.shared = true;
+    play.fail_asks = 1 << 30;
+    append(0, 5);
+    append(1, 7);
+    append(2, 3);
+    struct followers *f = start(1, 1000000);
+    wait_fault(f, 0, &e);
+    assert_non_null(strstr(e.text, "it does not tell where it ends"));
+    assert_int_equal(followers_shown(f, 0), -1);
+    assert_false(followers_ready(f, 0));
+    pthread_mutex_lock(&play.lock);
+    play.fail_asks = 0;
+    pthread_mutex_unlock(&play.lock);
+    wait_shown(f, 0, 5);
+    wait_shown(f, 1, 7);
+    wait_shown(f, 2, 3);
+    append(1, 10); /* not before it was given */
+    wait_shown(f, 1, 17);
+    followers_sent(f, 0, places);
+    assert_int_equal(places[0], 0);
+    assert_int_equal(places[1], 7);
+    assert_int_equal(places[2], 3);
+    set(&play.stint[0], 9); /* and again: others may have had it */
+    followers_wake(f, 0);
+    while (followers_sent(f, 0, places), places[1] != 17) {
+        assert_true(clock_monotonic() < until);
+        pause_a_moment();
+    }
+    assert_int_equal(places[0], 0);
+    assert_int_equal(places[2], 3);
+    finish_on_disk(f);
+}
+
 /* --- the cache ------------------------------------------------------------------------------------------------ */
 
 static void test_cache(void **state)
@@ -271,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_commit_waits_for_emissions),
         cmocka_unit_test(test_emissions_refused),
         cmocka_unit_test(test_end_with_emissions),
+        cmocka_unit_test(test_sent_by_the_owner_before),
         cmocka_unit_test(test_cache),
         cmocka_unit_test(test_cache_holds),
         cmocka_unit_test(test_cache_holds_what_is_taken),
