@@ -171,18 +171,6 @@ static int order_load(struct partition *p, struct kept_order *o, struct err *e)
     return o->doc ? 0 : -ENOMEM;
 }
 
-static int order_keep(struct partition *p, struct kept_order *o)
-{
-    int rc;
-
-    pthread_mutex_lock(&p->lock);
-    rc = table_add(&p->orders, &o->node);
-    if (rc == 0)
-        ring_add(p, &o->kept);
-    pthread_mutex_unlock(&p->lock);
-    return rc;
-}
-
 int partition_order(struct partition *p, struct key_hash profile, struct key_hash order, struct kept_order **out,
                     struct err *e)
 {
@@ -204,7 +192,7 @@ int partition_order(struct partition *p, struct key_hash profile, struct key_has
     o->kept.kind = KEPT_ORDER;
     rc = order_load(p, o, e);
     if (rc == 0)
-        rc = order_keep(p, o);
+        rc = partition_keep(p, &p->orders, &o->node, &o->kept);
     if (rc < 0) {
         order_free(o);
         return rc;

@@ -451,18 +451,6 @@ static struct order_home *home_new(struct key_hash hash, struct str id)
     return h;
 }
 
-static int home_keep(struct partition *p, struct order_home *h)
-{
-    int rc;
-
-    pthread_mutex_lock(&p->lock);
-    rc = table_add(&p->order_homes, &h->node);
-    if (rc == 0)
-        ring_add(p, &h->kept);
-    pthread_mutex_unlock(&p->lock);
-    return rc;
-}
-
 static int home_read(struct partition *p, struct key_hash hash, struct str id, struct order_home **out, struct err *e)
 {
     struct order_home *h = home_new(hash, id);
@@ -499,7 +487,7 @@ int partition_order_home(struct partition *p, struct str order_id, struct order_
     rc = home_read(p, hash, order_id, out, e);
     if (rc < 0)
         return rc;
-    rc = home_keep(p, *out);
+    rc = partition_keep(p, &p->order_homes, &(*out)->node, &(*out)->kept);
     if (rc < 0)
         order_home_free(p, *out);
     return rc;

@@ -100,7 +100,7 @@ void partition_recount(struct partition *p, struct kept *k)
     k->bytes = now;
 }
 
-void ring_add(struct partition *p, struct kept *k)
+static void ring_add(struct partition *p, struct kept *k)
 {
     k->touched = true;
     k->prev = p->ring.prev;
@@ -108,6 +108,18 @@ void ring_add(struct partition *p, struct kept *k)
     k->prev->next = k->next->prev = k;
     p->kept_count++;
     partition_recount(p, k);
+}
+
+int partition_keep(struct partition *p, struct table *t, struct table_node *node, struct kept *k)
+{
+    int rc;
+
+    pthread_mutex_lock(&p->lock);
+    rc = table_add(t, node);
+    if (rc == 0)
+        ring_add(p, k);
+    pthread_mutex_unlock(&p->lock);
+    return rc;
 }
 
 static void ring_remove(struct partition *p, struct kept *k)
@@ -195,15 +207,8 @@ int partition_profile(struct partition *p, struct str id, struct profile **out, 
     r->kept.kind = KEPT_PROFILE;
     facts_init(&r->facts);
     rc = profile_load(p, r, e);
-    if (rc < 0) {
-        profile_free(r);
-        return rc;
-    }
-    pthread_mutex_lock(&p->lock);
-    rc = table_add(&p->profiles, &r->node);
     if (rc == 0)
-        ring_add(p, &r->kept);
-    pthread_mutex_unlock(&p->lock);
+        rc = partition_keep(p, &p->profiles, &r->node, &r->kept);
     if (rc < 0) {
         profile_free(r);
         return rc;
@@ -337,18 +342,6 @@ static int stream_attach(struct partition *p, struct stream *s, struct err *e)
     return rc;
 }
 
-static int stream_keep(struct partition *p, struct stream *s)
-{
-    int rc;
-
-    pthread_mutex_lock(&p->lock);
-    rc = table_add(&p->streams, &s->node);
-    if (rc == 0)
-        ring_add(p, &s->kept);
-    pthread_mutex_unlock(&p->lock);
-    return rc;
-}
-
 int partition_stream(struct partition *p, const struct stream_id *id, struct key_hash hash, struct stream **out,
                      struct err *e)
 {
@@ -364,7 +357,7 @@ int partition_stream(struct partition *p, const struct stream_id *id, struct key
         return -ENOMEM;
     rc = stream_attach(p, s, e);
     if (rc == 0)
-        rc = stream_keep(p, s);
+        rc = partition_keep(p, &p->streams, &s->node, &s->kept);
     if (rc < 0) {
         stream_free(s);
         return rc;

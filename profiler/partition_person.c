@@ -286,18 +286,6 @@ int account_read(struct str bytes, struct account *a)
 
 /* --- finding and loading -------------------------------------------------------------------------------------- */
 
-static int keep(struct partition *p, struct table *t, struct table_node *node, struct kept *k)
-{
-    int rc;
-
-    pthread_mutex_lock(&p->lock);
-    rc = table_add(t, node);
-    if (rc == 0)
-        ring_add(p, k);
-    pthread_mutex_unlock(&p->lock);
-    return rc;
-}
-
 struct device *device_new(const struct partition *p, struct str id)
 {
     struct device *d = calloc(1, sizeof *d + id.n + 1);
@@ -354,7 +342,7 @@ int partition_device(struct partition *p, struct str id, bool make, struct devic
         return -ENOMEM;
     rc = device_fetch(p, d, e);
     if (rc == 0 || (rc == STORE_NOT_FOUND && make))
-        rc = keep(p, &p->devices, &d->node, &d->kept);
+        rc = partition_keep(p, &p->devices, &d->node, &d->kept);
     if (rc != 0) {
         device_free(d);
         return rc == STORE_NOT_FOUND ? 0 : rc;
@@ -397,7 +385,7 @@ int partition_account(struct partition *p, struct str id, struct account **out, 
         return -ENOMEM;
     rc = account_fetch(p, a, e);
     if (rc == 0)
-        rc = keep(p, &p->accounts, &a->node, &a->kept);
+        rc = partition_keep(p, &p->accounts, &a->node, &a->kept);
     if (rc < 0) {
         account_free(a);
         return rc;

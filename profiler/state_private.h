@@ -368,8 +368,8 @@ struct key_hash stream_hash(const struct partition *p, const struct stream_id *i
 int stream_open_account(struct partition *p, struct stream *s, struct err *e);
 /* The other stream of its profile with the same device, NULL when there is none. 0 or negative errno. */
 int stream_sibling(struct partition *p, struct stream *s, struct stream **out, struct err *e);
-/* Puts an object into the ring. With the lock. */
-void ring_add(struct partition *p, struct kept *k);
+/* Puts an object into its table and the ring. Worker, without the lock. 0 or -ENOMEM. */
+int partition_keep(struct partition *p, struct table *t, struct table_node *node, struct kept *k);
 int partition_order(struct partition *p, struct key_hash profile, struct key_hash order, struct kept_order **out,
                     struct err *e); /* order_doc.c */
 /* Only from memory; NULL when it is not there. With the lock, or the worker. */
