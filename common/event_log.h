@@ -30,6 +30,7 @@ enum log_kind {
     LOG_KIND_INTERNAL = 3, /* of one partition for another: proto/internal.h */
     LOG_KIND_COMMAND = 4,  /* of people or programs that administer the profiles: proto/internal.h */
     LOG_KIND_AUDIT = 5,    /* proto/codec_audit.h */
+    LOG_KIND_ERASED = 6,   /* what stood there was an erased person's; nothing is left. On the embedded log only */
     LOG_KIND_UNKNOWN = 255
 };
 

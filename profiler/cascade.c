@@ -39,6 +39,7 @@ static void enqueue(struct cascade *c, const struct internal *r)
     t->r.user = keep(&c->arena, r->user);
     t->r.order_id = keep(&c->arena, r->order_id);
     t->r.owner = keep(&c->arena, r->owner);
+    t->r.alias = keep(&c->arena, r->alias);
     for (size_t i = 0; i < r->item_count; i++)
         items[i] = (struct internal_item){r->items[i].key, keep(&c->arena, r->items[i].bytes)};
     t->r.items = items;
@@ -96,6 +97,8 @@ static int work_off(struct partition *p, struct told *t, struct err *e)
         return order_statements(p, &t->r, &t->done, e);
     case INTERNAL_ORDER:
         return order_placed(p, &t->r, &t->done, e);
+    case INTERNAL_ERASE:
+        return device_erase(p, &t->r, e);
     case INTERNAL_RECOUNT:
         return device_recount(p, t->r.device, e);
     }

@@ -163,6 +163,37 @@ uint32_t state_order_partition(const struct state *s, struct str order_id);
 int state_order(struct state *s, uint32_t partition, struct str order_id, struct arena *a, struct str *owner,
                 struct err *e);
 
+/* --- erasure ---------------------------------------------------------------------------------------------------- */
+
+/* Folding COMMAND_ERASE takes a person out of the partition, or a device's part that was theirs, and the next commit
+ * takes it off what is read from disk; the old bytes are in files until these are written anew. */
+
+/* Whether that is still to be done; `through`: once as much is on disk (disk_offset of state_figures, which are the
+ * state's offsets). Still true after a restart. Any thread; quick. */
+bool state_erasing(struct state *s, uint32_t partition, int64_t *through);
+/* Profiles that were erased, as far as they are known: not those of before the program started. One block, to be freed,
+ * with the texts in it; NULL when there are none or memory is out, which *n tells apart (SIZE_MAX). Any thread. */
+struct str *state_erased_profiles(struct state *s, uint32_t partition, size_t *n);
+/* Writes anew all files that may hold something of them. Takes its time; any thread that may wait, one at a time. */
+int state_compact_erased(struct state *s, uint32_t partition, struct err *e);
+/* Nothing of what was erased up to there is anywhere any more; with the next commit that is known on disk. Any thread.
+ */
+void state_cleaned(struct state *s, uint32_t partition, int64_t through);
+
+/* Whether an event at that time of the stream's owner is erased: `profile` is "user:U" of an event with a user, else
+ * "anon:D". Only of profiles whose home's state is here; false of others. Any thread that may wait. */
+int state_is_erased(struct state *s, struct str profile, const struct event_key *key, bool *out, struct err *e);
+
+/* What became of a command. */
+struct state_erasure {
+    int64_t offset;      /* of the command on the log */
+    int64_t time, until; /* when it was ordered; events up to that time are gone */
+    unsigned char hash[ERASURE_HASH_BYTES], alias[ERASURE_ALIAS_BYTES];
+    uint64_t events, devices, orders; /* of the profile when it was erased */
+};
+/* That of the command at `offset` of the log, or a later one for the same person. 0 or STATE_NOT_FOUND. Any thread. */
+int state_erasure(struct state *s, uint32_t partition, int64_t offset, struct state_erasure *out);
+
 /* --- copies --------------------------------------------------------------------------------------------------- */
 
 /* A consistent copy of all that is on disk, with the offsets, while the workers go on: in `folder`, which must not be

@@ -541,6 +541,7 @@ int device_linked(struct partition *p, const struct internal *r, struct err *e);
 int device_verdict(struct partition *p, const struct internal *r, struct err *e);                 /* device.c */
 int device_unlink(struct partition *p, const struct command *c, struct err *e);                   /* device.c */
 int device_recount(struct partition *p, struct str id, struct err *e);                            /* device.c */
+int device_erase(struct partition *p, const struct internal *r, struct err *e);                   /* device_erase.c */
 int account_member(struct partition *p, const struct internal *r, struct err *e);                 /* account.c */
 int account_pair(struct partition *p, const struct internal *r, struct err *e);                   /* account.c */
 int place_events(struct partition *p, const struct internal *r, size_t *done, struct err *e);     /* fold_entry.c */

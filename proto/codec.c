@@ -222,6 +222,7 @@ static bool put_event(struct event_box *box, const struct event *from)
     m->original_time = from->original_time;
     m->has_sent = from->sent != TIME_NONE;
     m->sent = from->sent;
+    m->has_erased = m->erased = from->erased;
     EVENT_TEXTS(PUT_TEXT)
     put_library(box, from);
     put_campaign(box, &from->campaign);
@@ -502,6 +503,7 @@ static bool get_event(const Waymark__V1__Event *m, struct arena *a, struct event
     to->position = m->has_position ? m->position : 0;
     to->original_time = m->has_original_time ? m->original_time : TIME_NONE;
     to->sent = m->has_sent ? m->sent : TIME_NONE;
+    to->erased = m->has_erased && m->erased;
     EVENT_TEXTS(GET_TEXT)
     if (m->library) {
         to->library = get_text(m->library->has_name, &m->library->name);

@@ -111,6 +111,7 @@ struct event {
     struct str traits;
     struct str context;
     struct str extra;  /* an object of the members that have no field here */
+    bool erased;       /* the person was: only what a shop has to keep of an order is left */
     struct str sealed; /* common/seal.h: an object of the personal members of traits, context, properties and extra */
 };
 

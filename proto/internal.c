@@ -19,6 +19,7 @@ struct str internal_key(const struct internal *r, struct buf *buf)
     switch (r->kind) {
     case INTERNAL_LINK:
     case INTERNAL_VERDICT:
+    case INTERNAL_ERASE:
     case INTERNAL_RECOUNT:
         return r->device;
     case INTERNAL_MEMBER:
@@ -111,7 +112,10 @@ bool internal_pack(const struct internal *r, struct buf *b)
     }
     m->has_removed = m->removed = r->removed;
     m->has_by_order = m->by_order = r->by_order;
-    size_t bytes = put_items(&to, r) + r->device.n + r->user.n + r->order_id.n + r->owner.n;
+    m->has_until = r->erased;
+    m->until = r->until;
+    put(&m->has_alias, &m->alias, r->alias);
+    size_t bytes = put_items(&to, r) + r->device.n + r->user.n + r->order_id.n + r->owner.n + r->alias.n;
     return pb_pack(&m->base, bytes + 24 * PB_FIELD_BYTES, b);
 }
 
@@ -181,6 +185,8 @@ static bool complete(const struct internal *r)
         return usable(r->device) && usable(r->user) && r->item_count == 0;
     case INTERNAL_PLACEMENT:
         return usable(r->device) && usable(r->user) && r->item_count > 0;
+    case INTERNAL_ERASE:
+        return usable(r->device) && usable(r->user) && r->erased && r->alias.n == ERASURE_ALIAS_BYTES;
     case INTERNAL_STATEMENT:
     case INTERNAL_ORDER:
         return usable(r->order_id) && r->order_id.n <= ORDER_ID_MAX_BYTES && is_profile(r->owner) && r->item_count > 0;
@@ -225,6 +231,9 @@ int internal_unpack(struct str bytes, struct arena *a, struct internal *out)
         .owner = get(m->has_owner, &m->owner),
         .removed = m->has_removed && m->removed,
         .by_order = m->has_by_order && m->by_order,
+        .erased = m->has_until,
+        .until = m->until,
+        .alias = get(m->has_alias, &m->alias),
     };
     if (m->kind < (int)INTERNAL_FIRST || m->kind > (int)INTERNAL_LAST)
         return CODEC_INVALID;
@@ -248,7 +257,18 @@ bool command_pack(const struct command *c, struct buf *b)
     put(&m.has_user, &m.user, c->user);
     m.has_until = true;
     m.until = c->until;
-    return pb_pack(&m.base, 8 * PB_FIELD_BYTES + c->device.n + c->user.n, b);
+    put(&m.has_hash, &m.hash, c->hash);
+    put(&m.has_alias, &m.alias, c->alias);
+    return pb_pack(&m.base, 8 * PB_FIELD_BYTES + c->device.n + c->user.n + c->hash.n + c->alias.n, b);
+}
+
+static bool is_command(const struct command *c)
+{
+    if (c->kind == COMMAND_UNLINK)
+        return usable(c->device) && usable(c->user);
+    return c->kind == COMMAND_ERASE && c->hash.n == ERASURE_HASH_BYTES && c->alias.n == ERASURE_ALIAS_BYTES &&
+           !(str_has(c->device) && str_has(c->user)) && (!str_has(c->device) || usable(c->device)) &&
+           (!str_has(c->user) || usable(c->user));
 }
 
 int command_unpack(struct str bytes, struct arena *a, struct command *out)
@@ -263,8 +283,8 @@ int command_unpack(struct str bytes, struct arena *a, struct command *out)
                             .time = m->time,
                             .device = get(m->has_device, &m->device),
                             .user = get(m->has_user, &m->user),
-                            .until = m->until};
-    if (out->kind != COMMAND_UNLINK || !usable(out->device) || !usable(out->user) || !m->has_until)
-        return CODEC_INVALID;
-    return CODEC_OK;
+                            .until = m->until,
+                            .hash = get(m->has_hash, &m->hash),
+                            .alias = get(m->has_alias, &m->alias)};
+    return m->has_until && is_command(out) ? CODEC_OK : CODEC_INVALID;
 }

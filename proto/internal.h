@@ -24,9 +24,10 @@ enum internal_kind {
     INTERNAL_PAIR = 5,      /* to the user: device, user, key, removed */
     INTERNAL_STATEMENT = 6, /* to the order: order_id, owner, items */
     INTERNAL_ORDER = 7,     /* to the owner: order_id, owner, items */
-    INTERNAL_RECOUNT = 8    /* to the device, never on the log: device */
+    INTERNAL_ERASE = 8,     /* to the device: device, user, alias, until */
+    INTERNAL_RECOUNT = 9    /* to the device, never on the log: device */
 };
-enum { INTERNAL_FIRST = INTERNAL_LINK, INTERNAL_LAST = INTERNAL_ORDER };
+enum { INTERNAL_FIRST = INTERNAL_LINK, INTERNAL_LAST = INTERNAL_ERASE };
 
 /* Of two records about one subject the newer counts: offsets are those of the sender's state. */
 struct internal_version {
@@ -59,6 +60,9 @@ struct internal {
     struct event_key key; /* of the evidence */
     struct uid subject;   /* of a link or pair: the uid of the event, or one made from the order */
     bool removed, by_order;
+    bool erased;      /* of a link: its user was, and `user` is their alias. Of an erasure always */
+    int64_t until;    /* of what is erased: the event time */
+    struct str alias; /* of an erasure: ERASURE_ALIAS_BYTES */
     const struct internal_item *items;
     size_t item_count;
 };
@@ -72,13 +76,18 @@ bool internal_pack(const struct internal *r, struct buf *b);
  */
 int internal_unpack(struct str bytes, struct arena *a, struct internal *out);
 
-enum command_kind { COMMAND_UNLINK = 1 };
+enum command_kind { COMMAND_UNLINK = 1, COMMAND_ERASE = 2 };
+
+#define ERASURE_HASH_BYTES 16
+#define ERASURE_ALIAS_BYTES 16
 
 struct command {
     enum command_kind kind;
-    int64_t time; /* when it was ordered */
-    struct str device, user;
-    int64_t until; /* event time */
+    int64_t time;            /* when it was ordered */
+    struct str device, user; /* to be erased: one of them, or neither: whom the hash means */
+    int64_t until;           /* event time */
+    struct str hash;         /* of an erasure: keyed, of the profile's id */
+    struct str alias;        /* of an erasure: random; stands for the user where their links were */
 };
 
 bool command_pack(const struct command *c, struct buf *b);

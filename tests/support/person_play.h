@@ -64,7 +64,7 @@ static inline void play_event(struct play *p, struct event *e)
 /* `device` and `user` must live as long as the play. */
 static inline void play_unlink(struct play *p, struct str device, struct str user, int64_t until)
 {
-    const struct command c = {COMMAND_UNLINK, until, device, user, until};
+    const struct command c = {.kind = COMMAND_UNLINK, .time = until, .device = device, .user = user, .until = until};
     struct buf b;
 
     assert_true(p->unlink_count < PLAY_UNLINKS);

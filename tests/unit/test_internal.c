@@ -47,6 +47,12 @@ static struct internal example(enum internal_kind kind)
         r.items = items;
         r.item_count = INTERNAL_ITEMS;
     }
+    if (kind == INTERNAL_LINK || kind == INTERNAL_ERASE) {
+        r.erased = true;
+        r.until = -4;
+    }
+    if (kind == INTERNAL_ERASE)
+        r.alias = STR_LIT("sixteen letters!");
     return r;
 }
 
@@ -72,6 +78,9 @@ static void same(const struct internal *a, const struct internal *b)
     same_str(a->owner, b->owner);
     assert_int_equal(a->removed, b->removed);
     assert_int_equal(a->by_order, b->by_order);
+    assert_int_equal(a->erased, b->erased);
+    assert_int_equal(a->until, b->until);
+    same_str(a->alias, b->alias);
     if (has_key(a->kind)) {
         assert_int_equal(event_key_cmp(&a->key, &b->key), 0);
         assert_memory_equal(a->subject.b, b->subject.b, UID_BYTES);
@@ -292,9 +301,10 @@ static void each_kind_goes_to_the_home_of_its_subject(void **state)
     buf_init(&b, KIB);
     for (int kind = INTERNAL_FIRST; kind <= INTERNAL_LAST; kind++) {
         struct internal r = example((enum internal_kind)kind);
-        struct str want = kind == (int)INTERNAL_LINK || kind == (int)INTERNAL_VERDICT ? STR_LIT("a-device")
-                          : kind == (int)INTERNAL_STATEMENT                           ? STR_LIT("order:O-1")
-                                                                                      : STR_LIT("a-user");
+        bool of_device = kind == (int)INTERNAL_LINK || kind == (int)INTERNAL_VERDICT || kind == (int)INTERNAL_ERASE;
+        struct str want = of_device                         ? STR_LIT("a-device")
+                          : kind == (int)INTERNAL_STATEMENT ? STR_LIT("order:O-1")
+                                                            : STR_LIT("a-user");
         assert_true(str_eq(key_in(&r, &b), want));
     }
     struct internal guest = example(INTERNAL_ORDER);
@@ -318,7 +328,8 @@ static int command_round(const struct command *c, struct command *back, struct a
 static void a_command_comes_back_as_it_was(void **state)
 {
     static char text[KEY_ID_MAX_BYTES + 1];
-    const struct command c = {COMMAND_UNLINK, 123, STR_LIT("d"), STR_LIT("u"), -5};
+    const struct command c = {
+        .kind = COMMAND_UNLINK, .time = 123, .device = STR_LIT("d"), .user = STR_LIT("u"), .until = -5};
     struct command back, lacking = c;
     struct arena a;
 
@@ -342,6 +353,35 @@ static void a_command_comes_back_as_it_was(void **state)
     arena_deinit(&a);
 }
 
+static void an_erasure_names_one_or_nobody(void **state)
+{
+    const struct command c = {.kind = COMMAND_ERASE,
+                              .time = 124,
+                              .until = 123,
+                              .hash = STR_LIT("sixteen letters?"),
+                              .alias = STR_LIT("sixteen letters!")};
+    struct command back, one = c;
+    struct arena a;
+
+    (void)state;
+    arena_init(&a, MIB);
+    assert_int_equal(command_round(&c, &back, &a), CODEC_OK);
+    assert_false(str_has(back.user) || str_has(back.device));
+    assert_true(str_eq(back.hash, c.hash) && str_eq(back.alias, c.alias));
+    one.user = STR_LIT("u");
+    assert_int_equal(command_round(&one, &back, &a), CODEC_OK);
+    assert_true(str_eq(back.user, one.user));
+    one.device = STR_LIT("d");
+    assert_int_equal(command_round(&one, &back, &a), CODEC_INVALID);
+    one = c;
+    one.hash = STR_LIT("short");
+    assert_int_equal(command_round(&one, &back, &a), CODEC_INVALID);
+    one = c;
+    one.alias = STR_NONE;
+    assert_int_equal(command_round(&one, &back, &a), CODEC_INVALID);
+    arena_deinit(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +393,7 @@ int main(void)
         cmocka_unit_test(items_are_bounded),
         cmocka_unit_test(each_kind_goes_to_the_home_of_its_subject),
         cmocka_unit_test(a_command_comes_back_as_it_was),
+        cmocka_unit_test(an_erasure_names_one_or_nobody),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
