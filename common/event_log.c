@@ -2,6 +2,7 @@
 #include "common/event_log.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 
 #include "common/event_log_inside.h"
@@ -142,6 +143,26 @@ uint64_t event_log_identity(struct event_log *log)
 bool event_log_shared(const struct event_log *log)
 {
     return log->ops->join != NULL;
+}
+
+int event_log_blank(struct event_log *log, enum log_topic topic, uint32_t partition, int64_t below, log_judge *judge,
+                    void *arg, _Atomic bool *stop, uint64_t *blanked, struct err *e)
+{
+    uint64_t own;
+
+    if (!blanked)
+        blanked = &own;
+    *blanked = 0;
+    if (log->ops->blank)
+        return log->ops->blank(log, topic, partition, below, judge, arg, stop, blanked, e);
+    err_set(e, "records of this log cannot be made anew: they go with its retention");
+    return -ENOTSUP;
+}
+
+int event_log_retention(struct event_log *log, enum log_topic topic, int64_t ms, int64_t *retention, struct err *e)
+{
+    *retention = 0;
+    return log->ops->retention ? log->ops->retention(log, topic, ms, retention, e) : 0;
 }
 
 int log_group_join(struct event_log *log, const struct log_group_options *o, struct err *e)

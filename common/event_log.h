@@ -19,6 +19,7 @@
 #include "common/str.h"
 
 struct event_log;
+struct buf;
 
 enum log_topic { LOG_EVENTS, LOG_BAD, LOG_CLAIMS, LOG_AUDIT, LOG_TOPICS };
 
@@ -142,6 +143,30 @@ uint64_t event_log_identity(struct event_log *log);
 /* Whether other processes may have the log open too, so that who owns a partition must be found out. The embedded log
  * is its process's alone. */
 bool event_log_shared(const struct event_log *log);
+
+/* What becomes of a record that is looked at to be blanked: it stays as it is, it becomes one of LOG_KIND_ERASED without
+ * key and value, or one of its kind with the value that the judge wrote, and without a key. */
+enum { LOG_KEEP = 0, LOG_BLANK = 1, LOG_REPLACE = 2 };
+/* One of these, or a negative errno, which ends the walk. `value` is empty when it is called. The record lives until it
+ * returns. It holds no lock of the log and may wait for anything. */
+typedef int log_judge(void *arg, const struct log_record *r, struct buf *value);
+/* Shows the records of a partition before `below`, from the begin on, to the judge, and makes anew what it says: each
+ * keeps its offset and time. When it returns 0, the bytes that were there before stand in no file of the log any more,
+ * and neither do those that retention has dropped; what stands in their place is on disk. Others append and read
+ * meanwhile; a reader sees the record as it was or as it is. Records of LOG_KIND_ERASED are not shown. After an error,
+ * or a crash, some are made anew and their old bytes may still be there: call it again, with a judge that says the same
+ * or only keeps. Calls wait for each other.
+ *
+ * `stop`, NULL is allowed, is looked at between records: -ECANCELED. `blanked`, NULL is allowed, counts what was made
+ * anew, also when it fails. -ENOTSUP on a log of others, -ENOSPC with words when the disk has not the room that writing
+ * files anew takes, -EAGAIN while the log is being opened anew, else what the judge or the store said. */
+int event_log_blank(struct event_log *log, enum log_topic topic, uint32_t partition, int64_t below, log_judge *judge,
+                    void *arg, _Atomic bool *stop, uint64_t *blanked, struct err *e);
+
+/* How long a topic keeps its records, ms; 0: for ever, or as long as its bytes have room. On Kafka the brokers are
+ * asked, and waited for up to `ms`; what they said counts for some minutes. 0, or a negative errno: -EAGAIN when they
+ * do not answer, -EACCES when they will not say. Any thread that may wait. */
+int event_log_retention(struct event_log *log, enum log_topic topic, int64_t ms, int64_t *retention, struct err *e);
 
 /* The partitions of LOG_EVENTS that this process is to follow. `given` and `taken` come on a thread of the log, never
  * both at once, and must be quick: from `given` on readers of the group's name may seek and read the partition, and

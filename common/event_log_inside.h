@@ -19,6 +19,11 @@ struct event_log_ops {
     uint64_t (*appends)(struct event_log *log, enum log_by by);
     enum log_status (*ready)(struct event_log *log);
     uint64_t (*identity)(struct event_log *log); /* NULL: it has none */
+    /* NULL: its records cannot be made anew. */
+    int (*blank)(struct event_log *log, enum log_topic topic, uint32_t partition, int64_t below, log_judge *judge,
+                 void *arg, _Atomic bool *stop, uint64_t *blanked, struct err *e);
+    /* NULL: for ever. */
+    int (*retention)(struct event_log *log, enum log_topic topic, int64_t ms, int64_t *retention, struct err *e);
     int (*reader_open)(struct event_log *log, enum log_topic topic, const char *name, struct log_reader **out,
                        struct err *e);
     /* NULL, both: the log is this process's alone. */
