@@ -146,7 +146,8 @@ static void make_keys(struct bench *b, char *folder)
 
 static void drop_keys(struct bench *b, const char *folder)
 {
-    static const char *const names[] = {"profiler.key", "profiler.pub", "master.key"};
+    static const char *const names[] = {"profiler.key", "profiler.pub", "master.key",
+                                        "erasure.key",  "receipt.key",  "receipt.pub"};
     char path[128];
 
     seal_keys_free(b->keys);

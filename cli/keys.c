@@ -20,11 +20,11 @@ static int keys_init(const struct conf *conf)
 
 static int keys_list(const struct conf *conf)
 {
-    struct seal_key_info *info = malloc(3 * SEAL_KEYS_MAX * sizeof *info);
+    struct seal_key_info *info = malloc(SEAL_FILES * SEAL_KEYS_MAX * sizeof *info);
     struct err e = {0};
     size_t n = 0;
 
-    if (!info || seal_keys_list(conf->keys, info, 3 * SEAL_KEYS_MAX, &n, &e) != 0) {
+    if (!info || seal_keys_list(conf->keys, info, SEAL_FILES * SEAL_KEYS_MAX, &n, &e) != 0) {
         free(info);
         return cli_error("%s", e.text[0] ? e.text : "out of memory");
     }

@@ -4,10 +4,13 @@
  *   profiler.key  X25519, secret: what collectors sealed is opened with these. Profilers only, mode 0600.
  *   profiler.pub  their public halves: the last one is what everybody seals to. All that a collector needs.
  *   master.key    wraps the data keys of persons. Profilers only, mode 0600.
+ *   erasure.key   of the hashes by which erased persons are known. Profilers only, mode 0600, the same for all of them.
+ *   receipt.key   Ed25519, secret: signs receipts of erasures. Profilers only, mode 0600.
+ *   receipt.pub   its public half, for whoever verifies a receipt.
  *
- * Rotation adds a key; the older ones still open. A file that changes is read again within a second or two, and one
- * that cannot be read changes nothing, which the log says. All calls from any thread; none waits for anything but the
- * disk of the key files. */
+ * Rotation adds a key to the first three; the older ones still open. The last three are not rotated. A file that
+ * changes is read again within a second or two, and one that cannot be read changes nothing, which the log says. All
+ * calls from any thread; none waits for anything but the disk of the key files. */
 #ifndef WAYMARK_SEAL_H
 #define WAYMARK_SEAL_H
 
@@ -84,10 +87,37 @@ bool seal_person_seal(const struct seal_person *p, struct str name, struct str p
 int seal_person_open(const struct seal_person *p, struct str name, struct str sealed, struct arena *a,
                      struct str *plain);
 
+/* --- erasure --------------------------------------------------------------------------------------------------- */
+
+#define SEAL_ERASURE_KEY_BYTES 32
+#define SEAL_ERASURE_HASH_BYTES 16
+
+/* The key of erasure.key. SEAL_OK, or SEAL_KEY_UNKNOWN when there is none. */
+int seal_erasure_key(struct seal_keys *k, unsigned char out[SEAL_ERASURE_KEY_BYTES]);
+/* What stands for a profile ("user:42") once it is erased: BLAKE2b of 16 bytes under the key; NULL: under zeros. Pure.
+ */
+void seal_erasure_hash(const unsigned char *key, struct str profile, unsigned char out[SEAL_ERASURE_HASH_BYTES]);
+
+#define SEAL_SIGNATURE_BYTES 64
+#define SEAL_RECEIPT_PUB_BYTES 32
+/* An Ed25519 signature of the bytes, and the key that it was made with. SEAL_OK, or SEAL_KEY_UNKNOWN when there is
+ * none. */
+struct seal_signature {
+    char id[17]; /* of the key, as seal_keys_list has it */
+    unsigned char pub[SEAL_RECEIPT_PUB_BYTES];
+    unsigned char bytes[SEAL_SIGNATURE_BYTES];
+};
+int seal_receipt_sign(struct seal_keys *k, struct str bytes, struct seal_signature *out);
+/* The newest public key of a folder's receipt.pub. 0 or a negative errno with the words in `e`. */
+int seal_receipt_pub(const char *folder, char id[17], unsigned char pub[SEAL_RECEIPT_PUB_BYTES], struct err *e);
+/* Whether the signature is one of the bytes by a key of the folder's receipt.pub: SEAL_OK, SEAL_KEY_UNKNOWN when its id
+ * is none of them, SEAL_DAMAGED, or a negative errno with the words in `e`. Only `id` and `bytes` of it are read. */
+int seal_receipt_verify(const char *folder, struct str bytes, const struct seal_signature *s, struct err *e);
+
 /* --- making and changing key files: for commands and the first start --------------------------------------------- */
 
-/* Makes the folder and the files that are missing (profiler.pub from profiler.key where that is there); *made says
- * whether any was. A profiler.pub alone is left alone: it is of keys that are elsewhere. 0 or a negative errno. */
+/* Makes the folder and the files that are missing (public ones from secret ones that are there); *made says whether any
+ * was. A profiler.pub alone is left alone: it is of keys that are elsewhere. 0 or a negative errno. */
 int seal_keys_init(const char *folder, bool *made, struct err *e);
 
 enum seal_file { SEAL_FILE_PROFILER, SEAL_FILE_MASTER };
@@ -103,6 +133,7 @@ struct seal_key_info {
     bool newest; /* the one that seals or wraps */
 };
 #define SEAL_KEYS_MAX 100 /* of one file */
+#define SEAL_FILES 6
 /* The keys of the files that are there, `max` at most; *n is their number. 0 or a negative errno for a bad file. */
 int seal_keys_list(const char *folder, struct seal_key_info *out, size_t max, size_t *n, struct err *e);
 

@@ -16,10 +16,42 @@
 #define FILE_BYTES (64 * KIB)
 #define BASE64_BYTES (sodium_base64_ENCODED_LEN(SEAL_KEY_BYTES, sodium_base64_VARIANT_ORIGINAL))
 #define ID_TEXT (2 * SEAL_ID_BYTES)
-#define DOMAIN_PUB "waymark.profiler.1"
-#define DOMAIN_MASTER "waymark.master.1"
 
-const char *const seal_names[SEAL_NAMES] = {"profiler.key", "profiler.pub", "master.key"};
+const char *const seal_names[SEAL_NAMES] = {"profiler.key", "profiler.pub", "master.key",
+                                            "erasure.key",  "receipt.key",  "receipt.pub"};
+
+/* Which key is meant by an id. */
+static const char *const domains[SEAL_NAMES] = {"waymark.profiler.1", "waymark.profiler.1", "waymark.master.1",
+                                                "waymark.erasure.1",  "waymark.receipt.1",  "waymark.receipt.1"};
+
+bool seal_name_public(enum seal_name name)
+{
+    return name == SEAL_NAME_PUB || name == SEAL_NAME_RECEIPT_PUB;
+}
+
+struct seal_keys_file *seal_file_of(struct seal_set *s, enum seal_name name)
+{
+    switch (name) {
+    case SEAL_NAME_PROFILER:
+        return &s->profiler;
+    case SEAL_NAME_PUB:
+        return &s->pub;
+    case SEAL_NAME_MASTER:
+        return &s->master;
+    case SEAL_NAME_ERASURE:
+        return &s->erasure;
+    case SEAL_NAME_RECEIPT:
+        return &s->receipt;
+    case SEAL_NAME_RECEIPT_PUB:
+        return &s->receipt_pub;
+    case SEAL_NAMES:
+        break;
+    }
+    assert(!"a file of keys");
+    return NULL;
+}
+
+/* --- keys -------------------------------------------------------------------------------------------------------- */
 
 static struct seal_id id_of(const char *domain, const unsigned char key[SEAL_KEY_BYTES])
 {
@@ -33,14 +65,39 @@ static struct seal_id id_of(const char *domain, const unsigned char key[SEAL_KEY
     return id;
 }
 
-struct seal_id seal_id_of_pub(const unsigned char pub[SEAL_KEY_BYTES])
+/* The public half, where there is one. */
+static void fill_pub(enum seal_name name, struct seal_key *k)
 {
-    return id_of(DOMAIN_PUB, pub);
+    unsigned char secret[crypto_sign_SECRETKEYBYTES];
+    int failed = 0;
+
+    if (name == SEAL_NAME_PROFILER)
+        failed = crypto_scalarmult_base(k->pub, k->key);
+    else if (name == SEAL_NAME_RECEIPT)
+        failed = crypto_sign_seed_keypair(k->pub, secret, k->key);
+    sodium_memzero(secret, sizeof secret);
+    assert(!failed);
 }
 
-struct seal_id seal_id_of_master(const unsigned char key[SEAL_KEY_BYTES])
+/* Fills what follows from the 32 bytes of a line. */
+static void key_fill(enum seal_name name, const unsigned char bytes[SEAL_KEY_BYTES], struct seal_key *out)
 {
-    return id_of(DOMAIN_MASTER, key);
+    bool secret_only = name == SEAL_NAME_MASTER || name == SEAL_NAME_ERASURE;
+
+    *out = (struct seal_key){0};
+    memcpy(seal_name_public(name) ? out->pub : out->key, bytes, SEAL_KEY_BYTES);
+    fill_pub(name, out);
+    out->id = id_of(domains[name], secret_only ? out->key : out->pub);
+}
+
+void seal_key_new(enum seal_name name, struct seal_key *out)
+{
+    unsigned char bytes[SEAL_KEY_BYTES];
+
+    assert(!seal_name_public(name));
+    randombytes_buf(bytes, sizeof bytes);
+    key_fill(name, bytes, out);
+    sodium_memzero(bytes, sizeof bytes);
 }
 
 const struct seal_key *seal_find(const struct seal_keys_file *f, const unsigned char *id)
@@ -60,18 +117,6 @@ static int path_of(const char *folder, enum seal_name name, const char *more, ch
 }
 
 /* --- reading ----------------------------------------------------------------------------------------------------- */
-
-/* Fills what follows from the 32 bytes of a line. */
-static void key_fill(enum seal_name name, const unsigned char bytes[SEAL_KEY_BYTES], struct seal_key *out)
-{
-    *out = (struct seal_key){0};
-    memcpy(name == SEAL_NAME_PUB ? out->pub : out->key, bytes, SEAL_KEY_BYTES);
-    if (name == SEAL_NAME_PROFILER) {
-        int failed = crypto_scalarmult_base(out->pub, out->key);
-        assert(!failed);
-    }
-    out->id = name == SEAL_NAME_MASTER ? seal_id_of_master(out->key) : seal_id_of_pub(out->pub);
-}
 
 /* The id stands before the key so that a damaged line is seen. */
 static bool parse_line(enum seal_name name, struct str line, struct seal_key *out)
@@ -134,7 +179,7 @@ static int read_text(int fd, enum seal_name name, char *text, size_t *n, struct 
     int r = got < 0 ? -errno : *n == FILE_BYTES ? -EFBIG : fstat(fd, &st) != 0 ? -errno : 0;
     if (r != 0)
         err_set(e, "%s cannot be read: %s", seal_names[name], strerror(-r));
-    if (r == 0 && name != SEAL_NAME_PUB && st.st_mode & 07) {
+    if (r == 0 && !seal_name_public(name) && st.st_mode & 07) {
         err_set(e, "%s may be read by everybody on this machine: chmod 600 it", seal_names[name]);
         r = -EPERM;
     }
@@ -190,13 +235,17 @@ static void add_lines(struct buf *b, enum seal_name name, const struct seal_keys
         [SEAL_NAME_PUB] = "# Public keys of the profilers, the newest last: all that a collector needs.\n",
         [SEAL_NAME_MASTER] =
             "# Keys that wrap those of persons, the newest last. Without them personal values are lost.\n",
+        [SEAL_NAME_ERASURE] = "# The key of the hashes by which erased persons are known. Never another: with another "
+                              "they would be let in again.\n",
+        [SEAL_NAME_RECEIPT] = "# The secret key that signs receipts of erasures (Ed25519, its seed).\n",
+        [SEAL_NAME_RECEIPT_PUB] = "# The public key that receipts of erasures are verified with (Ed25519).\n",
     };
 
     buf_add_text(b, heads[name]);
     for (size_t i = 0; i < f->n; i++) {
         char id[ID_TEXT + 1], text[BASE64_BYTES];
         sodium_bin2hex(id, sizeof id, f->keys[i].id.b, SEAL_ID_BYTES);
-        sodium_bin2base64(text, sizeof text, name == SEAL_NAME_PUB ? f->keys[i].pub : f->keys[i].key, SEAL_KEY_BYTES,
+        sodium_bin2base64(text, sizeof text, seal_name_public(name) ? f->keys[i].pub : f->keys[i].key, SEAL_KEY_BYTES,
                           sodium_base64_VARIANT_ORIGINAL);
         buf_addf(b, "%s %s\n", id, text);
         sodium_memzero(text, sizeof text);
@@ -253,7 +302,7 @@ int seal_file_write(const char *folder, enum seal_name name, const struct seal_k
     bool room = buf_room(&text, FILE_BYTES); /* one piece, so that no copy stays behind uncleared */
     if (room)
         add_lines(&text, name, f);
-    r = text.failed ? -ENOMEM : write_beside(beside, name == SEAL_NAME_PUB ? 0644 : 0600, buf_str(&text));
+    r = text.failed ? -ENOMEM : write_beside(beside, seal_name_public(name) ? 0644 : 0600, buf_str(&text));
     if (r == 0)
         r = put_in_place(beside, path, fresh);
     if (r == 0)

@@ -15,8 +15,8 @@ struct seal_id {
     unsigned char b[SEAL_ID_BYTES];
 };
 
-/* A line of a file. Of profiler.key `key` is the secret half and `pub` follows from it; of profiler.pub only `pub` is
- * filled; of master.key only `key`. */
+/* A line of a file. Of profiler.key and receipt.key `key` is the secret half and `pub` follows from it; of profiler.pub
+ * and receipt.pub only `pub` is filled; of master.key and erasure.key only `key`. */
 struct seal_key {
     struct seal_id id;
     unsigned char key[SEAL_KEY_BYTES], pub[SEAL_KEY_BYTES];
@@ -31,10 +31,19 @@ struct seal_keys_file {
 /* Never changed once made; cleared before it is freed. */
 struct seal_set {
     struct seal_keys_file profiler, pub, master;
-    const struct seal_key *sealing; /* the one that seals: its public half */
+    struct seal_keys_file erasure, receipt, receipt_pub; /* of profilers; may be empty */
+    const struct seal_key *sealing;                      /* the one that seals: its public half */
 };
 
-enum seal_name { SEAL_NAME_PROFILER, SEAL_NAME_PUB, SEAL_NAME_MASTER, SEAL_NAMES };
+enum seal_name {
+    SEAL_NAME_PROFILER,
+    SEAL_NAME_PUB,
+    SEAL_NAME_MASTER,
+    SEAL_NAME_ERASURE,
+    SEAL_NAME_RECEIPT,
+    SEAL_NAME_RECEIPT_PUB,
+    SEAL_NAMES
+};
 extern const char *const seal_names[SEAL_NAMES];
 
 /* What one ephemeral key of a sealer and one key of the profilers share. */
@@ -60,14 +69,17 @@ struct seal_cache *seal_cache_of(struct seal_keys *k);
 typedef int seal_work(const struct seal_set *set, void *arg);
 int seal_with(struct seal_keys *k, seal_work *work, void *arg);
 
-/* The ids under which keys stand. */
-struct seal_id seal_id_of_pub(const unsigned char pub[SEAL_KEY_BYTES]);
-struct seal_id seal_id_of_master(const unsigned char key[SEAL_KEY_BYTES]);
+/* Makes a key of such a file; its id follows from it. */
+void seal_key_new(enum seal_name name, struct seal_key *out);
 /* NULL when it is not in the file. */
 const struct seal_key *seal_find(const struct seal_keys_file *f, const unsigned char *id);
 
 /* --- files ----------------------------------------------------------------------------------------------------- */
 
+/* Whether others may read it: it holds public halves. */
+bool seal_name_public(enum seal_name name);
+/* The file of that name in a set. */
+struct seal_keys_file *seal_file_of(struct seal_set *s, enum seal_name name);
 /* Reads a file of the folder; a missing one is empty. 0 or a negative errno with the words in `e`. */
 int seal_file_read(const char *folder, enum seal_name name, struct seal_keys_file *out, struct err *e);
 /* Writes it whole and durably. `fresh`: -EEXIST when it is there. */

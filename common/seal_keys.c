@@ -73,6 +73,10 @@ static int set_read(const char *folder, enum seal_part part, struct seal_set *s,
         r = seal_file_read(folder, SEAL_NAME_MASTER, &s->master, e);
     if (r == 0 && s->master.n == 0)
         r = missing(folder, SEAL_NAME_MASTER, e);
+    if (r == 0)
+        r = seal_file_read(folder, SEAL_NAME_ERASURE, &s->erasure, e);
+    if (r == 0)
+        r = seal_file_read(folder, SEAL_NAME_RECEIPT, &s->receipt, e);
     return r == 0 ? choose_sealing(folder, part, s, e) : r;
 }
 
@@ -192,19 +196,6 @@ int seal_with(struct seal_keys *k, seal_work *work, void *arg)
 
 /* --- making ------------------------------------------------------------------------------------------------------ */
 
-static void key_new(enum seal_name name, struct seal_key *out)
-{
-    *out = (struct seal_key){0};
-    if (name == SEAL_NAME_MASTER) {
-        randombytes_buf(out->key, sizeof out->key);
-        out->id = seal_id_of_master(out->key);
-    } else {
-        int failed = crypto_box_keypair(out->pub, out->key);
-        assert(!failed);
-        out->id = seal_id_of_pub(out->pub);
-    }
-}
-
 /* A key more in the file, which may be missing. */
 static int add_key(const char *folder, enum seal_name name, bool fresh, struct seal_keys_file *f, struct err *e)
 {
@@ -213,22 +204,18 @@ static int add_key(const char *folder, enum seal_name name, bool fresh, struct s
                 seal_names[name], SEAL_KEYS_MAX);
         return -ENOSPC;
     }
-    key_new(name, &f->keys[f->n++]);
+    seal_key_new(name, &f->keys[f->n++]);
     return seal_file_write(folder, name, f, fresh, e);
 }
 
-/* All three files as they are. The caller frees with set_free. */
+/* All files as they are. The caller frees with set_free. */
 static int read_all(const char *folder, struct seal_set **out, struct err *e)
 {
     struct seal_set *s = sodium_init() >= 0 ? calloc(1, sizeof *s) : NULL;
+    int r = s ? 0 : -ENOMEM;
 
-    if (!s)
-        return -ENOMEM;
-    int r = seal_file_read(folder, SEAL_NAME_PROFILER, &s->profiler, e);
-    if (r == 0)
-        r = seal_file_read(folder, SEAL_NAME_PUB, &s->pub, e);
-    if (r == 0)
-        r = seal_file_read(folder, SEAL_NAME_MASTER, &s->master, e);
+    for (int i = 0; i < SEAL_NAMES && r == 0; i++)
+        r = seal_file_read(folder, (enum seal_name)i, seal_file_of(s, (enum seal_name)i), e);
     if (r == 0)
         *out = s;
     else
@@ -267,6 +254,38 @@ static int check_whole(const char *folder, const struct seal_set *s, struct err 
     return -ENOENT;
 }
 
+/* The key of the hashes is made before those of receipts: without it, when these are there, it was lost, and another
+ * would let in again who was erased. */
+static int check_erasing(const char *folder, const struct seal_set *s, struct err *e)
+{
+    bool receipt = s->receipt.n > 0, pub = s->receipt_pub.n > 0;
+    bool lost = s->erasure.n == 0 && (receipt || pub);
+
+    if (!lost && (receipt || !pub))
+        return 0;
+    err_set(e, "%s has %s but no %s: bring it back from your copy", folder, receipt ? "receipt.key" : "receipt.pub",
+            lost ? "erasure.key" : "receipt.key");
+    return -ENOENT;
+}
+
+/* The keys of erasure, beside the secret ones. */
+static int make_erasing(const char *folder, struct seal_set *s, bool *made, struct err *e)
+{
+    bool pub = s->receipt_pub.n > 0;
+    int r = check_erasing(folder, s, e);
+
+    if (r != 0)
+        return r;
+    *made = *made || s->erasure.n == 0 || !pub;
+    if (s->erasure.n == 0)
+        r = add_key(folder, SEAL_NAME_ERASURE, true, &s->erasure, e);
+    if (r == 0 && s->receipt.n == 0)
+        r = add_key(folder, SEAL_NAME_RECEIPT, true, &s->receipt, e);
+    if (r == 0 && !pub)
+        r = seal_file_write(folder, SEAL_NAME_RECEIPT_PUB, &s->receipt, true, e);
+    return r;
+}
+
 static int make_missing(const char *folder, struct seal_set *s, bool *made, struct err *e)
 {
     int r = check_whole(folder, s, e);
@@ -283,7 +302,7 @@ static int make_missing(const char *folder, struct seal_set *s, bool *made, stru
         *made = true;
         r = seal_file_write(folder, SEAL_NAME_PUB, &s->profiler, true, e);
     }
-    return r;
+    return r == 0 ? make_erasing(folder, s, made, e) : r;
 }
 
 int seal_keys_init(const char *folder, bool *made, struct err *e)
@@ -350,12 +369,12 @@ int seal_keys_list(const char *folder, struct seal_key_info *out, size_t max, si
     *n = 0;
     if (r != 0)
         return r;
-    const struct seal_keys_file *const files[SEAL_NAMES] = {&s->profiler, &s->pub, &s->master};
     for (int i = 0; i < SEAL_NAMES; i++) {
-        for (size_t j = 0; j < files[i]->n && *n < max; j++) {
+        const struct seal_keys_file *f = seal_file_of(s, (enum seal_name)i);
+        for (size_t j = 0; j < f->n && *n < max; j++) {
             struct seal_key_info *info = &out[(*n)++];
-            *info = (struct seal_key_info){.file = seal_names[i], .newest = j + 1 == files[i]->n};
-            sodium_bin2hex(info->id, sizeof info->id, files[i]->keys[j].id.b, SEAL_ID_BYTES);
+            *info = (struct seal_key_info){.file = seal_names[i], .newest = j + 1 == f->n};
+            sodium_bin2hex(info->id, sizeof info->id, f->keys[j].id.b, SEAL_ID_BYTES);
         }
     }
     set_free(s);

@@ -88,6 +88,21 @@ static int open_keys(struct profiler_settings *s, const struct conf *conf, struc
     return r;
 }
 
+/* Several profilers must have the same. On a log of our own it is made when the first event is taken, so that without
+ * one nobody was erased. */
+static int take_erasure_key(struct profiler_settings *s, const struct conf *conf, struct err *e)
+{
+    if (s->keys && seal_erasure_key(s->keys, s->erasure_key) == SEAL_OK) {
+        s->rules.erasure_key = s->erasure_key;
+        return 0;
+    }
+    if (!conf->kafka)
+        return 0;
+    err_set(e, "erasure.key is missing in %s: make it once, with `waymark keys init`, and copy it to all profilers",
+            conf->keys);
+    return -ENOENT;
+}
+
 int profiler_settings_init(struct profiler_settings *s, const struct conf *conf, struct err *e)
 {
     const struct conf_profiler *p = &conf->profiler;
@@ -119,6 +134,11 @@ int profiler_settings_init(struct profiler_settings *s, const struct conf *conf,
                                    .payment_host_count = p->payment_host_count,
                                    .traits = &s->traits};
     memcpy(s->rules.currency, conf->currency, sizeof s->rules.currency);
+    r = take_erasure_key(s, conf, e);
+    if (r != 0) {
+        profiler_settings_deinit(s);
+        return r;
+    }
     s->state = (struct state_options){.path = s->path,
                                       .partitions = conf->partitions,
                                       .rules = &s->rules,

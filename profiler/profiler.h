@@ -23,6 +23,7 @@ struct profiler_settings {
     struct seal_keys *keys; /* NULL: there are none, and personal values are not folded */
     struct traits_counters traits_counters;
     struct traits_rules traits;
+    unsigned char erasure_key[SEAL_ERASURE_KEY_BYTES];
     char path[4096];
     struct state_options state;
 };

@@ -26,7 +26,7 @@ struct fold_rules {
     unsigned max_users_per_device; /* more, and the device is shared; 0: 20 */
     unsigned max_devices_per_user; /* the user keeps those of earliest evidence; 0: 1000 */
     size_t max_device_events;      /* without a user; more, and the device is shared; 0: LIMIT_DEVICE_EVENTS */
-    /* ERASURE_KEY_BYTES, of the hashes by which erased profiles are known; NULL, in tests: all zeros. */
+    /* SEAL_ERASURE_KEY_BYTES, of the hashes by which erased profiles are known; NULL: all zeros. */
     const unsigned char *erasure_key;
 };
 

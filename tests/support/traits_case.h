@@ -49,7 +49,8 @@ static inline int traits_case_setup(void **state)
 
 static inline int traits_case_teardown(void **state)
 {
-    static const char *const files[] = {"profiler.key", "profiler.pub", "master.key"};
+    static const char *const files[] = {"profiler.key", "profiler.pub", "master.key",
+                                        "erasure.key",  "receipt.key",  "receipt.pub"};
     struct traits_case *c = *state;
     char path[128];
 

@@ -41,7 +41,8 @@ static void file_of(const struct place *p, const char *name, char path[128])
 
 static int teardown(void **state)
 {
-    static const char *const names[] = {"profiler.key", "profiler.pub", "master.key", "aside"};
+    static const char *const names[] = {"profiler.key", "profiler.pub", "master.key", "erasure.key",
+                                        "receipt.key",  "receipt.pub",  "aside"};
     struct place *p = *state;
     char path[128];
 
@@ -108,7 +109,7 @@ static size_t list(const struct place *p, struct seal_key_info *out)
     struct err e = {0};
     size_t n;
 
-    assert_int_equal(seal_keys_list(p->folder, out, 3 * SEAL_KEYS_MAX, &n, &e), 0);
+    assert_int_equal(seal_keys_list(p->folder, out, SEAL_FILES * SEAL_KEYS_MAX, &n, &e), 0);
     return n;
 }
 
@@ -290,15 +291,15 @@ static void rotation_without_a_stop(void **state)
 static void keys_are_listed(void **state)
 {
     struct place *p = *state;
-    static struct seal_key_info info[3 * SEAL_KEYS_MAX];
+    static struct seal_key_info info[SEAL_FILES * SEAL_KEYS_MAX];
     struct err e = {0};
     char id[17];
 
     assert_int_equal(list(p, info), 0);
     seal_keys_free(fresh_keys(p));
-    assert_int_equal(list(p, info), 3);
+    assert_int_equal(list(p, info), SEAL_FILES);
     assert_int_equal(seal_keys_rotate(p->folder, SEAL_FILE_PROFILER, id, &e), 0);
-    assert_int_equal(list(p, info), 5);
+    assert_int_equal(list(p, info), SEAL_FILES + 2);
     assert_string_equal(info[1].id, id);
     assert_true(!info[0].newest && info[1].newest && !info[2].newest && info[3].newest && info[4].newest);
     assert_string_equal(info[3].file, "profiler.pub");
@@ -479,7 +480,7 @@ static void a_public_key_without_its_secret_is_refused(void **state)
 static void two_who_rotate_at_once_lose_no_key(void **state)
 {
     enum { EACH = 20 };
-    static struct seal_key_info info[3 * SEAL_KEYS_MAX];
+    static struct seal_key_info info[SEAL_FILES * SEAL_KEYS_MAX];
     struct place *p = *state;
     pid_t children[2];
 
@@ -499,7 +500,7 @@ static void two_who_rotate_at_once_lose_no_key(void **state)
         assert_int_equal(waitpid(children[c], &status, 0), children[c]);
         assert_int_equal(status, 0);
     }
-    assert_int_equal(list(p, info), 2 * (1 + 2 * EACH) + 1);
+    assert_int_equal(list(p, info), 2 * (1 + 2 * EACH) + SEAL_FILES - 2);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
