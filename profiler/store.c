@@ -53,7 +53,7 @@ static rocksdb_options_t *make_options(const struct store_options *o, rocksdb_ca
     rocksdb_options_set_create_if_missing(r, !o->read_only);
     /* A talkative RocksDB ends the process on a full disk. */
     rocksdb_options_set_info_log_level(r, INFO_LOG_SILENT);
-    rocksdb_options_set_max_background_jobs(r, 2);
+    rocksdb_options_set_max_background_jobs(r, 3); /* a family that is written anew does not hold up the others */
     rocksdb_options_set_compression(r, rocksdb_lz4_compression);
     rocksdb_options_set_compaction_style(r, rocksdb_universal_compaction);
     rocksdb_options_set_universal_compaction_options(r, u);
@@ -311,6 +311,7 @@ int store_open(const struct store_options *o, struct store **out, struct err *e)
 
     if (!s)
         return -ENOMEM;
+    pthread_mutex_init(&s->compacting, NULL);
     s->partitions = o->partitions;
     s->cache = rocksdb_cache_create_lru(o->block_cache_bytes);
     s->options = make_options(o, s->cache);
@@ -350,6 +351,7 @@ void store_close(struct store *s)
     free(s->path);
     rocksdb_options_destroy(s->options);
     rocksdb_cache_destroy(s->cache);
+    pthread_mutex_destroy(&s->compacting);
     free(s);
 }
 

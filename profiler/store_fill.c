@@ -142,9 +142,11 @@ void store_filler_swap(struct store_filler *f)
 {
     rocksdb_column_family_handle_t **at = &f->s->families[f->partition];
 
+    store_compact_halt(f->s);
     store_drop(f->s, *at, false);
     *at = f->family;
     f->family = NULL;
+    store_compact_go_on(f->s);
 }
 
 void store_filler_free(struct store_filler *f)
