@@ -27,7 +27,7 @@
  *
  * Threads: one that has the writing connection, one that reads for look-ups; all functions from any thread. Times are
  * of the boot clock (clock_boot), which goes on while the machine sleeps. Nothing here waits for Redis, but
- * cache_begin. */
+ * cache_begin and cache_forget. */
 #ifndef WAYMARK_CACHE_H
 #define WAYMARK_CACHE_H
 
@@ -85,6 +85,11 @@ void cache_end(struct cache *c, uint32_t partition, const struct cache_copy *cop
  */
 uint64_t cache_ticket(struct cache *c, uint32_t partition);
 void cache_fill(struct cache *c, uint32_t partition, uint64_t ticket, const struct cache_copy *copy);
+
+/* The copies of these profiles, whichever partition's and generation's, are not in Redis when this returns 0: deleted,
+ * and Redis said so. -EAGAIN when it did not within `ms`. Whoever does not want them to be copied again calls it when
+ * nothing of them is shown any more. Any thread that may wait. */
+int cache_forget(struct cache *c, const struct str *ids, size_t n, int64_t ms);
 
 /* --- readers -------------------------------------------------------------------------------------------------- */
 

@@ -108,7 +108,7 @@ struct cache {
     struct cache_figures figures;
 
     pthread_mutex_t lock;
-    pthread_cond_t confirmed; /* `answered`, `connection` or `running` has moved */
+    pthread_cond_t confirmed; /* `answered`, `connection`, `up` or `running` has moved */
     unsigned running;         /* threads */
     struct tenure *tenures;
     struct changes changes;

@@ -179,8 +179,10 @@ static bool write_delete(const struct cache *c, const struct str *ids, size_t n,
     return written;
 }
 
-/* Puts the deletes into the queue; *last is the count of commands with them. False when there is no relying on it. */
-static bool queue_deletes(struct cache *c, uint64_t connection, const struct str *ids, size_t n, uint64_t *last)
+/* Puts the deletes into the queue; *last is the count of commands with them. False when there is no relying on it, and
+ * with `must` on the connection neither. */
+static bool queue_deletes(struct cache *c, uint64_t connection, const struct str *ids, size_t n, bool must,
+                          uint64_t *last)
 {
     bool queued = true;
     struct buf text;
@@ -193,7 +195,8 @@ static bool queue_deletes(struct cache *c, uint64_t connection, const struct str
         pthread_mutex_lock(&c->lock);
         queued = c->writer.up && c->writer.connection == connection;
         if (queued && !(written && cache_queue(c, CACHE_DELETE, &text, false))) {
-            cache_give_up(c, "the queue before it is full");
+            if (must)
+                cache_give_up(c, "the queue before it is full");
             queued = false;
         }
         *last = c->writer.queued;
@@ -203,21 +206,27 @@ static bool queue_deletes(struct cache *c, uint64_t connection, const struct str
     return queued;
 }
 
-/* Waits for the replies to everything up to `last`. With the lock. */
-static bool wait_confirmed(struct cache *c, uint64_t connection, uint64_t last)
+/* Waits for the replies to everything up to `last`. Whether they came. With the lock. */
+static bool wait_answered(struct cache *c, uint64_t connection, uint64_t last, const struct timespec *until)
 {
-    struct timespec until = cond_in(c->confirm_ms);
     int error = 0;
 
     while (c->writer.connection == connection && c->writer.answered < last && error == 0)
-        error = pthread_cond_timedwait(&c->confirmed, &c->lock, &until);
-    if (c->writer.connection != connection)
-        return false;
-    if (c->writer.answered < last) {
+        error = pthread_cond_timedwait(&c->confirmed, &c->lock, until);
+    return c->writer.connection == connection && c->writer.answered >= last;
+}
+
+/* The same for a batch, which does not wait long: then the connection is of no use. With the lock. */
+static bool wait_confirmed(struct cache *c, uint64_t connection, uint64_t last)
+{
+    struct timespec until = cond_in(c->confirm_ms);
+
+    if (wait_answered(c, connection, last, &until))
+        return true;
+    if (c->writer.connection == connection) {
         cache_give_up(c, "a delete was not confirmed in time");
-        return false;
     }
-    return true;
+    return false;
 }
 
 /* Rule `over`: what to wait for when there is no confirmation. With the lock. */
@@ -248,7 +257,7 @@ int64_t cache_begin(struct cache *c, uint32_t partition, const struct str *ids, 
     if (!wants || n == 0)
         return over;
 
-    bool queued = queue_deletes(c, connection, ids, n, &last);
+    bool queued = queue_deletes(c, connection, ids, n, true, &last);
     pthread_mutex_lock(&c->lock);
     if (!queued || !wait_confirmed(c, connection, last)) {
         stats_add(c->figures.unconfirmed, 1);
@@ -256,6 +265,51 @@ int64_t cache_begin(struct cache *c, uint32_t partition, const struct str *ids, 
     }
     pthread_mutex_unlock(&c->lock);
     return over;
+}
+
+/* Waits for a connection. With the lock. */
+static bool wait_up(struct cache *c, const struct timespec *until)
+{
+    int error = 0;
+
+    while (!c->writer.up && !atomic_load(&c->stopping) && error == 0)
+        error = pthread_cond_timedwait(&c->confirmed, &c->lock, until);
+    return c->writer.up;
+}
+
+/* The same without those that are too long for a key, of which there are no copies. */
+static bool queue_forgets(struct cache *c, uint64_t connection, const struct str *ids, size_t n, uint64_t *last)
+{
+    bool queued = true;
+
+    for (size_t i = 0, some; i < n && queued; i += some + 1) {
+        for (some = 0; i + some < n && ids[i + some].n <= KEY_BYTES;)
+            some++;
+        queued = queue_deletes(c, connection, ids + i, some, false, last);
+    }
+    return queued;
+}
+
+int cache_forget(struct cache *c, const struct str *ids, size_t n, int64_t ms)
+{
+    struct timespec until = cond_in(ms);
+    bool gone = false, up = true;
+
+    while (n > 0 && !gone && up) {
+        uint64_t last = 0;
+
+        pthread_mutex_lock(&c->lock);
+        up = wait_up(c, &until);
+        uint64_t connection = c->writer.connection;
+        pthread_mutex_unlock(&c->lock);
+        bool queued = up && queue_forgets(c, connection, ids, n, &last);
+        pthread_mutex_lock(&c->lock);
+        gone = queued && wait_answered(c, connection, last, &until);
+        /* A connection that was lost is worth another try, one that is slow or full is not. */
+        up = up && c->writer.connection != connection;
+        pthread_mutex_unlock(&c->lock);
+    }
+    return gone || n == 0 ? 0 : -EAGAIN;
 }
 
 bool cache_wants(struct cache *c, uint32_t partition)

@@ -231,6 +231,7 @@ static void begin(struct cache *c, const struct redis_hello *hello, struct servi
     w->time_at = hello->time_at;
     w->up = !atomic_load(&c->stopping);
     s->connection = w->connection;
+    pthread_cond_broadcast(&c->confirmed); /* somebody may wait for a connection */
     pthread_mutex_unlock(&c->lock);
 }
 
