@@ -144,8 +144,8 @@ uint64_t event_log_identity(struct event_log *log);
  * is its process's alone. */
 bool event_log_shared(const struct event_log *log);
 
-/* What becomes of a record that is looked at to be blanked: it stays as it is, it becomes one of LOG_KIND_ERASED without
- * key and value, or one of its kind with the value that the judge wrote, and without a key. */
+/* What becomes of a record that is looked at to be blanked: it stays as it is, it becomes one of LOG_KIND_ERASED
+ * without key and value, or one of its kind with the value that the judge wrote, and without a key. */
 enum { LOG_KEEP = 0, LOG_BLANK = 1, LOG_REPLACE = 2 };
 /* One of these, or a negative errno, which ends the walk. `value` is empty when it is called. The record lives until it
  * returns. It holds no lock of the log and may wait for anything. */

@@ -1,5 +1,5 @@
 /* The embedded log: its life and its figures. Any thread calls in; appending is log_append.c's, writing log_writer.c's,
- * reading log_reader.c's, dropping log_retention.c's. */
+ * reading log_reader.c's, dropping log_retention.c's, making records anew log_blank.c's. */
 #include "common/event_log_local.h"
 
 #include <assert.h>
@@ -66,7 +66,7 @@ static int fact_begin(struct local_log *log, uint32_t family, int64_t *begin, st
     return r == -ENOENT ? 0 : r;
 }
 
-static int read_at(struct log_iter *i, int64_t *offset, uint64_t *before, size_t *size, struct err *e)
+static int read_at(struct log_iter *i, int64_t *offset, uint64_t *before, uint64_t *size, struct err *e)
 {
     struct str value;
     struct log_record record;
@@ -78,7 +78,7 @@ static int read_at(struct log_iter *i, int64_t *offset, uint64_t *before, size_t
         err_set(e, "record %lld of the log cannot be read", (long long)*offset);
         return -EBADMSG;
     }
-    *size = value.n;
+    *size = log_record_span(value);
     return 1;
 }
 
@@ -93,8 +93,7 @@ static int take_ends(struct local_log *log, uint32_t family, struct log_iter *i,
 {
     struct log_family *f = &log->family[family];
     int64_t begin = 0, first = 0, last = -1;
-    uint64_t before = 0, bytes_begin = 0;
-    size_t size = 0;
+    uint64_t before = 0, bytes_begin = 0, size = 0;
     int r = fact_begin(log, family, &begin, e);
 
     if (r < 0)
@@ -142,22 +141,36 @@ int log_take_store(struct local_log *log, struct err *e)
     return r;
 }
 
-int log_write(struct local_log *log, struct log_batch *b, struct err *e)
+int log_write_alone(struct local_log *log, struct log_batch *b, struct err *e)
 {
-    int r = -EIO;
-
-    pthread_mutex_lock(&log->write_lock);
     if (log->broken) {
         err_set(e, "the log waits to be opened anew");
-    } else {
-        r = log_store_commit(log->store, b, e);
-        if (r < 0) {
-            log->broken = true;
-            atomic_store(&log->trouble, r == -ENOSPC ? LOG_DISK_FULL : LOG_FAILED);
-            log_error("appends are refused: %s", e->text);
-        }
+        return -EIO;
     }
+    int r = log_store_commit(log->store, b, e);
+    if (r < 0) {
+        log->broken = true;
+        atomic_store(&log->trouble, r == -ENOSPC ? LOG_DISK_FULL : LOG_FAILED);
+        log_error("appends are refused: %s", e->text);
+    }
+    return r;
+}
+
+/* Nobody can append to a log that is broken: the writer must hear of it from whoever broke it. */
+void log_wake_writer(struct local_log *log)
+{
+    pthread_mutex_lock(&log->queue_lock);
+    pthread_cond_signal(&log->queue_cond);
+    pthread_mutex_unlock(&log->queue_lock);
+}
+
+int log_write(struct local_log *log, struct log_batch *b, struct err *e)
+{
+    pthread_mutex_lock(&log->write_lock);
+    int r = log_write_alone(log, b, e);
     pthread_mutex_unlock(&log->write_lock);
+    if (r < 0)
+        log_wake_writer(log);
     return r;
 }
 
@@ -271,6 +284,7 @@ static struct local_log *new_log(const struct event_log_options *o)
     pthread_rwlock_init(&log->store_lock, &a);
     pthread_rwlockattr_destroy(&a);
     pthread_mutex_init(&log->write_lock, NULL);
+    pthread_mutex_init(&log->blank_lock, NULL);
     pthread_mutex_init(&log->queue_lock, NULL);
     pthread_mutex_init(&log->ends_lock, NULL);
     pthread_mutex_init(&log->readers_lock, NULL);
@@ -289,6 +303,7 @@ static void free_log(struct local_log *log)
     queue_free(log->writing);
     pthread_rwlock_destroy(&log->store_lock);
     pthread_mutex_destroy(&log->write_lock);
+    pthread_mutex_destroy(&log->blank_lock);
     pthread_mutex_destroy(&log->queue_lock);
     pthread_mutex_destroy(&log->ends_lock);
     pthread_mutex_destroy(&log->readers_lock);
@@ -361,6 +376,14 @@ static uint64_t appends(struct event_log *seam, enum log_by by)
     return atomic_load(&local_log(seam)->appends[by]);
 }
 
+/* Bytes that are too much may let a record go before that; nothing is kept for longer. */
+static int retention(struct event_log *seam, enum log_topic topic, int64_t ms, int64_t *out, struct err *e)
+{
+    (void)ms, (void)e;
+    *out = topic == LOG_AUDIT ? 0 : local_log(seam)->o.retain_ms;
+    return 0;
+}
+
 static const struct event_log_ops local_ops = {.close = local_close,
                                                .append = local_append,
                                                .partitions = partitions,
@@ -369,6 +392,8 @@ static const struct event_log_ops local_ops = {.close = local_close,
                                                .bytes = local_bytes,
                                                .appends = appends,
                                                .ready = local_ready,
+                                               .blank = local_blank,
+                                               .retention = retention,
                                                .reader_open = local_reader_open};
 
 int event_log_open_local(const struct event_log_options *o, struct event_log **out, struct err *e)

@@ -2,10 +2,11 @@
  *
  * Threads: the writer (log_writer.c) and retention (log_retention.c), one each a log; any thread appends and reads.
  * Locks, in the order in which one may be taken while another is held:
+ *   blank_lock    who makes records anew or cleans files
  *   store_lock    shared by who uses the store, alone by who closes and opens it anew
  *   write_lock    one write to the store at a time, see log_store.h
  *   readers_lock  the list of readers and the names with what they hold
- * and on their own, never with another: queue_lock, ends_lock, tick_lock. */
+ * and last, never with each other: queue_lock, ends_lock, tick_lock. */
 #ifndef WAYMARK_EVENT_LOG_LOCAL_H
 #define WAYMARK_EVENT_LOG_LOCAL_H
 
@@ -76,6 +77,7 @@ struct local_log {
     uint32_t families; /* partitions of the events, then the bad events, then the audit log */
     struct log_family *family;
 
+    pthread_mutex_t blank_lock;
     pthread_rwlock_t store_lock;
     struct log_store *store; /* NULL while it could not be opened anew */
     pthread_mutex_t write_lock;
@@ -109,6 +111,11 @@ struct local_log {
     pthread_cond_t tick_cond;
     bool tick_stop;
     pthread_t retention;
+
+    /* Of a log with a limit, retention's: whether what was dropped may still stand in files, and when it was seen to.
+     */
+    _Atomic bool unclean;
+    int64_t cleaned_at; /* monotonic */
 };
 
 static inline struct local_log *local_log(struct event_log *log)
@@ -126,6 +133,9 @@ uint32_t log_family_of(const struct local_log *log, enum log_topic topic, uint32
 int log_take_store(struct local_log *log, struct err *e);
 /* Writes a batch, unless an earlier write failed. The caller shares the store. Sets `broken` and `trouble`. */
 int log_write(struct local_log *log, struct log_batch *b, struct err *e);
+/* The same for who has write_lock; without it, and when it fails, the writer must be woken. */
+int log_write_alone(struct local_log *log, struct log_batch *b, struct err *e);
+void log_wake_writer(struct local_log *log);
 /* Free bytes of the disk as of at most a fifth of a second ago. */
 int64_t log_disk_free(struct local_log *log);
 
@@ -162,9 +172,36 @@ int local_reader_open(struct event_log *log, enum log_topic topic, const char *n
 /* Ends the walks of all readers, before the store is closed. The caller has the store alone. */
 void log_readers_let_go(struct local_log *log);
 
+/* log_blank.c */
+int local_blank(struct event_log *log, enum log_topic topic, uint32_t partition, int64_t below, log_judge *judge,
+                void *arg, _Atomic bool *stop, uint64_t *blanked, struct err *e);
+
+/* log_clean.c */
+/* Offsets of a family whose old bytes are to go: sorted and apart, and at most so many. Where they come close, what is
+ * between them counts too: `apart` says how close. */
+enum { LOG_RANGES = 256 };
+struct log_ranges {
+    struct log_range {
+        int64_t first, last;
+    } at[LOG_RANGES];
+    size_t n;
+    int64_t apart;
+};
+void log_ranges_add(struct log_ranges *r, int64_t first, int64_t last);
+/* When it returns 0 no file of the log has bytes of the family that were replaced in the ranges, or dropped before its
+ * begin. The caller has blank_lock, and does not share the store. Errors as event_log_blank has them. */
+int log_clean(struct local_log *log, uint32_t family, const struct log_ranges *ranges, _Atomic bool *stop,
+              struct err *e);
+/* Shares the store: 0, or -EAGAIN and it is not shared: it waits to be opened anew. */
+int log_share_store(struct local_log *log, struct err *e);
+/* Whether the disk has room for that much beside what commands must leave; else -ENOSPC and words. */
+int log_room(struct local_log *log, uint64_t bytes, struct err *e);
+
 /* log_retention.c */
 void *log_retention_main(void *log);
 /* Drops what may go at the time `now`. */
 int log_retention_run(struct local_log *log, int64_t now, struct err *e);
+/* Cleans the files of a log with a limit where that is due at the monotonic time `now`. Retention's thread. */
+int log_retention_clean(struct local_log *log, int64_t now, struct err *e);
 
 #endif

@@ -6,7 +6,10 @@
  * halving. By size: the oldest records over all partitions go first, a step at a time; counted are records uncompressed
  * with their headers. A log with a limit is emptied by its readers: all that they have passed goes. Nothing is dropped
  * for less than a 256th of what is there, so that the store does not fill with small deletions: the bounds are kept
- * that exactly. The audit log is kept for ever. */
+ * that exactly. The audit log is kept for ever.
+ *
+ * The files of a log with a limit are cleaned of what was dropped, so that nothing that went on from there stays on the
+ * disk: a moment after it got empty, and from time to time while it does not. It may stand idle for months then. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -17,12 +20,12 @@
 #include "common/event_log_local.h"
 #include "common/log.h"
 #include "common/log_record.h"
-#include "common/log_wal.h"
 
 #define TICK_MS 5000
 #define TICK_LIMITED_MS 500 /* of a log that is to be empty again soon */
 #define STEP_BYTES (64 * KIB)
-#define KEPT_WAL_BYTES (16 * MIB) /* of write-ahead files that an empty log may keep */
+#define CLEAN_MS 2000       /* from one cleaning of an empty log to the next */
+#define CLEAN_HELD_MS 60000 /* of one that is not */
 enum { COARSE = 256, STEPS = 16 };
 
 /* Of one partition: what may go and what shall. */
@@ -49,7 +52,7 @@ static int look(struct cut *c, int64_t offset, int64_t *time, uint64_t *before, 
         return -EBADMSG;
     }
     *time = record.time;
-    *after = *before + value.n;
+    *after = *before + log_record_span(value);
     return 0;
 }
 
@@ -171,21 +174,6 @@ static void put_begin(struct local_log *log, struct log_batch *b, uint32_t famil
     log_batch_drop(b, log->store, family, begin);
 }
 
-static bool is_empty(struct local_log *log)
-{
-    for (uint32_t f = 0; f < log->families; f++)
-        if (atomic_load(&log->family[f].begin) < atomic_load(&log->family[f].end))
-            return false;
-    return true;
-}
-
-/* A log that is emptied by its readers may stand idle for months after that. */
-static void give_back(struct local_log *log)
-{
-    if (log->o.limit_bytes > 0 && is_empty(log) && log_wal_bytes(log->path) >= KEPT_WAL_BYTES)
-        log_store_flush(log->store);
-}
-
 /* Moves the begins as far as names still let them, and drops. */
 static int apply(struct local_log *log, struct cut *cuts, struct err *e)
 {
@@ -213,8 +201,8 @@ static int apply(struct local_log *log, struct cut *cuts, struct err *e)
         if (cuts[f].at > cuts[f].begin)
             log_store_drop_files(log->store, f, atomic_load(&log->family[f].begin));
     log_batch_free(b);
-    if (any && r == 0)
-        give_back(log);
+    if (any)
+        log->unclean = true;
     return r;
 }
 
@@ -254,6 +242,30 @@ int log_retention_run(struct local_log *log, int64_t now, struct err *e)
     return r;
 }
 
+static bool is_empty(struct local_log *log)
+{
+    for (uint32_t f = 0; f < log->families; f++)
+        if (atomic_load(&log->family[f].begin) < atomic_load(&log->family[f].end))
+            return false;
+    return true;
+}
+
+int log_retention_clean(struct local_log *log, int64_t now, struct err *e)
+{
+    const struct log_ranges none = {0};
+    int r = 0;
+
+    if (log->o.limit_bytes == 0 || !log->unclean || now - log->cleaned_at < (is_empty(log) ? CLEAN_MS : CLEAN_HELD_MS))
+        return 0;
+    pthread_mutex_lock(&log->blank_lock);
+    for (uint32_t f = 0; f < log->families && r == 0; f++)
+        r = log_clean(log, f, &none, NULL, e);
+    pthread_mutex_unlock(&log->blank_lock);
+    log->cleaned_at = clock_monotonic();
+    log->unclean = r < 0;
+    return r;
+}
+
 static bool wait_tick(struct local_log *log)
 {
     struct timespec until = cond_in(log->o.limit_bytes > 0 ? TICK_LIMITED_MS : TICK_MS);
@@ -267,14 +279,23 @@ static bool wait_tick(struct local_log *log)
     return go_on;
 }
 
+/* Once more when the log is closed: what its readers have passed is not to stand there until it is opened again. */
 void *log_retention_main(void *arg)
 {
     struct local_log *log = arg;
-    struct log_limit limit = {.period_ms = TIME_MINUTE};
+    struct log_limit limit = {.period_ms = TIME_MINUTE}, clean_limit = limit;
     struct err e = {0};
+    bool more = true;
 
-    while (wait_tick(log))
+    log->unclean = true; /* of a log that was killed it is not known */
+    while (more) {
+        more = wait_tick(log);
+        if (!more && log->o.limit_bytes == 0)
+            break;
         if (log_retention_run(log, clock_now(), &e) < 0)
             log_limited(&limit, LOG_ERROR, "old records of the log could not be dropped: %s", e.text);
+        if ((more || is_empty(log)) && log_retention_clean(log, more ? clock_monotonic() : INT64_MAX, &e) < 0)
+            log_limited(&clean_limit, LOG_ERROR, "records that were dropped still stand in files: %s", e.text);
+    }
     return NULL;
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/limits.h"
+#include "common/log_store_inside.h"
 #include "common/num.h"
 
 #define FORMAT "1"
@@ -24,7 +25,7 @@
 #define BLOCK_BYTES (16 * KIB)
 #define READAHEAD (1 * MIB)
 #define FAMILY_NAME "records."
-enum { QUIET = 4, TORN_TAIL_ONLY = 0, KEY = 12, FAMILIES = 64 };
+enum { QUIET = 4, TORN_TAIL_ONLY = 0, KEY = LOG_STORE_KEY, FAMILIES = 64 };
 
 struct log_store {
     rocksdb_t *db;
@@ -39,8 +40,7 @@ struct log_store {
     char *path;
 };
 
-/* Takes over RocksDB's text and says which kind of failure it is. */
-static int failed(const struct log_store *s, const char *doing, char *text, struct err *e)
+int log_store_failed(const struct log_store *s, const char *doing, char *text, struct err *e)
 {
     int r = strstr(text, "No space left") || strstr(text, "quota exceeded") ? -ENOSPC
             : strstr(text, "Corruption")                                    ? -EBADMSG
@@ -54,7 +54,7 @@ static int failed(const struct log_store *s, const char *doing, char *text, stru
     return r;
 }
 
-static void key_of(uint32_t row, int64_t offset, char key[KEY])
+void log_store_key(uint32_t row, int64_t offset, char key[KEY])
 {
     uint32_t r = htobe32(row);
     uint64_t v = htobe64((uint64_t)offset);
@@ -69,10 +69,15 @@ static uint32_t families(const struct log_store *s)
     return s->rows < FAMILIES ? s->rows : FAMILIES;
 }
 
-static rocksdb_column_family_handle_t *family_of(const struct log_store *s, uint32_t row)
+rocksdb_column_family_handle_t *log_store_family(const struct log_store *s, uint32_t row)
 {
     assert(row < s->rows);
     return s->family[row % FAMILIES];
+}
+
+rocksdb_t *log_store_db(const struct log_store *s)
+{
+    return s->db;
 }
 
 /* A memtable takes memory by whole blocks: many families must not pass the bound by their first blocks. */
@@ -142,7 +147,7 @@ static int make_store(struct log_store *s, struct err *e)
     s->db = rocksdb_open(s->options, s->path, &text);
     rocksdb_options_set_create_if_missing(s->options, 0);
     if (text)
-        return failed(s, "making the log in", text, e);
+        return log_store_failed(s, "making the log in", text, e);
     /* Closed and opened again with its facts by the caller: one way of opening. */
     rocksdb_close(s->db);
     s->db = NULL;
@@ -188,7 +193,7 @@ static int open_named(struct log_store *s, char **names, size_t n, struct err *e
     free(options);
     if (text) {
         s->db = NULL;
-        return failed(s, "opening the log in", text, e);
+        return log_store_failed(s, "opening the log in", text, e);
     }
     if (!ours)
         err_set(e, "%s holds something that is not a log", s->path);
@@ -202,7 +207,7 @@ static int open_families(struct log_store *s, struct err *e)
     char **names = rocksdb_list_column_families(s->options, s->path, &n, &text);
 
     if (text)
-        return failed(s, "looking into the log in", text, e);
+        return log_store_failed(s, "looking into the log in", text, e);
     int r = open_named(s, names, n, e);
     rocksdb_list_column_families_destroy(names, n);
     return r;
@@ -260,7 +265,7 @@ static int make_families(struct log_store *s, struct err *e)
         snprintf(name, sizeof(name), FAMILY_NAME "%u", f);
         rocksdb_column_family_handle_t *made = rocksdb_create_column_family(s->db, s->options, name, &text);
         if (text)
-            return failed(s, "making a partition in", text, e);
+            return log_store_failed(s, "making a partition in", text, e);
         s->family[f] = made;
     }
     return 0;
@@ -338,17 +343,17 @@ void log_batch_put(struct log_batch *b, struct log_store *s, uint32_t row, int64
 {
     char key[KEY];
 
-    key_of(row, offset, key);
-    rocksdb_writebatch_put_cf(native(b), family_of(s, row), key, KEY, value.p, value.n);
+    log_store_key(row, offset, key);
+    rocksdb_writebatch_put_cf(native(b), log_store_family(s, row), key, KEY, value.p, value.n);
 }
 
 void log_batch_drop(struct log_batch *b, struct log_store *s, uint32_t row, int64_t below)
 {
     char from[KEY], to[KEY];
 
-    key_of(row, 0, from);
-    key_of(row, below, to);
-    rocksdb_writebatch_delete_range_cf(native(b), family_of(s, row), from, KEY, to, KEY);
+    log_store_key(row, 0, from);
+    log_store_key(row, below, to);
+    rocksdb_writebatch_delete_range_cf(native(b), log_store_family(s, row), from, KEY, to, KEY);
 }
 
 void log_batch_put_fact(struct log_batch *b, struct log_store *s, struct str name, struct str value)
@@ -366,7 +371,7 @@ int log_store_commit(struct log_store *s, struct log_batch *b, struct err *e)
     char *text = NULL;
 
     rocksdb_write(s->db, s->write, native(b), &text);
-    return text ? failed(s, "writing to the log in", text, e) : 0;
+    return text ? log_store_failed(s, "writing to the log in", text, e) : 0;
 }
 
 /* Failing only leaves the files for a later round. */
@@ -374,25 +379,26 @@ void log_store_drop_files(struct log_store *s, uint32_t row, int64_t below)
 {
     char from[KEY], to[KEY], *text = NULL;
 
-    key_of(row, 0, from);
-    key_of(row, below, to);
-    rocksdb_delete_file_in_range_cf(s->db, family_of(s, row), from, KEY, to, KEY, &text);
+    log_store_key(row, 0, from);
+    log_store_key(row, below, to);
+    rocksdb_delete_file_in_range_cf(s->db, log_store_family(s, row), from, KEY, to, KEY, &text);
     rocksdb_free(text);
 }
 
-/* Failing only leaves the write-ahead files for later. */
-void log_store_flush(struct log_store *s)
+int log_store_flush(struct log_store *s, struct err *e)
 {
     rocksdb_flushoptions_t *o = rocksdb_flushoptions_create();
+    int r = 0;
 
     rocksdb_flushoptions_set_wait(o, 1);
-    for (uint32_t f = 0; f <= families(s); f++) {
+    for (uint32_t f = 0; f <= families(s) && r == 0; f++) {
         char *text = NULL;
 
         rocksdb_flush_cf(s->db, o, f < families(s) ? s->family[f] : s->facts, &text);
-        rocksdb_free(text);
+        r = text ? log_store_failed(s, "moving records to the files of", text, e) : 0;
     }
     rocksdb_flushoptions_destroy(o);
+    return r;
 }
 
 int log_store_fact(struct log_store *s, struct str name, struct buf *out, struct err *e)
@@ -401,7 +407,7 @@ int log_store_fact(struct log_store *s, struct str name, struct buf *out, struct
     rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(s->db, s->read, s->facts, name.p, name.n, &text);
 
     if (text)
-        return failed(s, "reading the log in", text, e);
+        return log_store_failed(s, "reading the log in", text, e);
     if (!slice)
         return -ENOENT;
     size_t n;
@@ -430,7 +436,7 @@ static struct log_iter *new_iter(struct log_store *s, rocksdb_column_family_hand
 
 struct log_iter *log_iter_new(struct log_store *s, uint32_t row)
 {
-    return new_iter(s, family_of(s, row), row);
+    return new_iter(s, log_store_family(s, row), row);
 }
 
 struct log_iter *log_iter_new_facts(struct log_store *s)
@@ -450,7 +456,7 @@ void log_iter_seek(struct log_iter *i, int64_t offset)
 {
     char key[KEY];
 
-    key_of(i->row, offset, key);
+    log_store_key(i->row, offset, key);
     rocksdb_iter_seek(i->native, key, KEY);
 }
 
@@ -463,7 +469,7 @@ void log_iter_seek_last(struct log_iter *i)
 {
     char key[KEY];
 
-    key_of(i->row, INT64_MAX, key);
+    log_store_key(i->row, INT64_MAX, key);
     rocksdb_iter_seek_for_prev(i->native, key, KEY);
 }
 
@@ -478,7 +484,7 @@ int log_iter_at_fact(struct log_iter *i, struct str *name, struct str *value, st
         char *text = NULL;
 
         rocksdb_iter_get_error(i->native, &text);
-        return text ? failed(i->store, "reading the log in", text, e) : 0;
+        return text ? log_store_failed(i->store, "reading the log in", text, e) : 0;
     }
     name->p = rocksdb_iter_key(i->native, &name->n);
     value->p = rocksdb_iter_value(i->native, &value->n);

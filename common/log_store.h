@@ -1,5 +1,5 @@
 /* The store under the embedded log: rows of records by offset, and named facts, in one RocksDB. The only
- * file of `common` that knows RocksDB is log_store.c.
+ * files of `common` that know RocksDB are log_store.c and log_store_files.c.
  *
  * Every write is synced, and the caller lets no two run at the same time: so a record of the write-ahead file begins
  * only when the one before it is on disk, which is what log_wal.c builds on. Reading is free to run beside writing.
@@ -44,7 +44,25 @@ int log_store_commit(struct log_store *s, struct log_batch *b, struct err *e);
 void log_store_drop_files(struct log_store *s, uint32_t row, int64_t below);
 
 /* Moves what is in memory into files, so that the write-ahead files can go. */
-void log_store_flush(struct log_store *s);
+int log_store_flush(struct log_store *s, struct err *e);
+
+/* A file that holds records of a row, or what says that some were removed. */
+struct log_file {
+    char name[32];       /* in the folder */
+    int level;           /* files of one level, but for 0, do not overlap; the deeper, the older */
+    int64_t first, last; /* at least these offsets of the row lie between */
+    uint64_t bytes;
+};
+/* Those of a row, in no order, with room for `n` of them; free() them. The row's: where rows share files, only their
+ * parts that may hold records of this one count. */
+struct log_file *log_store_files(struct log_store *s, uint32_t row, size_t *n);
+/* Writes the files anew that hold any of the records from `first` to `last` of a row, without what has been replaced or
+ * removed. What failed is only seen by which files are still there. Waits for other such work. */
+void log_store_rewrite(struct log_store *s, uint32_t row, int64_t first, int64_t last);
+/* Removes the files that are no longer needed, before it returns; all but those that a walk still holds. */
+int log_store_purge(struct log_store *s, struct err *e);
+/* How often the store has failed in what it does on its own since it was opened. */
+uint64_t log_store_failures(struct log_store *s);
 
 /* A fact by its name into `out` (emptied first). Returns 0 or -ENOENT or another negative errno. */
 int log_store_fact(struct log_store *s, struct str name, struct buf *out, struct err *e);

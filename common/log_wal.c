@@ -238,18 +238,46 @@ int log_wal_mend(const char *path, struct err *e)
     return r;
 }
 
-uint64_t log_wal_bytes(const char *path)
+/* What the write-ahead files up to a number come to. */
+struct wals {
+    bool seen;
+    uint64_t bytes, newest;
+};
+
+static struct wals look_at_wals(const char *path, uint64_t up_to)
 {
     DIR *dir = opendir(path);
     struct dirent *entry;
     struct stat st;
-    uint64_t sum = 0;
+    struct wals w = {.seen = dir != NULL};
 
-    if (!dir)
-        return 0;
-    while ((entry = readdir(dir)))
-        if (is_wal(entry->d_name) && fstatat(dirfd(dir), entry->d_name, &st, 0) == 0)
-            sum += (uint64_t)st.st_size;
-    closedir(dir);
-    return sum;
+    while (dir && (entry = readdir(dir))) {
+        uint64_t number = is_wal(entry->d_name) ? strtoull(entry->d_name, NULL, 10) : 0;
+
+        if (!is_wal(entry->d_name) || number > up_to)
+            continue;
+        w.newest = number > w.newest ? number : w.newest;
+        if (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0)
+            w.bytes += (uint64_t)st.st_size;
+    }
+    if (dir)
+        closedir(dir);
+    return w;
+}
+
+uint64_t log_wal_bytes(const char *path)
+{
+    return look_at_wals(path, UINT64_MAX).bytes;
+}
+
+uint64_t log_wal_newest(const char *path)
+{
+    return look_at_wals(path, UINT64_MAX).newest;
+}
+
+bool log_wal_is_gone(const char *path, uint64_t up_to)
+{
+    struct wals w = look_at_wals(path, up_to);
+
+    return w.seen && w.bytes == 0;
 }

@@ -16,7 +16,7 @@ MAY_USE = {
 # A foreign library is known to one .c file of a folder and to no header that others include.
 FOREIGN = ['rocksdb/', 'microhttpd.h', 'simdjson.h', 'curl/', 'waymark.pb-c.h', 'protobuf-c', 'zlib.h', 'librdkafka', 'hiredis', 'openssl', 'gnutls/']
 # Those that a family of files knows, and that only by its names.
-FAMILIES = {'librdkafka': (r'kafka_\w+\.c$', 'kafka_*.c'), 'rocksdb/': (r'profiler/store\w*\.c$', 'profiler/store*.c'),
+FAMILIES = {'librdkafka': (r'kafka_\w+\.c$', 'kafka_*.c'), 'rocksdb/': (r'(profiler/|common/log_)store\w*\.c$', 'store*.c'),
             'waymark.pb-c.h': (r'proto/(codec\w*|internal)\.c$', 'proto/codec*.c'),
             'protobuf-c': (r'proto/(pb|codec\w*|internal)\.c$', 'proto/codec*.c')}
 # Headers for the one or two files that know the library; nobody else includes them.
