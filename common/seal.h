@@ -108,6 +108,10 @@ struct seal_signature {
     unsigned char bytes[SEAL_SIGNATURE_BYTES];
 };
 int seal_receipt_sign(struct seal_keys *k, struct str bytes, struct seal_signature *out);
+/* The public key as others' programs know it: SubjectPublicKeyInfo in DER, which in base64 is the body of a PEM file.
+ */
+#define SEAL_RECEIPT_DER_BYTES 44
+void seal_receipt_der(const unsigned char pub[SEAL_RECEIPT_PUB_BYTES], unsigned char out[SEAL_RECEIPT_DER_BYTES]);
 /* The newest public key of a folder's receipt.pub. 0 or a negative errno with the words in `e`. */
 int seal_receipt_pub(const char *folder, char id[17], unsigned char pub[SEAL_RECEIPT_PUB_BYTES], struct err *e);
 /* Whether the signature is one of the bytes by a key of the folder's receipt.pub: SEAL_OK, SEAL_KEY_UNKNOWN when its id

@@ -67,6 +67,16 @@ int seal_receipt_sign(struct seal_keys *k, struct str bytes, struct seal_signatu
     return seal_with(k, sign, &(struct signing){bytes, out});
 }
 
+void seal_receipt_der(const unsigned char pub[SEAL_RECEIPT_PUB_BYTES], unsigned char out[SEAL_RECEIPT_DER_BYTES])
+{
+    /* RFC 8410: a sequence of the algorithm 1.3.101.112 and a string of 32 bytes. */
+    static const unsigned char head[] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
+
+    static_assert(sizeof head + SEAL_RECEIPT_PUB_BYTES == SEAL_RECEIPT_DER_BYTES, "its length");
+    memcpy(out, head, sizeof head);
+    memcpy(out + sizeof head, pub, SEAL_RECEIPT_PUB_BYTES);
+}
+
 static int read_pub(const char *folder, struct seal_keys_file **out, struct err *e)
 {
     struct seal_keys_file *f = sodium_init() >= 0 ? calloc(1, sizeof *f) : NULL;

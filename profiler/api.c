@@ -31,6 +31,19 @@ static const struct route routes[] = {
      .cached = true,
      .prepare = prepare_profile,
      .run = run_profile},
+    {.label = "/v1/profiles/{id}",
+     .allow = "DELETE",
+     .segments = {"v1", "profiles", "*"},
+     .scope = SCOPE_ADMIN,
+     .audit = AUDIT_ERASURE,
+     .personal_id = true,
+     .prepare = prepare_erase},
+    {.label = "/v1/erasures/{id}",
+     .allow = GETS,
+     .segments = {"v1", "erasures", "*"},
+     .scope = SCOPE_ADMIN,
+     .audit = AUDIT_NEVER,
+     .prepare = prepare_erasure},
     {.label = "/v1/profiles:lookup",
      .allow = "POST",
      .segments = {"v1", "profiles:lookup"},
@@ -111,6 +124,15 @@ static const struct route routes[] = {
      .scope = SCOPE_ADMIN,
      .audit = AUDIT_READ,
      .run = run_preview_step},
+    {.label = "/v1/internal/erasable/{id}",
+     .allow = GETS,
+     .segments = {"v1", "internal", "erasable", "*"},
+     .scope = SCOPE_ADMIN,
+     .audit = AUDIT_NEVER,
+     .personal_id = true,
+     .as_named = true,
+     .prepare = prepare_erasable,
+     .run = run_erasable},
     {.label = "/v1/internal/settled",
      .allow = GETS,
      .segments = {"v1", "internal", "settled"},
@@ -140,22 +162,47 @@ static bool matches(const struct route *route, const struct str *segments, int n
     return i == n;
 }
 
+static bool method_allowed(const struct route *route, struct str method)
+{
+    static const char *const changes[] = {"POST", "PUT", "DELETE"};
+
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
+        if (str_is(method, changes[i]))
+            return strstr(route->allow, changes[i]) != NULL;
+    return route->allow[0] == 'G' && (str_is(method, "GET") || str_is(method, "HEAD"));
+}
+
+/* That of the path and the method, else one of the path. */
 static const struct route *find_route(struct http_request *r, struct str *id)
 {
     struct str segments[MOST_SEGMENTS];
     int n = http_path_segments(http_path(r), http_arena(r), segments, MOST_SEGMENTS);
+    const struct route *found = NULL;
 
-    for (size_t i = 0; n > 0 && i < sizeof routes / sizeof *routes; i++)
-        if (matches(&routes[i], segments, n, id))
+    for (size_t i = 0; n > 0 && i < sizeof routes / sizeof *routes; i++) {
+        if (!matches(&routes[i], segments, n, id))
+            continue;
+        if (method_allowed(&routes[i], http_method(r)))
             return &routes[i];
-    return NULL;
+        if (!found)
+            found = &routes[i];
+    }
+    return found;
 }
 
-static bool method_allowed(const struct route *route, struct str method)
+/* The methods of all routes of the path. */
+static void refuse_method(struct http_request *r, const struct route *route)
 {
-    if (str_is(method, "POST") || str_is(method, "PUT"))
-        return strstr(route->allow, str_is(method, "PUT") ? "PUT" : "POST") != NULL;
-    return route->allow[0] == 'G' && (str_is(method, "GET") || str_is(method, "HEAD"));
+    struct buf allow;
+
+    buf_init(&allow, 256);
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+        if (strcmp(routes[i].label, route->label) == 0)
+            buf_addf(&allow, "%s%s", allow.n ? ", " : "", routes[i].allow);
+    buf_add_char(&allow, '\0');
+    request_error(r, 405, "method_not_allowed", allow.failed ? route->allow : allow.p,
+                  "the route does not take this method");
+    buf_deinit(&allow);
 }
 
 /* --- on the way to a look-up thread --------------------------------------------------------------------------- */
@@ -287,7 +334,7 @@ static void handle(struct http_request *r, void *arg)
     }
     http_set_route(r, route->label);
     if (!method_allowed(route, http_method(r)))
-        request_error(r, 405, "method_not_allowed", route->allow, "the route does not take this method");
+        refuse_method(r, route);
     else
         ask_start(a, r, route, id);
 }
@@ -303,7 +350,7 @@ static void handle_metrics_only(struct http_request *r, void *arg)
     }
     http_set_route(r, route->label);
     if (!method_allowed(route, http_method(r)))
-        request_error(r, 405, "method_not_allowed", route->allow, "the route does not take this method");
+        refuse_method(r, route);
     else
         ask_start(arg, r, route, id);
 }

@@ -17,6 +17,8 @@ struct json;
 struct audit_target;
 struct held_answer;
 struct settle;
+struct erasing;
+struct identity_step;
 
 /* A route: what it takes and who does it. */
 struct route {
@@ -68,6 +70,7 @@ struct ask {
     size_t audit_targets;
     uint64_t audit_count;
     bool audit_counted, audit_nothing, audit_broken;
+    bool audit_before; /* the change stands there before it is made; of its answer only a failure does */
     char request_id[AUDIT_REQUEST + 1]; /* of a request that is sent on, or was; "" */
     struct held_answer *held;
     bool changing;      /* counted in the API's `changing` */
@@ -81,8 +84,12 @@ struct ask {
     size_t after_count;
     int64_t wait_ms;
     struct settle *settle; /* of one that waits for positions, or has; api_settle.c */
-    int64_t again_until;   /* monotonic: it waits so long for what is held; 0: it does not */
-    int64_t as_of;         /* TIME_NONE: now */
+    bool until_clean;      /* it waits also until what was erased at these positions is in no file */
+    /* Goes on when all that is so, or not in time; NULL: as the route does, or 503. On a look-up thread, or where
+     * settle_start is called. */
+    void (*settled)(struct ask *ask, bool in_time);
+    int64_t again_until; /* monotonic: it waits so long for what is held; 0: it does not */
+    int64_t as_of;       /* TIME_NONE: now */
     /* path */
     int64_t from, to; /* TIME_NONE: open */
     bool desc, has_cursor;
@@ -100,6 +107,8 @@ struct ask {
     struct str owner; /* a profile's id; absent until the order's home has named it */
     bool names_owner; /* of a forwarded one: that is all that is asked for */
     unsigned tries;
+    const struct identity_step *step; /* of an unlink */
+    struct erasing *erasing;          /* DELETE of a profile, and what asks for it; api_erasure.h */
     /* many profiles */
     struct many *many;
     /* on its way over the cache or another instance */
@@ -155,6 +164,10 @@ void ask_send(struct ask *ask, const struct http_answer *answer);
 void ask_audit_target(struct ask *ask, struct str id);
 /* For the record: how many profiles, or events, the answer holds; 1 if this is not called, and it is no error. */
 void ask_audit_count(struct ask *ask, uint64_t n);
+/* Notes the change before it is made, as it would be answered with 202; `done` is called with the request once the
+ * record is durable, or is not, on the audit's thread or here. False when it has answered. */
+struct audit_erasure;
+bool ask_audit_first(struct ask *ask, const struct audit_erasure *e, audit_done *done);
 /* The answer of a read tells nothing of anybody: there is no record of it. */
 void ask_audit_nothing(struct ask *ask);
 /* Before a change of a route with AUDIT_ERASURE, AUDIT_IDENTITY or AUDIT_EXPORT is begun: whether its record could be
@@ -227,8 +240,9 @@ void peers_init(struct api *a);
  * status 0, with words in the body, like none at all. The body is the caller's then. Any thread. */
 bool peer_ask(struct ask *ask, struct peer_call *c, const char *base, struct str path, const char *more,
               void (*done)(struct peer_call *c));
-/* The same for the positions in `after`, of partitions that the instance has: whether they are folded there. */
-bool peer_ask_settled(struct ask *ask, struct peer_call *c, const char *base, const struct buf *after,
+/* The same for the positions in `after`, of partitions that the instance has: whether they are folded there, and with
+ * `clean` whether nothing erased is in their files. */
+bool peer_ask_settled(struct ask *ask, struct peer_call *c, const char *base, const struct buf *after, bool clean,
                       void (*done)(struct peer_call *c));
 /* The base URL of the instance that has a partition; false when none is known. */
 bool peer_of(struct ask *ask, uint32_t partition, char *out, size_t size);
@@ -318,6 +332,10 @@ void run_scene(struct ask *ask);
 int scene_write(struct ask *ask, uint32_t partition, struct str profile, struct buf *out, struct err *e);
 /* PUT of traits: appends an identify call and answers when it is durable. */
 bool prepare_traits(struct ask *ask);
+bool prepare_erase(struct ask *ask);
+bool prepare_erasable(struct ask *ask);
+void run_erasable(struct ask *ask);
+bool prepare_erasure(struct ask *ask);
 bool prepare_tail(struct ask *ask);
 void run_tail(struct ask *ask);
 bool met_tail(const struct ask *ask);

@@ -80,7 +80,7 @@ static enum audit_kind kind_of(const struct ask *ask)
 /* A 404 tells something, too. Of a change that was answered 5xx nobody knows whether it was made. */
 static bool is_recorded(const struct ask *ask, enum audit_kind kind, unsigned status)
 {
-    if (kind == AUDIT_NEVER || (kind == AUDIT_READ && ask->audit_nothing))
+    if (kind == AUDIT_NEVER || (kind == AUDIT_READ && ask->audit_nothing) || (ask->audit_before && status < 500))
         return false;
     return (status >= 200 && status < 300) || status == 404 || (kind > AUDIT_READ && status >= 500);
 }
@@ -107,7 +107,8 @@ static const struct str *targets_of(struct ask *ask, size_t *n)
 }
 
 /* Of `enum audit_note`'s outcomes; AUDIT_FULL also when memory is out. */
-static int note(struct ask *ask, enum audit_kind kind, unsigned status, audit_done *done)
+static int note(struct ask *ask, enum audit_kind kind, unsigned status, const struct audit_erasure *erasure,
+                audit_done *done)
 {
     struct audit_entry e = {.kind = kind,
                             .who = str_of(ask->who),
@@ -117,6 +118,7 @@ static int note(struct ask *ask, enum audit_kind kind, unsigned status, audit_do
                             .count = ask->audit_counted ? ask->audit_count : status < 300,
                             .status = status,
                             .request = ask->request_id[0] ? str_of(ask->request_id) : STR_NONE,
+                            .erasure = erasure,
                             .forwarded = ask->forwarded};
 
     e.targets = targets_of(ask, &e.target_count);
@@ -179,7 +181,7 @@ static void send_change(struct ask *ask, const struct http_answer *answer, enum 
         refuse(ask, answer, "out of memory; what was asked for may have been done; ask again");
         return;
     }
-    if (note(ask, kind, status, recorded) == AUDIT_NOTED)
+    if (note(ask, kind, status, NULL, recorded) == AUDIT_NOTED)
         return;
     refuse(ask, &ask->held->answer,
            "the audit log cannot be written: what was asked for may have been done; ask again");
@@ -196,11 +198,28 @@ bool ask_may_change(struct ask *ask)
     return false;
 }
 
+bool ask_audit_first(struct ask *ask, const struct audit_erasure *e, audit_done *done)
+{
+    enum audit_kind kind = kind_of(ask);
+
+    assert(kind > AUDIT_READ || !ask->api->o.audit);
+    if (kind == AUDIT_NEVER) {
+        done(ask, true);
+        return true;
+    }
+    ask->audit_before = true; /* before `done` may be called */
+    if (note(ask, kind, 202, e, done) == AUDIT_NOTED)
+        return true;
+    ask->audit_before = false;
+    ask_error(ask, 503, "unavailable", "the audit log cannot be written; nothing was done");
+    return false;
+}
+
 /* It says only that nobody knows whether the change was made: that need not wait for the record, which would wait for
  * the log that has just failed. */
 static void send_failure(struct ask *ask, const struct http_answer *answer, enum audit_kind kind)
 {
-    note(ask, kind, answer->status, NULL);
+    note(ask, kind, answer->status, NULL, NULL);
     http_answer_send(ask->request, answer);
 }
 
@@ -217,7 +236,7 @@ void ask_send(struct ask *ask, const struct http_answer *answer)
         send_change(ask, answer, kind);
     else if (kind != AUDIT_READ)
         send_failure(ask, answer, kind);
-    else if (note(ask, kind, answer->status, NULL) == AUDIT_NOTED)
+    else if (note(ask, kind, answer->status, NULL, NULL) == AUDIT_NOTED)
         http_answer_send(ask->request, answer);
     else
         refuse(ask, answer, "the audit log cannot be written, and personal values are not shown without it");

@@ -183,7 +183,7 @@ bool peer_ask(struct ask *ask, struct peer_call *c, const char *base, struct str
     return send_call(ask, c);
 }
 
-bool peer_ask_settled(struct ask *ask, struct peer_call *c, const char *base, const struct buf *after,
+bool peer_ask_settled(struct ask *ask, struct peer_call *c, const char *base, const struct buf *after, bool clean,
                       void (*done)(struct peer_call *c))
 {
     char wait[32], before = '?';
@@ -194,6 +194,8 @@ bool peer_ask_settled(struct ask *ask, struct peer_call *c, const char *base, co
     add_parameter(&c->url, &before, STR_LIT("after"), buf_str(after));
     snprintf(wait, sizeof wait, "%" PRId64 "ms", rest_of_wait(ask));
     add_parameter(&c->url, &before, STR_LIT("wait"), str_of(wait));
+    if (clean)
+        add_parameter(&c->url, &before, STR_LIT("clean"), STR_LIT("true"));
     c->url.failed = c->url.failed || after->failed;
     buf_add_char(&c->url, '\0');
     return send_call(ask, c);

@@ -2,7 +2,7 @@
  * folds moved to other partitions is folded there, and what those moved on, and so on. That goes in rounds. Each waits
  * for places that were fixed when it began: those of the partitions that are here by waiting for the followers, those
  * of other instances by asking them (/v1/internal/settled), which answer with what they moved on. A round whose folds
- * moved nothing is the last.
+ * moved nothing is the last, but that an erasure waits in one more until all these places are clean.
  *
  * Look-up threads go from step to step; nobody waits on a thread. */
 #include <assert.h>
@@ -38,6 +38,7 @@ struct settle {
     unsigned round;
     int64_t deadline;
     bool retry; /* in a moment */
+    bool clean; /* the last round of a request that waits for that, too */
 
     struct settle_peer *peers; /* room for as many as there are partitions; NULL at first */
     size_t peer_count;
@@ -55,10 +56,18 @@ static bool is_wanted(const struct settle *s, uint32_t p)
     return s->wanted[p] > s->done[p] && !s->settled[p];
 }
 
+/* What was erased is in no file any more. */
+static bool is_clean(const struct settle *s, uint32_t p)
+{
+    int64_t through;
+
+    return !s->clean || !state_erasing(s->ask->api->o.state, p, &through);
+}
+
 static bool is_folded_here(const struct settle *s)
 {
     for (uint32_t p = 0; p < s->partitions; p++)
-        if (is_wanted(s, p) && followers_shown(s->ask->api->o.followers, p) < s->wanted[p])
+        if (is_wanted(s, p) && (followers_shown(s->ask->api->o.followers, p) < s->wanted[p] || !is_clean(s, p)))
             return false;
     return true;
 }
@@ -89,9 +98,25 @@ static void forget_peers(struct settle *s)
 
 static void fail(struct settle *s, const char *code, const char *why)
 {
+    struct ask *ask = s->ask;
+
     forget_peers(s);
     pthread_mutex_destroy(&s->lock);
-    ask_error(s->ask, 503, code, "%s", why);
+    if (ask->settled)
+        ask->settled(ask, false);
+    else
+        ask_error(ask, 503, code, "%s", why);
+}
+
+static void end(struct settle *s)
+{
+    struct ask *ask = s->ask;
+
+    pthread_mutex_destroy(&s->lock);
+    if (ask->settled)
+        ask->settled(ask, true);
+    else
+        ask_run(ask);
 }
 
 /* Goes on with the next step when what is waited for here is there, or in a moment. */
@@ -105,7 +130,7 @@ static void wait(struct settle *s, bool retry)
         return;
     }
     s->retry = retry;
-    ask->job = (struct lookup_job){.run = run_step, .met = met, .deadline = s->deadline};
+    ask->job = (struct lookup_job){.run = run_step, .met = met, .deadline = s->deadline, .poll = s->clean};
     if (retry && now + RETRY_MS < s->deadline)
         ask->job.deadline = now + RETRY_MS;
     if (!lookups_submit(ask->api->o.lookups, &ask->job))
@@ -213,7 +238,7 @@ static void ask_peers(struct settle *s)
     s->under_way = 1 + s->peer_count;
     for (size_t i = 0; i < s->peer_count; i++) {
         struct settle_peer *peer = &s->peers[i];
-        if (peer_ask_settled(s->ask, &peer->call, peer->base, &peer->after, peer_answered))
+        if (peer_ask_settled(s->ask, &peer->call, peer->base, &peer->after, s->clean, peer_answered))
             continue;
         pthread_mutex_lock(&s->lock);
         s->failed = true;
@@ -241,12 +266,26 @@ static void add_sent(struct settle *s)
             followers_sent(s->ask->api->o.followers, p, s->next);
 }
 
+/* The last one is of all places at once: to clean takes its time, and each need not wait for those before. */
+static bool clean_round(struct settle *s)
+{
+    if (!s->ask->until_clean || s->clean)
+        return false;
+    s->clean = true;
+    memcpy(s->wanted, s->done, s->partitions * sizeof *s->wanted);
+    memset(s->done, 0, s->partitions * sizeof *s->done);
+    memset(s->settled, 0, s->partitions * sizeof *s->settled);
+    return true;
+}
+
 /* Whether there is one; another instance goes no further than the first. */
 static bool next_round(struct settle *s)
 {
     bool more = false;
 
     add_sent(s);
+    if (s->clean)
+        return false;
     for (uint32_t p = 0; p < s->partitions; p++) {
         if (s->wanted[p] > s->done[p])
             s->done[p] = s->wanted[p];
@@ -254,7 +293,7 @@ static bool next_round(struct settle *s)
         more = more || s->wanted[p] > s->done[p];
     }
     memset(s->settled, 0, s->partitions * sizeof *s->settled);
-    return more && !s->ask->forwarded && ++s->round < LIMIT_SETTLE_ROUNDS;
+    return (more && !s->ask->forwarded && ++s->round < LIMIT_SETTLE_ROUNDS) || clean_round(s);
 }
 
 /* Goes on as far as it can without waiting. Look-up threads. */
@@ -287,8 +326,7 @@ static void step(struct settle *s)
             return;
         }
     } while (next_round(s));
-    pthread_mutex_destroy(&s->lock);
-    ask_run(s->ask);
+    end(s);
 }
 
 static void run_step(struct lookup_job *job, bool in_time)
@@ -326,11 +364,12 @@ void settle_start(struct ask *ask)
     s->ask = ask;
     s->partitions = n;
     s->deadline = ask->arrived + ask->wait_ms;
+    s->clean = ask->until_clean && ask->forwarded;
     pthread_mutex_init(&s->lock, NULL);
     for (size_t i = 0; i < ask->after_count; i++)
         s->wanted[ask->after[i].partition] = ask->after[i].offset + 1;
     ask->settle = s;
-    ask->job = (struct lookup_job){.run = run_step, .met = met, .deadline = s->deadline};
+    ask->job = (struct lookup_job){.run = run_step, .met = met, .deadline = s->deadline, .poll = s->clean};
     if (!lookups_submit(ask->api->o.lookups, &ask->job))
         fail(s, "unavailable", "too many requests are waiting");
 }
@@ -339,6 +378,7 @@ void settle_start(struct ask *ask)
 
 bool prepare_settled(struct ask *ask)
 {
+    ask->until_clean = str_is(http_query(ask->request, "clean"), "true");
     if (ask->forwarded && ask->after_count > 0)
         return true;
     ask_error(ask, 404, "not_found", "there is no such route");

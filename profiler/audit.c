@@ -127,7 +127,9 @@ static struct note *note_of(const struct audit *a, const struct audit_entry *e, 
                                            .target_count = n,
                                            .count = e->count,
                                            .status = e->status,
-                                           .forwarded = e->forwarded},
+                                           .forwarded = e->forwarded,
+                                           .erases = e->erasure != NULL,
+                                           .erasure = e->erasure ? *e->erasure : (struct audit_erasure){.until = 0}},
                     done, arg);
 }
 

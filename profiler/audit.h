@@ -19,6 +19,7 @@
 #include "common/str.h"
 
 struct audit;
+struct audit_erasure; /* proto/codec_audit.h */
 
 /* What a route does. */
 enum audit_kind {
@@ -51,8 +52,9 @@ struct audit_entry {
     size_t target_count;       /* past LIMIT_AUDIT_TARGETS they are only counted */
     uint64_t count;            /* profiles, or events, in the answer */
     unsigned status;
-    struct str request; /* AUDIT_REQUEST digits, or absent */
-    bool forwarded;     /* another instance says that it sent the request on, and has recorded it */
+    struct str request;                  /* AUDIT_REQUEST digits, or absent */
+    const struct audit_erasure *erasure; /* of one that erases a person; else NULL */
+    bool forwarded;                      /* another instance says that it sent the request on, and has recorded it */
 };
 
 enum { AUDIT_NOTED = 0, AUDIT_FULL = 1, AUDIT_STOPPED = 2 };

@@ -1,9 +1,11 @@
 /* Lines of audit.log. Pure. */
 #include "profiler/audit_line.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 #include "common/clock.h"
+#include "common/limits.h"
 #include "common/num.h"
 #include "profiler/audit.h"
 
@@ -14,6 +16,8 @@ const char *audit_kind_name(unsigned kind)
 {
     return kind < AUDIT_KINDS ? kinds[kind] : NULL;
 }
+
+static_assert(ERASURE_HASH_BYTES == AUDIT_TARGET_BYTES && ERASURE_ALIAS_BYTES == AUDIT_TARGET_BYTES, "one size in hex");
 
 /* --- writing -------------------------------------------------------------------------------------------------- */
 
@@ -39,6 +43,17 @@ static void add_targets(struct buf *b, const struct audit_record *r)
     buf_add_char(b, ']');
 }
 
+static void add_erasure(struct buf *b, const struct audit_erasure *e)
+{
+    buf_add_text(b, ",\"erasure\":{\"hash\":\"");
+    add_hex(b, e->hash, sizeof e->hash);
+    buf_add_text(b, "\",\"alias\":\"");
+    add_hex(b, e->alias, sizeof e->alias);
+    buf_add_text(b, "\",\"until\":\"");
+    time_write(b, e->until);
+    buf_addf(b, "\",\"partition\":%" PRIu32 "}", e->partition);
+}
+
 void audit_line_write(struct buf *b, const struct audit_record *r)
 {
     buf_add_text(b, "{\"time\":\"");
@@ -55,6 +70,8 @@ void audit_line_write(struct buf *b, const struct audit_record *r)
     json_write_member(b, "request", r->request);
     if (r->forwarded)
         buf_add_text(b, ",\"forwarded\":true");
+    if (r->erases)
+        add_erasure(b, &r->erasure);
     buf_add_text(b, "}\n");
 }
 
@@ -82,9 +99,10 @@ static int digit(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static bool get_hex(const struct json *v, unsigned char *out)
+/* 16 bytes, as all that stands in hex has. */
+static bool get_hex(const struct json *v, unsigned char out[AUDIT_TARGET_BYTES])
 {
-    if (v->type != JSON_STRING || v->text.n != 2 * AUDIT_TARGET_BYTES)
+    if (!v || v->type != JSON_STRING || v->text.n != 2 * AUDIT_TARGET_BYTES)
         return false;
     for (size_t i = 0; i < AUDIT_TARGET_BYTES; i++) {
         int high = digit(v->text.p[2 * i]), low = digit(v->text.p[2 * i + 1]);
@@ -126,6 +144,24 @@ static bool get_kind(const struct json *o, unsigned *out)
     return false;
 }
 
+/* True also when there is none. */
+static bool get_erasure(const struct json *o, struct audit_record *out)
+{
+    const struct json *e = json_get(o, "erasure");
+    struct str until;
+    uint64_t partition;
+
+    if (!e)
+        return true;
+    if (!get_hex(json_get(e, "hash"), out->erasure.hash) || !get_hex(json_get(e, "alias"), out->erasure.alias) ||
+        !get_text(e, "until", &until) || time_parse(until, &out->erasure.until) != 0 ||
+        !get_number(e, "partition", &partition) || partition >= LIMIT_PARTITIONS)
+        return false;
+    out->erasure.partition = (uint32_t)partition;
+    out->erases = true;
+    return true;
+}
+
 bool audit_line_read(struct json_parser *p, char *line, size_t n, struct arena *a, struct audit_record *out)
 {
     const struct json *o, *forwarded;
@@ -139,7 +175,7 @@ bool audit_line_read(struct json_parser *p, char *line, size_t n, struct arena *
         !get_number(o, "count", &r.count) || !get_number(o, "status", &status) || status > 999 ||
         !get_kind(o, &r.kind) || !get_text(o, "instance", &r.instance) || !get_text(o, "who", &r.who) ||
         !get_text(o, "from", &r.from) || !get_text(o, "method", &r.method) || !get_text(o, "route", &r.route) ||
-        !get_targets(o, a, &r))
+        !get_targets(o, a, &r) || !get_erasure(o, &r))
         return false;
     r.status = (unsigned)status;
     (void)get_text(o, "request", &r.request);

@@ -25,7 +25,17 @@ static struct str str_of_data(ProtobufCBinaryData d)
     return (struct str){d.len ? (const char *)d.data : "", d.len};
 }
 
-static void fill(Waymark__V1__AuditRecord *m, const struct audit_record *r, ProtobufCBinaryData *targets)
+static void fill_erasure(Waymark__V1__Erasure *m, const struct audit_erasure *e)
+{
+    waymark__v1__erasure__init(m);
+    m->hash = data_of(e->hash, sizeof e->hash);
+    m->alias = data_of(e->alias, sizeof e->alias);
+    m->until = e->until;
+    m->partition = e->partition;
+}
+
+static void fill(Waymark__V1__AuditRecord *m, const struct audit_record *r, ProtobufCBinaryData *targets,
+                 Waymark__V1__Erasure *erasure)
 {
     waymark__v1__audit_record__init(m);
     m->version = CODEC_VERSION;
@@ -47,20 +57,25 @@ static void fill(Waymark__V1__AuditRecord *m, const struct audit_record *r, Prot
     m->request = data_of_str(r->request);
     m->has_forwarded = r->forwarded;
     m->forwarded = r->forwarded;
+    if (r->erases) {
+        fill_erasure(erasure, &r->erasure);
+        m->erasure = erasure;
+    }
 }
 
 bool audit_record_pack(const struct audit_record *r, struct buf *b)
 {
     Waymark__V1__AuditRecord m;
+    Waymark__V1__Erasure erasure;
     ProtobufCBinaryData *targets = calloc(r->target_count + 1, sizeof *targets);
-    size_t bound = 16 * PB_FIELD_BYTES + r->instance.n + r->who.n + r->from.n + r->method.n + r->route.n +
-                   r->request.n + r->target_count * (PB_FIELD_BYTES + AUDIT_TARGET_BYTES);
+    size_t bound = 24 * PB_FIELD_BYTES + sizeof r->erasure + r->instance.n + r->who.n + r->from.n + r->method.n +
+                   r->route.n + r->request.n + r->target_count * (PB_FIELD_BYTES + AUDIT_TARGET_BYTES);
 
     if (!targets) {
         b->failed = true;
         return false;
     }
-    fill(&m, r, targets);
+    fill(&m, r, targets, &erasure);
     bool good = pb_pack(&m.base, bound, b);
     free(targets);
     return good;
@@ -81,6 +96,20 @@ static int take_targets(const Waymark__V1__AuditRecord *m, struct arena *a, stru
     }
     out->targets = (const unsigned char(*)[AUDIT_TARGET_BYTES])targets;
     out->target_count = m->n_targets;
+    return CODEC_OK;
+}
+
+static int take_erasure(const Waymark__V1__Erasure *m, struct audit_record *out)
+{
+    if (!m)
+        return CODEC_OK;
+    if (m->hash.len != ERASURE_HASH_BYTES || m->alias.len != ERASURE_ALIAS_BYTES)
+        return CODEC_INVALID;
+    out->erases = true;
+    memcpy(out->erasure.hash, m->hash.data, ERASURE_HASH_BYTES);
+    memcpy(out->erasure.alias, m->alias.data, ERASURE_ALIAS_BYTES);
+    out->erasure.until = m->until;
+    out->erasure.partition = m->partition;
     return CODEC_OK;
 }
 
@@ -107,5 +136,6 @@ int audit_record_unpack(struct str bytes, struct arena *a, struct audit_record *
                                  .status = m->status,
                                  .request = m->has_request ? str_of_data(m->request) : STR_NONE,
                                  .forwarded = m->has_forwarded && m->forwarded};
-    return take_targets(m, a, out);
+    int r = take_erasure(m->erasure, out);
+    return r == CODEC_OK ? take_targets(m, a, out) : r;
 }

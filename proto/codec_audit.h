@@ -5,8 +5,16 @@
 #include "common/arena.h"
 #include "common/buf.h"
 #include "proto/codec.h"
+#include "proto/internal.h"
 
 #define AUDIT_TARGET_BYTES 16
+
+/* That a person was erased, without who it was: what erases them again where an older state was brought back. */
+struct audit_erasure {
+    unsigned char hash[ERASURE_HASH_BYTES], alias[ERASURE_ALIAS_BYTES];
+    int64_t until;
+    uint32_t partition; /* of the command */
+};
 
 struct audit_record {
     int64_t time;
@@ -19,7 +27,8 @@ struct audit_record {
     uint64_t count;
     unsigned status;
     struct str request; /* absent: none */
-    bool forwarded;
+    bool forwarded, erases;
+    struct audit_erasure erasure; /* of one that erases */
 };
 
 /* Appends; false (b->failed) when it does not fit, or memory is out. */

@@ -29,6 +29,8 @@ TABLE = {
     ('/v1/identity:unlink', 'POST'): ('admin', '/v1/identity:unlink', LINK, {200, 404}),
     ('/v1/identity:preview', 'POST'): ('admin', '/v1/identity:preview', LINK, {200, 400, 404}),
     ('/v1/internal/preview/{step}', 'GET'): ('admin', '/v1/internal/preview/%7B%7D', None, {400}),
+    ('/v1/erasures/{id}', 'GET'): ('admin', '/v1/erasures/0-999999999', None, {404}),
+    ('/v1/internal/erasable/{id}', 'GET'): ('admin', '/v1/internal/erasable/user:nobody', None, {404}),
     ('/v1/tail', 'GET'): ('admin', '/v1/tail', None, {200}),
     ('/v1/backups', 'GET'): ('admin', '/v1/backups', None, {200}),
     ('/v1/backups', 'POST'): ('admin', '/v1/backups', '{"name": "..."}', {400}),
@@ -50,8 +52,9 @@ def routes():
         label = re.search(r'\.label = "([^"]*)"', entry).group(1)
         allow = re.search(r'\.allow = ([^.]*?),\s*\.segments', entry, re.S).group(1)
         allow = ''.join(re.findall(r'"([^"]*)"', allow.replace('GETS', f'"{gets}"')))
-        assert label not in out, f'{label} stands there twice'
-        out[label] = {m.strip() for m in allow.split(',')}
+        methods = {m.strip() for m in allow.split(',')}
+        assert not methods & out.get(label, set()), f'{label} stands there twice'
+        out.setdefault(label, set()).update(methods)
     return out
 
 

@@ -68,7 +68,9 @@ static struct audit_record sample(void)
                                  .count = 3,
                                  .status = 202,
                                  .request = STR_LIT("0123456789abcdef"),
-                                 .forwarded = true};
+                                 .forwarded = true,
+                                 .erases = true,
+                                 .erasure = {{1, 2, 3}, {0xfe}, -1769900399123, 1023}};
 }
 
 static void assert_same(const struct audit_record *a, const struct audit_record *b)
@@ -84,6 +86,12 @@ static void assert_same(const struct audit_record *a, const struct audit_record 
     assert_int_equal(a->target_count, b->target_count);
     for (size_t i = 0; i < a->target_count; i++)
         assert_memory_equal(a->targets[i], b->targets[i], AUDIT_TARGET_BYTES);
+    assert_int_equal(a->erases, b->erases);
+    if (!a->erases)
+        return;
+    assert_memory_equal(a->erasure.hash, b->erasure.hash, ERASURE_HASH_BYTES);
+    assert_memory_equal(a->erasure.alias, b->erasure.alias, ERASURE_ALIAS_BYTES);
+    assert_true(a->erasure.until == b->erasure.until && a->erasure.partition == b->erasure.partition);
 }
 
 static bool read_line(struct str text, struct arena *a, struct json_parser *p, struct audit_record *out)
@@ -114,7 +122,7 @@ static void test_lines_there_and_back(void **state)
         assert_same(&r, &got);
         r.request = STR_NONE;
         r.target_count = 0;
-        r.forwarded = false;
+        r.forwarded = r.erases = false;
     }
     for (size_t n = 0; n < b.n - 1; n++) /* what was cut off is none */
         assert_false(read_line((struct str){b.p, n}, &a, p, &got));
@@ -136,7 +144,11 @@ static void test_no_lines(void **state)
         "{\"time\":\"2026-01-01T00:00:00Z\",\"number\":1,\"instance\":\"i\",\"kind\":\"look\",\"who\":\"w\",\"from\":"
         "\"f\",\"method\":\"m\",\"route\":\"r\",\"targets\":[],\"count\":1,\"status\":200}",
         "{\"time\":\"2026-01-01T00:00:00Z\",\"number\":1,\"instance\":\"i\",\"kind\":\"read\",\"who\":\"w\",\"from\":"
-        "\"f\",\"method\":\"m\",\"route\":\"r\",\"targets\":[\"zz\"],\"count\":1,\"status\":200}"};
+        "\"f\",\"method\":\"m\",\"route\":\"r\",\"targets\":[\"zz\"],\"count\":1,\"status\":200}",
+        "{\"time\":\"2026-01-01T00:00:00Z\",\"number\":1,\"instance\":\"i\",\"kind\":\"erasure\",\"who\":\"w\","
+        "\"from\":\"f\",\"method\":\"m\",\"route\":\"r\",\"targets\":[],\"count\":1,\"status\":202,"
+        "\"erasure\":{\"hash\":\"00112233445566778899aabbccddeeff\",\"until\":\"2026-01-01T00:00:00Z\","
+        "\"partition\":0}}"};
     struct json_parser *p = json_parser_new();
     struct audit_record got;
     struct arena a;
