@@ -21,11 +21,12 @@ def test_two_shops_on_one_prefix(kafka):
             one.drain()
 
             def told():
+                # The first shop's callers have their misses copied; the other one's find the copies.
                 for u in users:
                     for p in one.profilers:
-                        assert p.get('/v1/profiles/' + u)[0] in (200, 503)
+                        assert p.look(u)[0] in (200, 503)
                     for p in other.profilers:
-                        assert p.get('/v1/profiles/' + u)[0] in (404, 503), f'{p.name} shows {u} of another shop'
+                        assert p.look(u)[0] in (404, 503), f'{p.name} shows {u} of another shop'
                 return any('another shop uses the prefix' in p.log() for p in other.profilers)
             wait_until(told, 30, 'the mistake to be said')
             for shop in (one, other):

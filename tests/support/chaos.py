@@ -1,5 +1,6 @@
 """Faults at random over a cluster, and those who must not notice: callers who look up at every instance by one id and by many, and writers
 who send events through both collectors and read their own writes."""
+import collections
 import contextlib
 import http.client
 import json
@@ -10,6 +11,7 @@ import time
 import urllib.parse
 
 from support.acked import check_everything_acked_is_there, read_journal
+from support.cluster import LOOK
 from support.instance import TOKEN, wait_until
 
 LASTS = (0.1, 0.5, 1.0, 1.5, 3.0, 8.0)  # s; a term is 1, a session 6
@@ -139,6 +141,10 @@ class Crowd:
         self.check()
 
 
+Shown = collections.namedtuple('Shown', 'version events ids')
+NOTHING = Shown(0, 0, frozenset())
+
+
 def user_of(profile):
     """Who a device of the simulated shop is linked to, once an event says so: each is one person's. None of other profiles."""
     device = re.fullmatch(r'anon:d(\d+-\d+)-\d+', profile)
@@ -147,7 +153,8 @@ def user_of(profile):
 
 class Callers(Crowd):
     """They tell each other what they were shown: who asks afterwards must not be shown less (I4). A device is answered as itself until it is
-    linked, then as its user for good."""
+    linked, then as its user for good. Its user is told of it a moment later, and has it among the ids from then on. Half of the questions are
+    of those who see no personal values: these may be answered from Redis."""
 
     def __init__(self, cluster, seed, count=6):
         super().__init__(cluster, self.call, range(seed, seed + count))
@@ -170,10 +177,11 @@ class Callers(Crowd):
                 continue
             program = draw.choice(self.cluster.profilers)
             some = draw.sample(ids, 12) if draw.random() < 0.3 else [draw.choice(ids)]
+            token = draw.choice((TOKEN, LOOK))
             with self.lock:
-                floor = {i: self.seen.get(i, (0, 0)) for i in (*some, *filter(None, map(user_of, some)))}
+                floor = {i: self.seen.get(i, NOTHING) for i in (*some, *filter(None, map(user_of, some)))}
                 linked = self.linked.intersection(some)
-            got = self._ask(kept, program, some)
+            got = self._ask(kept, program, some, token)
             with self.lock:
                 for i, (shown, now) in got.items():
                     if i in linked and shown == i:
@@ -184,9 +192,10 @@ class Callers(Crowd):
 
     def _take(self, program, i, floor, now):
         self.answers += 1
-        if now < floor or (now[0] == floor[0] and now[1] != floor[1]):
-            self.faults.append(f'{program.name} shows {i} as version, events {now} after {floor} was shown')
-        self.seen[i] = max(now, self.seen.get(i, (0, 0)))
+        less = now.version < floor.version or now.events < floor.events or not now.ids >= floor.ids
+        if less or (now.version == floor.version and now != floor):
+            self.faults.append(f'{program.name} shows {i} as {now} after {floor} was shown')
+        self.seen[i] = max(now, self.seen.get(i, NOTHING), key=lambda shown: shown.version)
 
     def check_drained(self):
         """Every profiler shows a device as the user who has it, and as itself when nobody has."""
@@ -199,10 +208,10 @@ class Callers(Crowd):
                 s, b = self.cluster.profile(i, by=p)
                 assert s == 200 and b['id'] == (user if has else i), (p.name, i, has, s, b)
 
-    def _ask(self, kept, program, some):
-        """id -> (the profile that it was shown as, (version, events)); nothing when refused"""
+    def _ask(self, kept, program, some, token):
+        """id -> (the profile that it was shown as, what was shown); nothing when refused"""
         c = kept.pop(program.name, None) or http.client.HTTPConnection('127.0.0.1', program.port, timeout=10)
-        headers = {'Authorization': 'Bearer ' + TOKEN}
+        headers = {'Authorization': 'Bearer ' + token}
         try:
             if len(some) > 1:
                 c.request('POST', '/v1/profiles:lookup', json.dumps({'ids': some}), headers)
@@ -215,21 +224,21 @@ class Callers(Crowd):
             return {}
         kept[program.name] = c
         if status == 404 and len(some) == 1:
-            return {some[0]: (some[0], (0, 0))}
+            return {some[0]: (some[0], NOTHING)}
         if status != 200:
             if status != 503:
                 self.fault(f'{program.name} answers {status} {body[:200]}')
             return {}
         answer = json.loads(body)
         profiles = answer['profiles'] if len(some) > 1 else [{**answer, 'asked': some[0]}]
-        got = {p.get('asked', p['id']): (p['id'], (p['version'], p['facts']['events'])) for p in profiles}
-        got |= {i: (i, (0, 0)) for i in answer.get('not_found', [])}
+        got = {p.get('asked', p['id']): (p['id'], Shown(p['version'], p['facts']['events'], frozenset(p['ids']))) for p in profiles}
+        got |= {i: (i, NOTHING) for i in answer.get('not_found', [])}
         if set(got) != set(some) or len(profiles) + len(answer.get('not_found', [])) != len(some):
             self.fault(f'{program.name} was asked for {some} and answers {sorted(got)}')
             return {}
         for p in profiles:
             i = p.get('asked', p['id'])
-            if p['id'] not in (i, user_of(i)) or i not in p['ids']:
+            if p['id'] not in (i, user_of(i)) or p['id'] not in p['ids'] or {user_of(x) or x for x in p['ids']} != {user_of(p['id']) or p['id']}:
                 self.fault(f'{program.name} was asked for {i} and shows {p["id"]} with the ids {p["ids"]}')
                 return {}
         return got

@@ -4,6 +4,7 @@ import contextlib
 import decimal
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import random
@@ -41,15 +42,28 @@ def sha256(s):
     return hashlib.sha256(s.encode()).hexdigest()
 
 
+def _own_ports():
+    """Below the ephemeral range, so that nothing takes one while its program is down; of each of several workers (pytest -n) others."""
+    worker, workers = os.environ.get('PYTEST_XDIST_WORKER', 'gw0'), int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1))
+    size = (32000 - 15000) // workers
+    return range(15000 + size * int(worker[2:]), 15000 + size * (int(worker[2:]) + 1))
+
+
+OWN_PORTS = _own_ports()
+_ports = itertools.cycle(OWN_PORTS)
+for _ in range(random.randrange(len(OWN_PORTS))):  # who runs them elsewhere on this machine begins with others
+    next(_ports)
+
+
 def free_ports(n):
-    """Below the ephemeral range, so that nothing takes one while the instance is down."""
-    ports = set()
-    while len(ports) < n:
-        port = random.randrange(15000, 32000)
+    """None is given again before all others were."""
+    free = []
+    while len(free) < n:
         with contextlib.suppress(OSError):
+            port = next(_ports)
             socket.create_server(('127.0.0.1', port)).close()
-            ports.add(port)
-    return list(ports)
+            free.append(port)
+    return free
 
 
 def wait_until(condition, limit=30, what='the condition'):

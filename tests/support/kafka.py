@@ -9,7 +9,7 @@ import tempfile
 import confluent_kafka
 import confluent_kafka.admin
 import pytest
-from support.instance import wait_until
+from support.instance import OWN_PORTS, wait_until
 from support.proxy import Proxy
 
 SCRIPT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..', 'script', 'kafka'))
@@ -61,7 +61,7 @@ class Kafka:
             return None
 
     def start(self):
-        env = {**os.environ, 'KAFKA_JAVA_OPTS': JAVA}
+        env = {**os.environ, 'KAFKA_JAVA_OPTS': JAVA, 'KAFKA_PORTS': f'{OWN_PORTS.start}:{OWN_PORTS.stop}'}
         if self.proxy:
             env['KAFKA_PROXY'] = '%d:%d' % tuple(self.proxy)
         more = [str(self.port)] if self.port else []

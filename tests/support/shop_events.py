@@ -1,5 +1,6 @@
 """A seeded shop whose events are the same whatever the clock says: sent with a server key, at times of their own, in
-disorder and with copies."""
+disorder and with copies. What the functions return is kept: nobody changes it."""
+import functools
 import random
 
 from support.instance import SERVER
@@ -37,6 +38,7 @@ def _order(r, i, person):
             'items': [{'sku': sku, 'name': name, 'category': category, 'price': round(price, 2), 'quantity': n}]}
 
 
+@functools.cache
 def requests(seed, events=1500, people=40, batch=60):
     """(path, body) of every request, in the order of sending."""
     r = random.Random(seed)
@@ -67,6 +69,7 @@ def send(target, seed):
         assert status == 200, (status, answer)
 
 
+@functools.cache
 def profiles(seed):
     ids = set()
     for _, body in requests(seed):
@@ -75,6 +78,7 @@ def profiles(seed):
     return sorted(ids)
 
 
+@functools.cache
 def linked(seed):
     """device -> its user, of the devices that an event with both ids links; each is one user's."""
     users = {}
