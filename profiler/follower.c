@@ -106,6 +106,7 @@ static void commit(struct follower *me, struct part *p)
     struct err e = {0};
     int64_t began = clock_monotonic();
 
+    atomic_store(&p->hurry, false);
     if (state_commit(me->all->o.state, p->number, &e) != 0) {
         part_failed(me->all, p, &p->commits, "cannot commit", &e);
         return;
@@ -127,7 +128,7 @@ static int64_t commit_pause(const struct follower *me, const struct part *p)
 
     if (share > COMMIT_PAUSE_MOST_MS)
         share = COMMIT_PAUSE_MOST_MS;
-    return share > me->all->o.commit_ms ? share : me->all->o.commit_ms;
+    return share > me->all->o.commit_ms || atomic_load(&p->hurry) ? share : me->all->o.commit_ms;
 }
 
 /* When the next commit is due, on the monotonic clock; TIME_NONE when nothing waits for one. One that has left is
@@ -596,6 +597,13 @@ void followers_figures(struct followers *all, uint32_t partition, struct state_f
     pthread_mutex_lock(&all->lock);
     *out = all->parts[partition].figures;
     pthread_mutex_unlock(&all->lock);
+}
+
+void followers_commit(struct followers *all, uint32_t partition)
+{
+    assert(partition < all->o.partitions);
+    if (!atomic_exchange(&all->parts[partition].hurry, true))
+        followers_wake(all, partition);
 }
 
 void followers_wake(struct followers *all, uint32_t partition)

@@ -49,6 +49,8 @@ void followers_free(struct followers *f);
 
 /* The partition's `stint` has changed. */
 void followers_wake(struct followers *f, uint32_t partition);
+/* What is folded of the partition is to be committed soon, not only when the interval is over. */
+void followers_commit(struct followers *f, uint32_t partition);
 /* Next offset to read as shown, with all that folding up to there emits on the log. Only grows while the partition is
  * followed; -1 when it is not, or has no place on the log. */
 int64_t followers_shown(const struct followers *f, uint32_t partition);

@@ -45,6 +45,7 @@ struct part {
     bool at_end;            /* the last read found nothing */
     int64_t dirty_since;    /* monotonic; TIME_NONE: everything is on disk */
     int64_t commit_took;    /* the last one, in ms */
+    _Atomic bool hurry;     /* somebody waits for the next one */
     size_t held;            /* records that the cache knows of and that may not be shown yet; 0: none */
     int64_t held_until;     /* of the boot clock */
     bool announcing;        /* the state holds profiles until held_until: see state_unannounced */

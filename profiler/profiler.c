@@ -20,6 +20,7 @@
 #include "profiler/backup.h"
 #include "profiler/cache.h"
 #include "profiler/checkpoint.h"
+#include "profiler/eraser.h"
 #include "profiler/follower.h"
 #include "profiler/forward.h"
 #include "profiler/lookup.h"
@@ -43,6 +44,7 @@ struct profiler {
     struct cache *cache; /* NULL: none */
     struct ownership *ownership;
     struct followers *_Atomic followers; /* NULL at first, when partitions may be given already */
+    struct eraser *eraser;
     struct meter *meter;
     struct disk_gauges disk;
     struct forward *forward; /* NULL: nobody else has the log */
@@ -293,6 +295,28 @@ static int start_followers(struct profiler *p, struct err *e)
     return r;
 }
 
+/* Of the eraser, on its thread. */
+static void commit_soon(void *arg, uint32_t partition)
+{
+    struct profiler *p = arg;
+
+    followers_commit(p->followers, partition);
+}
+
+static int start_eraser(struct profiler *p, struct err *e)
+{
+    return eraser_start(&(struct eraser_options){.log = p->log,
+                                                 .state = p->state,
+                                                 .cache = p->cache,
+                                                 .stats = p->stats,
+                                                 .partitions = p->conf->partitions,
+                                                 .shown = shown,
+                                                 .commit = commit_soon,
+                                                 .cleaned = more_shown,
+                                                 .arg = p},
+                        &p->eraser, e);
+}
+
 static void traits_gauges(struct buf *out, void *arg)
 {
     const struct profiler *p = arg;
@@ -410,6 +434,8 @@ static int start_parts(struct profiler *p, struct err *e)
     if (r == 0)
         r = start_followers(p, e);
     if (r == 0)
+        r = start_eraser(p, e);
+    if (r == 0)
         r = start_meter(p);
     if (r == 0 && event_log_shared(p->log))
         r = forward_start(&p->forward, e);
@@ -486,6 +512,7 @@ int profiler_stop(struct profiler *p, int64_t ms)
         return 0;
     if (p->api)
         api_quiesce(p->api);
+    eraser_stop(p->eraser);
     int r = stop_following(p, ms);
     if (p->cache)
         cache_stop(p->cache, STOP_CACHE_MS);
@@ -498,6 +525,7 @@ int profiler_stop(struct profiler *p, int64_t ms)
     forward_free(p->forward);
     lookups_free(p->lookups);
     meter_free(p->meter);
+    eraser_free(p->eraser);
     followers_free(p->followers);
     ownership_free(p->ownership);
     cache_free(p->cache);

@@ -176,6 +176,8 @@ bool state_erasing(struct state *s, uint32_t partition, int64_t *through);
 struct str *state_erased_profiles(struct state *s, uint32_t partition, size_t *n);
 /* Writes anew all files that may hold something of them. Takes its time; any thread that may wait, one at a time. */
 int state_compact_erased(struct state *s, uint32_t partition, struct err *e);
+/* Ends one that is under way, soon, with -ECANCELED, and lets none begin. Any thread. */
+void state_compact_stop(struct state *s);
 /* Nothing of what was erased up to there is anywhere any more; with the next commit that is known on disk. Any thread.
  */
 void state_cleaned(struct state *s, uint32_t partition, int64_t through);
@@ -191,7 +193,8 @@ struct state_erasure {
     unsigned char hash[ERASURE_HASH_BYTES], alias[ERASURE_ALIAS_BYTES];
     uint64_t events, devices, orders; /* of the profile when it was erased */
 };
-/* That of the command at `offset` of the log, or a later one for the same person. 0 or STATE_NOT_FOUND. Any thread. */
+/* Of the command at `offset` of the log, as far as it is one of the latest for the person, with what later ones added.
+ * 0 or STATE_NOT_FOUND. Any thread. */
 int state_erasure(struct state *s, uint32_t partition, int64_t offset, struct state_erasure *out);
 
 /* --- copies --------------------------------------------------------------------------------------------------- */
