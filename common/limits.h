@@ -100,6 +100,7 @@
 #define LIMIT_DEVICE_EVENTS 100000    /* of a device without a user that can still become a user's */
 #define LIMIT_DEVICE_RUNS 10000       /* times that a device changes hands; of more it is shared */
 #define LIMIT_DEVICE_LINKS 1024       /* of a device, kept in memory beyond the need */
+#define LIMIT_ERASED_NOTES 65536      /* places that are written anew one by one after erasures; more, and all are */
 #define LIMIT_MEMBERS_GONE 1024       /* devices that a user had and of which it is remembered */
 #define LIMIT_DEVICE_USERS                                                                                             \
     64 /* beyond the cap that a device's home keeps apart; a device of more is shared for good                         \

@@ -207,6 +207,16 @@ static void recount(struct partition *p, struct account *a, struct str news)
     free(v);
 }
 
+void account_reset(struct account *a)
+{
+    for (size_t i = 0; i < a->pair_count; i++)
+        free((void *)(uintptr_t)a->pairs[i].device.p);
+    for (size_t i = 0; i < a->order_pair_count; i++)
+        free((void *)(uintptr_t)a->order_pairs[i].device.p);
+    a->pair_count = a->order_pair_count = 0;
+    a->capped = false;
+}
+
 static void show_account(struct partition *p, struct account *a)
 {
     account_touch(p, a);
@@ -272,8 +282,11 @@ int account_pair(struct partition *p, const struct internal *r, struct err *e)
     struct order_pair *pair;
     struct account *a;
     bool known;
-    int rc = partition_account(p, r->user, &a, e);
+    int rc;
 
+    if (user_is_erased(p, r->user, r->key.time))
+        return 0;
+    rc = partition_account(p, r->user, &a, e);
     if (rc < 0)
         return rc;
     pair = find_order_pair(a, r);
@@ -347,18 +360,24 @@ static void forget_members(struct profile *r)
         drop_member(r, oldest);
 }
 
-/* With the lock. One that was taken back is remembered, so that an older record does not bring it back. */
+/* With the lock. One that was taken back is remembered, so that an older record does not bring it back; not of a user
+ * who was erased: whatever brought it back is followed by what takes it back. */
 static void change_member(struct partition *p, struct profile *r, const struct internal *said)
 {
+    bool forget = said->removed && tombstone_find(p, r->id);
     size_t at = member_at(r, said->device);
     bool known = at < r->member_count && str_eq(r->members[at].device, said->device);
     struct member m = {.version = said->version, .removed = said->removed};
 
     if (known && internal_version_cmp(said->version, r->members[at].version) <= 0)
         return;
+    if (forget && !known)
+        return;
     profile_touch(p, r);
     r->version = p->cascade.cause + 1;
-    if (known) {
+    if (forget) {
+        drop_member(r, at);
+    } else if (known) {
         r->members[at].version = said->version;
         r->members[at].removed = said->removed;
     } else {

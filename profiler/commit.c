@@ -25,6 +25,8 @@ static bool meta_write(const struct partition *p, uint32_t commit, struct buf *b
     buf_add(b, p->last_uid.b, UID_BYTES);
     buf_add(b, p->secret.b, sizeof p->secret.b);
     buf_add_svarint(b, f->base);
+    buf_add_svarint(b, p->erased.through);
+    buf_add_svarint(b, p->erased.cleaned);
     for (uint32_t i = 0; i < p->state->partition_count; i++) {
         put_version(b, p->sent[i]);
         put_version(b, p->heard[i]);
@@ -52,7 +54,8 @@ bool meta_read(struct str bytes, struct meta *out)
     memcpy(out->secret.b, at + UID_BYTES, sizeof out->secret.b);
     at += UID_BYTES + sizeof out->secret.b;
     out->commit = (uint32_t)commit;
-    if (!get_svarint(&at, end, &out->base))
+    if (!get_svarint(&at, end, &out->base) || !get_svarint(&at, end, &out->erased_through) ||
+        !get_svarint(&at, end, &out->erased_cleaned))
         return false;
     for (out->flows = 0; at < end && out->flows < LIMIT_PARTITIONS; out->flows++)
         if (!get_version(&at, end, &out->sent[out->flows]) || !get_version(&at, end, &out->heard[out->flows]))
@@ -66,6 +69,8 @@ void meta_apply(struct partition *p, const struct meta *m)
     p->figures.offset = p->figures.disk_offset = m->offset;
     p->figures.began = m->began;
     p->figures.base = m->base;
+    p->erased.through = m->erased_through;
+    p->erased.cleaned = m->erased_cleaned;
     memcpy(p->figures.outcomes, m->outcomes, sizeof m->outcomes);
     memcpy(p->figures.identity, m->identity, sizeof m->identity);
     p->last_offset = m->last_offset;
@@ -97,18 +102,41 @@ int meta_load(struct partition *p, struct err *e)
 
 /* --- everything of a commit ----------------------------------------------------------------------------------- */
 
+/* Whether it holds nothing: as one whose events are others' by now. */
+static bool is_empty(const struct profile *r)
+{
+    const struct facts *f = &r->facts;
+
+    return f->events == 0 && f->orders == 0 && f->orders_cancelled == 0 && f->orders_refunded == 0 &&
+           r->member_count == 0 && !str_has(r->user) && traits_empty(&r->traits) && !r->dirty_orders;
+}
+
+/* Its id must not stand there for nothing. */
+static int take_erased(struct commit *c, const struct profile *r, bool *taken)
+{
+    int rc = is_empty(r) ? profile_was_erased(c->p, r->id, taken, c->err) : 0;
+
+    if (rc == 0 && *taken)
+        commit_take(c, key_one(KEY_PROFILE, r->node.key));
+    return rc;
+}
+
 static int put_profile(struct commit *c, const struct profile *r)
 {
     struct buf *b = &c->p->scratch, members;
-    bool failed;
+    bool failed, taken = false;
+    int rc = take_erased(c, r, &taken);
 
     assert(!r->refold && r->version > 0);
+    if (rc < 0 || taken)
+        return rc;
     buf_reset(b);
     buf_add_varint(b, STATE_FORMAT);
     buf_add_varint(b, r->id.n);
     buf_add_str(b, r->id);
     buf_add_svarint(b, r->version);
     put_text(b, r->user);
+    buf_add_svarint(b, r->own_after);
     buf_init(&members, 64 * MIB);
     put_members(r->members, r->member_count, &members);
     buf_add_varint(b, members.n);
@@ -166,6 +194,8 @@ static int fill(struct commit *c)
         rc = commit_persons(c);
     if (rc == 0)
         rc = commit_orders(c);
+    if (rc == 0)
+        rc = commit_tombstones(c);
     return rc == 0 ? put_meta(c) : rc;
 }
 
@@ -276,6 +306,7 @@ static void settle(struct partition *p)
     settle_streams(p);
     settle_persons(p);
     settle_orders(p);
+    settle_tombstones(p);
     p->dirty_streams.n = p->dirty_profiles.n = 0;
 }
 

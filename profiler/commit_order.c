@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "profiler/commit_stream.h"
+#include "profiler/order_doc.h"
 #include "profiler/order_home.h"
 
 static struct key head_key(const struct order_home *h)
@@ -54,16 +55,44 @@ static int put_home(struct commit *c, const struct order_home *h)
     return 0;
 }
 
+/* Whether only who had it once could be told from it, who is erased. */
+static int is_of_nobody(struct commit *c, struct str doc, bool *out)
+{
+    struct arena *a = &c->p->arena_other;
+    struct order_parts parts;
+    int rc;
+
+    *out = false;
+    if (c->p->erased.through == 0)
+        return 0;
+    arena_reset(a);
+    rc = order_doc_read(doc, a, 0, &parts);
+    return rc < 0 || parts.count > 0 ? rc : profile_was_erased(c->p, parts.owner, out, c->err);
+}
+
+static int put_order(struct commit *c, const struct kept_order *o)
+{
+    struct key key = key_two(KEY_ORDER, o->profile, o->order);
+    struct str doc = {o->doc->bytes, o->doc->n};
+    bool nobody;
+    int rc = is_of_nobody(c, doc, &nobody);
+
+    if (rc < 0)
+        return rc;
+    if (nobody)
+        commit_take(c, key);
+    else
+        commit_put(c, key, doc);
+    return 0;
+}
+
 int commit_orders(struct commit *c)
 {
     struct partition *p = c->p;
     int rc = 0;
 
-    for (size_t i = 0; i < p->dirty_orders.n; i++) {
-        const struct kept_order *o = p->dirty_orders.v[i];
-
-        commit_put(c, key_two(KEY_ORDER, o->profile, o->order), (struct str){o->doc->bytes, o->doc->n});
-    }
+    for (size_t i = 0; i < p->dirty_orders.n && rc == 0; i++)
+        rc = put_order(c, p->dirty_orders.v[i]);
     for (size_t i = 0; i < p->dirty_order_homes.n && rc == 0; i++)
         rc = put_home(c, p->dirty_order_homes.v[i]);
     return rc;

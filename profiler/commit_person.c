@@ -50,6 +50,10 @@ static int commit_account(struct commit *c, const struct account *a)
 {
     struct buf *b = &c->p->scratch;
 
+    if (a->pair_count == 0 && a->order_pair_count == 0) {
+        commit_take(c, key_one(KEY_ACCOUNT, a->node.key));
+        return 0;
+    }
     buf_reset(b);
     if (!account_write(a, b))
         return -ENOMEM;

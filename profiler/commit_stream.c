@@ -280,11 +280,30 @@ static int remember_uids(struct stream *s)
     return rc;
 }
 
+/* What was on disk of a stream that is written anew. */
+static int take_old(struct commit *c, const struct stream *s)
+{
+    static const enum key_kind kinds[] = {KEY_CHUNK, KEY_LATE, KEY_UIDS};
+    int rc = 0;
+
+    if (!s->on_disk)
+        return 0;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && rc == 0; i++)
+        rc = commit_take_all(c, key_one(kinds[i], s->node.key));
+    if (rc == 0 && s->slot_count == 0)
+        commit_take(c, key_two(KEY_STREAM, s->profile->node.key, s->node.key));
+    return rc;
+}
+
 int commit_stream(struct commit *c, struct stream *s)
 {
     struct buf *b = &c->p->scratch;
-    int rc = remove_gone(c, s);
+    int rc = s->rewritten ? take_old(c, s) : 0;
 
+    if (rc == 0 && s->rewritten && s->slot_count == 0)
+        return 0; /* nothing is left of it */
+    if (rc == 0)
+        rc = remove_gone(c, s);
     if (rc == 0)
         rc = gather(c, s);
     if (rc == 0)

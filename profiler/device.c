@@ -20,6 +20,13 @@ struct moved {
     uint32_t from, to;
 };
 
+/* The user whom an erasure concerns, if it does. */
+struct device_erasure {
+    uint32_t user; /* NO_USER: none */
+    int64_t until;
+    struct str alias;
+};
+
 /* What becomes of a device. */
 struct change {
     struct partition *p;
@@ -32,6 +39,11 @@ struct change {
     struct runs runs;
     struct moved *moved;
     size_t moved_count, moved_cap;
+    struct device_erasure erasure;
+    struct device_user *after; /* its users with the erasure, in the arena; texts are the device's */
+    bool erases;               /* some of its events are gone: */
+    struct stream_rewrite rewrite;
+    uint64_t gone;
     struct arena arena;
     int64_t from, to; /* times between which owners differ */
     struct err *err;
@@ -181,7 +193,13 @@ static int name_order(struct change *c, struct moved *m)
     if (!order_stated(&ev, &status) || ev.order.order_id.n > ORDER_ID_MAX_BYTES)
         return 0;
     m->order_id = arena_dup(&c->arena, ev.order.order_id);
-    return str_has(m->order_id) ? 0 : -ENOMEM;
+    if (!str_has(m->order_id))
+        return -ENOMEM;
+    if (m->to != USER_ERASED)
+        return 0;
+    buf_reset(&c->p->scratch);
+    m->bytes = strip_order(&ev, &c->p->scratch) ? arena_dup(&c->arena, buf_str(&c->p->scratch)) : STR_NONE;
+    return m->bytes.p ? 0 : -ENOMEM;
 }
 
 static int consider(struct change *c, const struct event_key *key, unsigned flags, struct str bytes)
@@ -190,10 +208,11 @@ static int consider(struct change *c, const struct event_key *key, unsigned flag
 
     if (key->time < c->from || key->time > c->to)
         return 0;
-    m.from = runs_user(&c->d->runs, key);
-    m.to = runs_user(&c->runs, key);
+    m.from = device_owner(c->d->users, &c->d->runs, key);
+    m.to = device_owner(c->after, &c->runs, key);
     if (m.from == m.to)
         return 0;
+    c->erases = c->erases || m.to == USER_ERASED;
     if (c->moved_count == c->moved_cap) {
         size_t cap = c->moved_cap ? 2 * c->moved_cap : 64;
         struct moved *v = realloc(c->moved, cap * sizeof *v);
@@ -237,11 +256,17 @@ static int gather(struct change *c)
     struct chunk_range range = {c->home->node.key, INT64_MIN, INT64_MAX, UINT32_MAX};
     int rc;
 
-    if (!runs_differ(&c->d->runs, &c->runs, &c->from, &c->to))
+    if (c->erasure.user != NO_USER) {
+        c->from = INT64_MIN;
+        c->to = INT64_MAX;
+    } else if (!runs_differ(&c->d->runs, &c->runs, &c->from, &c->to)) {
         return 0;
+    }
     range.from = c->from;
     range.to = c->to;
-    rc = chunks_visit(p->state, p->number, NULL, &range, consider_chunk, c, c->err);
+    rc = stream_current(p, c->home) && c->home->rewritten
+             ? 0
+             : chunks_visit(p->state, p->number, NULL, &range, consider_chunk, c, c->err);
     for (const struct entry *e = stream_current(p, c->home) ? c->home->entries : NULL; e && rc == 0; e = e->next)
         if (!atomic_load_explicit(&e->dead_at, memory_order_relaxed))
             rc = consider(c, &e->key, e->flags, entry_bytes(e));
@@ -251,6 +276,47 @@ static int gather(struct change *c)
     if (c->moved_count > 1)
         qsort(c->moved, c->moved_count, sizeof *c->moved, compare_moved);
     return rc;
+}
+
+/* --- what is erased ------------------------------------------------------------------------------------------- */
+
+static int copy_users(struct change *c)
+{
+    struct device_user *u;
+
+    c->after = arena_alloc(&c->arena, (c->d->user_count + 1) * sizeof *c->after);
+    if (!c->after)
+        return -ENOMEM;
+    if (c->d->user_count)
+        memcpy(c->after, c->d->users, c->d->user_count * sizeof *c->after);
+    if (c->erasure.user == NO_USER)
+        return 0;
+    u = &c->after[c->erasure.user];
+    if (!u->erased || u->erased_until < c->erasure.until)
+        u->erased_until = c->erasure.until;
+    u->erased = true;
+    return 0;
+}
+
+/* The home's events without those that are gone. */
+static int rewrite_home(struct change *c)
+{
+    struct chunk_entry *all;
+    const struct chunk_entry **kept;
+    size_t n, k = 0;
+    int rc;
+
+    if (!c->erases)
+        return 0;
+    rc = stream_read_all(c->p, c->home, &c->arena, &all, &n, c->err);
+    kept = rc == 0 ? arena_alloc(&c->arena, (n + 1) * sizeof(*kept)) : NULL;
+    if (!kept)
+        return rc < 0 ? rc : -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        if (device_owner(c->after, &c->runs, &all[i].key) != USER_ERASED)
+            kept[k++] = &all[i];
+    c->gone = n - k;
+    return stream_rewrite_make(c->p, c->home, kept, k, &c->rewrite);
 }
 
 /* --- telling -------------------------------------------------------------------------------------------------- */
@@ -285,12 +351,18 @@ static void add_to_batch(struct batch *b, const struct moved *m, bool gain)
     b->bytes += bytes.n;
 }
 
+/* Who is erased has dropped what was theirs already. */
+static bool concerns(const struct change *c, const struct moved *m, uint32_t user, bool gain)
+{
+    return gain ? m->to == user : m->from == user && !(m->to == USER_ERASED && user == c->erasure.user);
+}
+
 static void tell_user(struct change *c, uint32_t user, bool gain)
 {
     struct batch b = {.c = c, .user = user};
 
     for (size_t i = 0; i < c->moved_count; i++)
-        if ((gain ? c->moved[i].to : c->moved[i].from) == user)
+        if (concerns(c, &c->moved[i], user, gain))
             add_to_batch(&b, &c->moved[i], gain);
     tell_batch(&b);
 }
@@ -312,20 +384,28 @@ static void tell_orders(struct change *c)
 
     for (size_t i = 0; i < c->moved_count; i++) {
         const struct moved *m = &c->moved[i];
-        struct str user = m->to == NO_USER ? STR_NONE : c->d->users[m->to].id;
+        struct str user = m->to >= USER_ERASED ? STR_NONE : c->d->users[m->to].id;
 
-        if (str_has(m->order_id))
+        if (str_has(m->order_id) && m->to == USER_ERASED)
+            tell_stripped(c->p, m->order_id, &m->key, m->bytes);
+        else if (str_has(m->order_id))
             tell_statement(c->p, m->order_id, profile_id(c->d->id, user, buf), &m->key, m->bytes);
     }
+}
+
+/* Whether the user is to have the device in its ids. */
+static bool is_member(const struct change *c, size_t user)
+{
+    return c->counts[user] && !c->after[user].erased;
 }
 
 static void tell_members(struct change *c)
 {
     for (size_t i = 0; i < c->d->user_count; i++) {
         struct internal r = {
-            .kind = INTERNAL_MEMBER, .device = c->d->id, .user = c->d->users[i].id, .removed = !c->counts[i]};
+            .kind = INTERNAL_MEMBER, .device = c->d->id, .user = c->d->users[i].id, .removed = !is_member(c, i)};
 
-        if (c->counts[i] != c->d->users[i].told && !device_is_guest(c->d->id))
+        if (is_member(c, i) != c->d->users[i].told && !device_is_guest(c->d->id))
             tell(c->p, &r);
     }
 }
@@ -371,11 +451,55 @@ static void show_figures(struct change *c)
     }
 }
 
+/* With the lock. The user that was is known by the alias alone from here on. */
+static void show_alias(struct change *c)
+{
+    struct device_user *u = &c->d->users[c->erasure.user];
+    struct str alias;
+
+    if (text_copy(c->erasure.alias, &alias) < 0)
+        abort();
+    free((void *)(uintptr_t)u->id.p);
+    u->id = alias;
+    u->erased = true;
+    u->erased_until = c->after[c->erasure.user].erased_until;
+    erased_mark(c->p);
+    erased_range(c->p, key_one(KEY_DEVICE, c->d->node.key));
+    erased_range(c->p, key_one(KEY_LINKS, c->d->node.key));
+    erased_profile_ranges(c->p, c->profile->node.key);
+    erased_profile(c->p, c->profile->id);
+}
+
+/* With the lock. What is gone of the home's events, and what of them is the device's own. */
+static void show_erased(struct change *c)
+{
+    struct profile *r = c->profile;
+    struct state_figures *f = &c->p->figures;
+    int64_t own_after = INT64_MIN;
+
+    if (!str_has(r->user) && c->runs.n > 0)
+        own_after = c->after[runs_last_user(&c->runs)].erased_until;
+    if (!c->erases && own_after == r->own_after)
+        return;
+    if (c->erases) {
+        stream_rewrite_show(c->p, c->home, &c->rewrite);
+        f->outcomes[OUTCOME_FOLDED] -= c->gone;
+        f->outcomes[OUTCOME_ERASED] += c->gone;
+        erased_mark(c->p);
+    }
+    profile_touch(c->p, r);
+    r->own_after = own_after;
+    r->refold = true;
+    r->version = c->p->cascade.cause + 1;
+    partition_recount(c->p, &r->kept);
+}
+
 static void show(struct change *c)
 {
     struct device *d = c->d;
     struct runs old = d->runs;
-    uint32_t last = runs_last_user(&c->runs);
+    struct event_key end = {.time = INT64_MAX};
+    uint32_t last = device_owner(c->after, &c->runs, &end);
     struct str user = STR_NONE;
 
     if (last != NO_USER && text_copy(d->users[last].id, &user) < 0)
@@ -383,13 +507,16 @@ static void show(struct change *c)
     if (pointers_reserve(&c->p->dirty_profiles, 1) < 0)
         abort();
     pthread_mutex_lock(&c->p->lock);
-    d->runs = c->runs;
-    d->crowded = c->crowded;
-    d->shared = c->shared;
     show_figures(c);
     for (size_t i = 0; i < d->user_count; i++)
-        d->users[i].told = c->counts[i];
+        d->users[i].told = is_member(c, i);
+    if (c->erasure.user != NO_USER)
+        show_alias(c);
+    d->crowded = c->crowded;
+    d->shared = c->shared;
     show_profile(c, user);
+    show_erased(c);
+    d->runs = c->runs;
     partition_recount(c->p, &d->kept);
     pthread_mutex_unlock(&c->p->lock);
     c->runs = old;
@@ -411,13 +538,17 @@ static int prepare(struct change *c)
         rc = partition_profile(p, profile_id(c->d->id, STR_NONE, buf), &c->profile, c->err);
     if (rc == 0)
         rc = decide(c);
-    return rc == 0 ? gather(c) : rc;
+    if (rc == 0)
+        rc = copy_users(c);
+    if (rc == 0)
+        rc = gather(c);
+    return rc == 0 ? rewrite_home(c) : rc;
 }
 
 /* Works out anew who has the device, from all that is known of it. */
-static int recompute(struct partition *p, struct device *d, struct err *e)
+static int recompute_erasing(struct partition *p, struct device *d, const struct device_erasure *erasure, struct err *e)
 {
-    struct change c = {.p = p, .d = d, .err = e};
+    struct change c = {.p = p, .d = d, .erasure = *erasure, .err = e};
     int rc;
 
     arena_init(&c.arena, SIZE_MAX);
@@ -427,9 +558,17 @@ static int recompute(struct partition *p, struct device *d, struct err *e)
         show(&c);
     }
     runs_deinit(&c.runs);
+    stream_rewrite_drop(&c.rewrite);
     free(c.moved);
     arena_deinit(&c.arena);
     return rc;
+}
+
+static int recompute(struct partition *p, struct device *d, struct err *e)
+{
+    static const struct device_erasure none = {.user = NO_USER};
+
+    return recompute_erasing(p, d, &none, e);
 }
 
 /* Whether the link changes nothing but the list: it is one more of the user who has the device then anyway, or of a
@@ -440,8 +579,8 @@ static bool is_plain(const struct device *d, const struct link *l)
 
     if (l->removed || l->by_order)
         return false;
-    return d->shared ||
-           (!u->beyond && l->key.time > u->unlinked_until && u->told && runs_user(&d->runs, &l->key) == l->user);
+    return d->shared || (!u->beyond && l->key.time > u->unlinked_until && u->told && !u->erased &&
+                         runs_user(&d->runs, &l->key) == l->user);
 }
 
 static void add_fresh(struct partition *p, struct device *d, const struct link *l)
@@ -475,8 +614,39 @@ static bool is_lost(const struct device *d)
     return d->crowded && d->shared;
 }
 
+/* Whether it takes a link back of which only the alias of its user is known any more: what it covered stays erased. */
+static bool takes_back_erased(const struct device *d, const struct internal *r)
+{
+    if (!r->removed || find_user(d, r->user) != NO_USER)
+        return false;
+    for (size_t i = 0; i < d->links.n; i++)
+        if (memcmp(d->links.v[i].subject.b, r->subject.b, UID_BYTES) == 0 && d->users[d->links.v[i].user].erased)
+            return true;
+    return false;
+}
+
+static bool has_erased(const struct device *d)
+{
+    for (size_t i = 0; i < d->user_count; i++)
+        if (d->users[i].erased)
+            return true;
+    return false;
+}
+
+/* What is to be erased with the link, whose user was. */
+static struct device_erasure erasure_of(const struct device *d, const struct internal *r, uint32_t user)
+{
+    const struct device_user *u = &d->users[user];
+
+    if (!r->erased || (u->erased && u->erased_until >= r->until))
+        return (struct device_erasure){.user = NO_USER};
+    return (struct device_erasure){user, r->until, u->id};
+}
+
 int device_linked(struct partition *p, const struct internal *r, struct err *e)
 {
+    struct device_erasure erasure;
+
     struct link l = {
         .key = r->key, .subject = r->subject, .removed = r->removed, .by_order = r->by_order, .version = r->version};
     struct device *d;
@@ -484,6 +654,11 @@ int device_linked(struct partition *p, const struct internal *r, struct err *e)
 
     if (rc < 0 || is_lost(d))
         return rc;
+    if (has_erased(d)) {
+        rc = device_load_links(p, d, e);
+        if (rc < 0 || takes_back_erased(d, r))
+            return rc;
+    }
     l.user = find_user(d, r->user);
     if (l.user == NO_USER && d->user_count >= identity_max_users(p->state->rules) + LIMIT_DEVICE_USERS) {
         pthread_mutex_lock(&p->lock);
@@ -493,7 +668,8 @@ int device_linked(struct partition *p, const struct internal *r, struct err *e)
     }
     if (l.user == NO_USER)
         l.user = user_number(p, d, r->user);
-    if (is_plain(d, &l)) {
+    erasure = erasure_of(d, r, l.user);
+    if (erasure.user == NO_USER && is_plain(d, &l)) {
         if (d->links_known && d->links.n >= LIMIT_DEVICE_LINKS)
             forget_links(d);
         if (d->links_known && links_put(&d->links, &l) < 0)
@@ -505,10 +681,35 @@ int device_linked(struct partition *p, const struct internal *r, struct err *e)
     if (rc == 0 && links_put(&d->links, &l) < 0)
         rc = -ENOMEM;
     if (rc == 0)
-        rc = recompute(p, d, e);
+        rc = recompute_erasing(p, d, &erasure, e);
     if (rc == 0)
         add_fresh(p, d, &l);
     return rc;
+}
+
+int device_erase(struct partition *p, const struct internal *r, struct err *e)
+{
+    struct device_erasure erasure = {.until = r->until, .alias = r->alias};
+    struct device *d;
+    int rc = partition_device(p, r->device, false, &d, e);
+
+    if (rc < 0 || !d)
+        return rc;
+    erasure.user = find_user(d, r->user);
+    return erasure.user == NO_USER ? 0 : recompute_erasing(p, d, &erasure, e);
+}
+
+uint32_t device_owner(const struct device_user *users, const struct runs *r, const struct event_key *key)
+{
+    for (size_t i = r->n ? runs_at(r, key) : 0; i < r->n; i++) {
+        const struct device_user *u = &users[r->v[i].user];
+
+        if (!u->erased)
+            return r->v[i].user;
+        if (key->time <= u->erased_until)
+            return USER_ERASED;
+    }
+    return NO_USER;
 }
 
 int device_verdict(struct partition *p, const struct internal *r, struct err *e)

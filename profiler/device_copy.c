@@ -50,6 +50,7 @@ static int see_home(struct device_copy *c)
     if (!s || !stream_current(c->p, s))
         return 0;
     c->entries = s->entries;
+    c->rewritten = s->rewritten;
     for (const struct gone *g = s->gone; g; g = g->next)
         n++;
     c->gone = arena_alloc(&c->arena, (n + 1) * sizeof *c->gone);
@@ -269,7 +270,7 @@ int device_copy_events(const struct device_copy *c, device_event *each, void *ar
 {
     struct event_visit v = {c, each, arg, false};
     struct chunk_range range = {c->stream, INT64_MIN, INT64_MAX, c->commit};
-    int rc = chunks_visit(c->p->state, c->p->number, c->snap, &range, visit_chunk, &v, e);
+    int rc = c->rewritten ? 0 : chunks_visit(c->p->state, c->p->number, c->snap, &range, visit_chunk, &v, e);
 
     if (rc == -EIO)
         return damaged(e, "an event of a device");

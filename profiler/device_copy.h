@@ -16,6 +16,7 @@ struct device_copy {
     const struct entry *entries;
     struct event_key *gone; /* sorted */
     size_t gone_count;
+    bool rewritten; /* what is on disk of them does not count */
     int64_t offset;
     uint32_t commit;
     struct store_snapshot *snap;

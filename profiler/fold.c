@@ -35,6 +35,14 @@ static const char *check_internal(const struct partition *p, const struct log_re
     return why;
 }
 
+/* An erasure that names nobody was put where it belongs. */
+static const char *check_command(const struct partition *p, const struct log_record *r, const struct command *c)
+{
+    struct str key = str_has(c->device) ? c->device : c->user;
+
+    return str_has(key) ? check_key(p, r, key) : NULL;
+}
+
 /* What another partition, or this one's people, have to say. NULL when it is that; else what is wrong. */
 static const char *decode_other(const struct partition *p, const struct log_record *r, struct decoded *d)
 {
@@ -46,7 +54,7 @@ static const char *decode_other(const struct partition *p, const struct log_reco
         return "it is of a later format";
     if (rc != CODEC_OK)
         return "it cannot be read";
-    return r->kind == LOG_KIND_INTERNAL ? check_internal(p, r, &d->internal) : check_key(p, r, d->command.device);
+    return r->kind == LOG_KIND_INTERNAL ? check_internal(p, r, &d->internal) : check_command(p, r, &d->command);
 }
 
 /* NULL when the record is an event; else what is wrong. */
@@ -90,8 +98,12 @@ static int fold_other(struct partition *p, const struct log_record *r, const str
     *outcome = OUTCOME_MOVED;
     if (r->kind == LOG_KIND_CLAIM)
         return 0;
+    if (r->kind == LOG_KIND_ERASED) {
+        *outcome = OUTCOME_ERASED;
+        return 0;
+    }
     if (!d->why && r->kind == LOG_KIND_COMMAND)
-        return device_unlink(p, &d->command, e);
+        return d->command.kind == COMMAND_ERASE ? erase_profile(p, &d->command, e) : device_unlink(p, &d->command, e);
     if (!d->why && cascade_take(p, &d->internal) == 0)
         return 0;
     *outcome = OUTCOME_BAD;

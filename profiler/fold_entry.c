@@ -219,7 +219,7 @@ static int prepare(struct folding *f)
 
 /* --- showing, with the lock ----------------------------------------------------------------------------------- */
 
-static void stream_touch(struct partition *p, struct stream *s)
+void stream_touch(struct partition *p, struct stream *s)
 {
     s->kept.touched = true;
     profile_touch(p, s->profile);
@@ -228,6 +228,7 @@ static void stream_touch(struct partition *p, struct stream *s)
     s->interval = p->interval_number;
     s->entries = NULL;
     s->gone = NULL;
+    s->rewritten = false;
     s->next_dirty = s->profile->dirty_streams;
     s->profile->dirty_streams = s;
     pointers_add(&p->dirty_streams, s);
@@ -295,6 +296,8 @@ static void apply_facts(struct folding *f)
     struct profile *r = f->stream->profile;
     bool in_order = facts_comes_last(&r->facts, f->key.time), lost;
 
+    if (r->own_after != INT64_MIN)
+        r->refold = true; /* what came before is not its own, which sessions know nothing of */
     if (f->copy == COPY_NONE && !f->ev)
         return; /* it was taken back before it came */
     lost = sessions_lost(f) || f->copy != COPY_NONE;
@@ -343,7 +346,7 @@ static void tell_link(struct folding *f, struct str device, bool removed)
     tell(f->p, &r);
 }
 
-static struct str alias_of(const struct event *ev)
+struct str alias_of(const struct event *ev)
 {
     return ev->type == EVENT_ALIAS && str_has(ev->user_id) ? ev->previous_id : STR_NONE;
 }
@@ -375,9 +378,9 @@ static void follow_links(struct folding *f)
 
 static struct str user_at(const struct stream *s, const struct event_key *key)
 {
-    uint32_t user = s->device ? runs_user(&s->device->runs, key) : NO_USER;
+    uint32_t user = s->device ? device_owner(s->device->users, &s->device->runs, key) : NO_USER;
 
-    return user == NO_USER ? STR_NONE : s->device->users[user].id;
+    return user >= USER_ERASED ? STR_NONE : s->device->users[user].id;
 }
 
 static void tell_place(struct folding *f, struct str user, const struct event_key *key, struct str bytes)
@@ -406,7 +409,7 @@ static void follow_device(struct folding *f)
         tell(f->p, &recount);
 }
 
-static struct str stated_order(const struct event *ev, unsigned flags)
+struct str stated_order(const struct event *ev, unsigned flags)
 {
     enum order_status status;
 
@@ -445,6 +448,10 @@ int fold_event(struct partition *p, struct str bytes, const struct event *ev, st
     f.key = event_key(ev);
     arena_reset(&p->order_arena);
     rc = partition_stream(p, &id, stream, &f.stream, e);
+    if (rc == 0 && event_is_erased(f.stream, &f.key)) {
+        *outcome = OUTCOME_ERASED;
+        return fold_erased(p, f.stream, ev, entry_flags(ev, p->state->rules));
+    }
     if (rc == 0 && str_has(alias_of(ev)) && !f.stream->account)
         rc = stream_open_account(p, f.stream, e);
     if (rc == 0)
@@ -501,6 +508,8 @@ static int place_event(struct partition *p, struct stream *s, const struct inter
     char head[32];
     int rc;
 
+    if (s->erased && item->key.time <= s->erased->is.until)
+        return 0; /* the user was erased meanwhile */
     arena_reset(&p->order_arena);
     memset(&f, 0, offsetof(struct folding, old_event));
     f.p = p;

@@ -9,4 +9,12 @@
 int fold_event(struct partition *p, struct str bytes, const struct event *ev, struct key_hash stream,
                enum outcome *outcome, struct err *e);
 
+/* The user's other device that an alias names; absent. */
+struct str alias_of(const struct event *ev);
+/* The order that the event states; absent. */
+struct str stated_order(const struct event *ev, unsigned flags);
+
+/* An event that is gone before it came: what follows of it nevertheless. 0 or -ENOMEM, and then nothing is told. */
+int fold_erased(struct partition *p, const struct stream *s, const struct event *ev, unsigned flags);
+
 #endif

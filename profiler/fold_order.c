@@ -18,7 +18,9 @@ struct order_change {
     bool changed;                /* something newer was told */
     bool had, has;               /* whether there was, is an order */
     struct order before, now;
-    struct order_doc *doc; /* new */
+    struct order_doc *doc;          /* new */
+    const struct tombstone *erased; /* the owner was, or NULL */
+    bool was_erased;                /* the owner, or who had its device */
     struct err *err;
 };
 
@@ -136,6 +138,8 @@ static int take_item(struct order_change *c, const struct internal_item *item, s
 
     if (internal_version_cmp(version, known) <= 0)
         return 0;
+    if (str_has(item->bytes) && c->erased && item->key.time <= c->erased->is.until)
+        return 0; /* its home will hear of it */
     if (str_has(item->bytes)) {
         ev = read_statement(c, item, &rc);
         if (!ev)
@@ -230,6 +234,10 @@ static void show(struct order_change *c)
         r->version = p->cascade.cause + 1;
     if (c->had || c->has)
         change_facts(c);
+    if (c->was_erased) {
+        erased_mark(p);
+        erased_profile_ranges(p, r->node.key);
+    }
     partition_recount(p, &c->order->kept);
     partition_recount(p, &r->kept);
 }
@@ -244,6 +252,9 @@ int order_placed(struct partition *p, const struct internal *r, size_t *done, st
         rc = partition_order(p, c.profile->node.key, partition_hash(p, r->order_id), &c.order, e);
     if (rc == 0)
         rc = read_doc(&c, r);
+    if (rc == 0)
+        rc = profile_was_erased(p, r->owner, &c.was_erased, e);
+    c.erased = tombstone_find(p, r->owner);
     for (size_t i = 0; i < r->item_count && rc == 0; i++)
         rc = take_item(&c, &r->items[i], r->version);
     if (rc == 0 && c.changed)

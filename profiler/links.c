@@ -202,7 +202,7 @@ int runs_make(const struct links *l, bool (*counts)(void *arg, const struct link
 }
 
 /* The last run that began at or before the key, else the first. */
-static size_t run_at(const struct runs *r, const struct event_key *key)
+size_t runs_at(const struct runs *r, const struct event_key *key)
 {
     size_t low = 0, high = r->n;
 
@@ -219,7 +219,7 @@ static size_t run_at(const struct runs *r, const struct event_key *key)
 
 uint32_t runs_user(const struct runs *r, const struct event_key *key)
 {
-    return r->n ? r->v[run_at(r, key)].user : NO_USER;
+    return r->n ? r->v[runs_at(r, key)].user : NO_USER;
 }
 
 uint32_t runs_last_user(const struct runs *r)

@@ -55,6 +55,8 @@ struct runs {
 void runs_deinit(struct runs *r);
 /* The runs of the links that are not removed and for which `counts` holds. 0 or -ENOMEM. */
 int runs_make(const struct links *l, bool (*counts)(void *arg, const struct link *link), void *arg, struct runs *out);
+/* The run that covers that place; only where there are runs. */
+size_t runs_at(const struct runs *r, const struct event_key *key);
 /* Whose an event is at that place in the order of events; NO_USER without runs. */
 uint32_t runs_user(const struct runs *r, const struct event_key *key);
 /* The user of the latest link; NO_USER without runs. */

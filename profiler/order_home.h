@@ -28,6 +28,7 @@ struct statement {
     enum order_status status;
     struct str anonymous_id, user_id, owner, bytes; /* in `memory` */
     size_t cost;                                    /* bytes it takes unpacked */
+    bool erased;                                    /* what is left of one of a person who was */
     char *memory;                                   /* owned */
     size_t memory_bytes;
     /* This interval. */

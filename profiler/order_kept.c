@@ -207,6 +207,7 @@ int statement_decode(struct partition *p, struct str order_id, const struct inte
     out->user_id = ev.user_id;
     out->bytes = item->bytes;
     out->cost = event_unpacked_bytes(item->bytes);
+    out->erased = ev.erased;
     return 0;
 }
 

@@ -169,8 +169,10 @@ static int profile_load(struct partition *p, struct profile *r, struct err *e)
     else if ((rc = traits_unpack(record.traits, &r->traits)) > 0)
         rc = damaged(e, "the traits of a profile");
     else if (!(rc = get_members(record.members, &r->members, &r->member_count)) &&
-             !(rc = text_copy(record.user, &r->user)))
+             !(rc = text_copy(record.user, &r->user))) {
         r->version = record.version;
+        r->own_after = record.own_after;
+    }
     store_value_free(&v);
     return rc;
 }
@@ -205,6 +207,7 @@ int partition_profile(struct partition *p, struct str id, struct profile **out, 
     r->id = copy_behind(&behind, id);
     r->node.key = hash;
     r->kept.kind = KEPT_PROFILE;
+    r->own_after = INT64_MIN;
     facts_init(&r->facts);
     rc = profile_load(p, r, e);
     if (rc == 0)
@@ -339,6 +342,8 @@ static int stream_attach(struct partition *p, struct stream *s, struct err *e)
         rc = partition_account(p, s->user_id, &s->account, e);
     if (rc == 0 && s->kind == STREAM_STATED && !str_has(s->user_id))
         rc = partition_device(p, s->anonymous_id, false, &s->device, e);
+    if (rc == 0)
+        s->erased = tombstone_find(p, s->profile->id);
     return rc;
 }
 
@@ -484,6 +489,8 @@ static int tables_init(struct partition *p)
         rc = table_init(&p->order_homes);
     if (rc == 0)
         rc = table_init(&p->statements);
+    if (rc == 0)
+        rc = table_init(&p->erased.tombstones);
     return rc;
 }
 
@@ -509,7 +516,9 @@ int partition_init(struct partition *p, struct state *s, uint32_t number, struct
     buf_init(&p->scratch, SCRATCH_BYTES);
     p->interval = interval_new();
     rc = p->interval && p->sent && p->heard ? tables_init(p) : -ENOMEM;
-    return rc < 0 ? rc : meta_load(p, e);
+    if (rc == 0)
+        rc = meta_load(p, e);
+    return rc < 0 ? rc : erased_load(p, e);
 }
 
 /* Nothing is dirty any more: it was committed or is to be forgotten. */
@@ -538,6 +547,9 @@ void partition_restart(struct partition *p, const struct meta *meta, struct inte
     emissions_clear(&p->emissions);
     p->memory_base = p->memory;
     p->interval = fresh;
+    erased_deinit(&p->erased);
+    if (table_init(&p->erased.tombstones) < 0)
+        abort();
     meta_apply(p, meta);
     pthread_mutex_unlock(&p->lock);
     interval_unref(old);
@@ -548,6 +560,7 @@ void partition_deinit(struct partition *p)
     if (!p->state)
         return;
     drop_all(p);
+    erased_deinit(&p->erased);
     table_deinit(&p->streams);
     table_deinit(&p->profiles);
     table_deinit(&p->orders);

@@ -110,12 +110,22 @@ static bool get_count(const char **p, const char *end, size_t *out)
     return true;
 }
 
-enum { USER_BEYOND = 1, USER_TOLD = 2, DEVICE_CROWDED = 1, DEVICE_SHARED = 2, PAIR_BY_EVENTS = 1, PAIR_BEYOND = 2 };
+enum { USER_BEYOND = 1, USER_TOLD = 2, USER_GONE = 4, DEVICE_CROWDED = 1, DEVICE_SHARED = 2, PAIR_BY_EVENTS = 1, PAIR_BEYOND = 2 };
+
+/* What only erased users had does not say what it was. */
+static bool is_named(const struct device *d)
+{
+    bool named = d->user_count == 0;
+
+    for (size_t i = 0; i < d->user_count; i++)
+        named = named || !d->users[i].erased;
+    return named;
+}
 
 bool device_write(const struct device *d, struct buf *b)
 {
     buf_add_varint(b, STATE_FORMAT);
-    put_text(b, d->id);
+    put_text(b, is_named(d) ? d->id : STR_NONE);
     buf_add_varint(b, (d->crowded ? DEVICE_CROWDED : 0) | (d->shared ? DEVICE_SHARED : 0));
     for (int i = 0; i < IDENTITY_FIGURES; i++)
         buf_add_varint(b, d->figures[i]);
@@ -124,9 +134,10 @@ bool device_write(const struct device *d, struct buf *b)
         const struct device_user *u = &d->users[i];
 
         put_text(b, u->id);
-        buf_add_varint(b, (u->beyond ? USER_BEYOND : 0) | (u->told ? USER_TOLD : 0));
+        buf_add_varint(b, (u->beyond ? USER_BEYOND : 0) | (u->told ? USER_TOLD : 0) | (u->erased ? USER_GONE : 0));
         put_version(b, u->verdict);
         buf_add_svarint(b, u->unlinked_until);
+        buf_add_svarint(b, u->erased_until);
     }
     buf_add_varint(b, d->runs.n);
     for (size_t i = 0; i < d->runs.n; i++) {
@@ -142,10 +153,11 @@ static bool read_user(const char **p, const char *end, struct device_user *out)
     uint64_t flags;
 
     if (!get_text(p, end, &id) || !get_varint(p, end, &flags) || !get_version(p, end, &out->verdict) ||
-        !get_svarint(p, end, &out->unlinked_until) || text_copy(id, &out->id) < 0)
+        !get_svarint(p, end, &out->unlinked_until) || !get_svarint(p, end, &out->erased_until) || text_copy(id, &out->id) < 0)
         return false;
     out->beyond = flags & USER_BEYOND;
     out->told = flags & USER_TOLD;
+    out->erased = flags & USER_GONE;
     return true;
 }
 
@@ -185,8 +197,8 @@ int device_unpack(struct str bytes, struct device *d)
     struct str id;
     size_t n;
 
-    if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_text(&p, end, &id) || !str_eq(id, d->id) ||
-        !get_varint(&p, end, &flags) || !read_figures(&p, end, d) || !get_count(&p, end, &n))
+    if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_text(&p, end, &id) ||
+        (str_has(id) && !str_eq(id, d->id)) || !get_varint(&p, end, &flags) || !read_figures(&p, end, d) || !get_count(&p, end, &n))
         return -EIO;
     d->crowded = flags & DEVICE_CROWDED;
     d->shared = flags & DEVICE_SHARED;

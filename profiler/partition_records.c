@@ -113,7 +113,7 @@ int profile_record_read(struct str bytes, struct profile_record *out)
     out->id = (struct str){p, (size_t)n};
     p += n;
     if (!get_svarint(&p, end, &out->version) || !profile_id_valid(out->id) || !get_text(&p, end, &out->user) ||
-        !get_varint(&p, end, &n) || n > (size_t)(end - p))
+        !get_svarint(&p, end, &out->own_after) || !get_varint(&p, end, &n) || n > (size_t)(end - p))
         return -EIO;
     out->members = (struct str){p, (size_t)n};
     p += n;

@@ -351,7 +351,8 @@ void stream_settle(struct stream *s)
         s->uid_parts = s->uid_parts_next;
         s->uid_parts_next = 0;
     }
-    s->on_disk = true;
+    s->on_disk = !s->rewritten || s->slot_count > 0;
+    s->rewritten = false;
     s->fresh = 0;
     s->spans_inexact = false;
     free(s->slots);

@@ -76,7 +76,7 @@ static int read_meta(const struct state *s, struct store *copy, uint32_t partiti
     return rc;
 }
 
-/* From the filler's end on a crash comes back to the partition of the copy, and nothing fails any more. */
+/* From the filler's end on a crash comes back to the partition of the copy. */
 static int replace(struct state *s, uint32_t partition, struct store *copy, struct err *e)
 {
     struct partition *p = &s->partitions[partition];
@@ -95,6 +95,7 @@ static int replace(struct state *s, uint32_t partition, struct store *copy, stru
         pthread_rwlock_wrlock(&p->place);
         store_filler_swap(f);
         partition_restart(p, &meta, fresh);
+        rc = erased_load(p, e);
         pthread_rwlock_unlock(&p->place);
     } else if (fresh) {
         interval_unref(fresh);

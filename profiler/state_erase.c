@@ -1,62 +1,184 @@
-/* What others ask of erasure in a partition. */
+/* What others ask of erasure in a partition. Any thread, under the partition's lock. */
+#include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
-#include "profiler/state_private.h"
+#include "profiler/device_copy.h"
 
 bool state_erasing(struct state *s, uint32_t partition, int64_t *through)
 {
-    (void)s;
-    (void)partition;
-    *through = 0;
-    return false;
+    struct partition *p = &s->partitions[partition];
+
+    assert(partition < s->partition_count);
+    pthread_mutex_lock(&p->lock);
+    bool is = p->erased.through > p->erased.cleaned;
+    *through = p->erased.through;
+    pthread_mutex_unlock(&p->lock);
+    return is;
 }
 
 struct str *state_erased_profiles(struct state *s, uint32_t partition, size_t *n)
 {
-    (void)s;
-    (void)partition;
-    *n = 0;
-    return NULL;
+    struct partition *p = &s->partitions[partition];
+    size_t bytes = 0;
+    struct str *out = NULL;
+    char *at;
+
+    assert(partition < s->partition_count);
+    pthread_mutex_lock(&p->lock);
+    *n = p->erased.profile_count;
+    for (size_t i = 0; i < *n; i++)
+        bytes += sizeof *out + p->erased.profiles[i].n;
+    if (*n > 0)
+        out = malloc(bytes);
+    at = out ? (char *)(out + *n) : NULL;
+    for (size_t i = 0; out && i < *n; i++) {
+        struct str id = p->erased.profiles[i];
+
+        memcpy(at, id.p, id.n);
+        out[i] = (struct str){at, id.n};
+        at += id.n;
+    }
+    if (*n > 0 && !out)
+        *n = SIZE_MAX;
+    pthread_mutex_unlock(&p->lock);
+    return out;
+}
+
+/* A copy of the ranges; NULL with *everywhere where all files are to be written anew. */
+static struct key *copy_ranges(struct partition *p, size_t *n, bool *everywhere)
+{
+    struct key *v;
+
+    pthread_mutex_lock(&p->lock);
+    *n = p->erased.range_count;
+    v = malloc((*n + 1) * sizeof *v);
+    *everywhere = p->erased.everywhere || !v;
+    if (v && *n)
+        memcpy(v, p->erased.ranges, *n * sizeof *v);
+    pthread_mutex_unlock(&p->lock);
+    return v;
+}
+
+/* The least key that no key beginning so reaches. */
+static struct key behind(struct key prefix)
+{
+    for (size_t i = prefix.n; i-- > 0;)
+        if (++prefix.b[i] != 0)
+            break;
+    return prefix;
 }
 
 int state_compact_erased(struct state *s, uint32_t partition, struct err *e)
 {
-    (void)s;
-    (void)partition;
-    (void)e;
-    return 0;
+    struct partition *p = &s->partitions[partition];
+    bool everywhere;
+    size_t n;
+    struct key *v = copy_ranges(p, &n, &everywhere);
+    int rc = 0;
+
+    assert(partition < s->partition_count);
+    if (everywhere)
+        rc = store_compact(s->store, partition, STR_NONE, STR_NONE, e);
+    for (size_t i = 0; i < n && rc == 0 && !everywhere; i++) {
+        struct key end = behind(v[i]);
+
+        rc = store_compact(s->store, partition, key_str(&v[i]), key_str(&end), e);
+    }
+    free(v);
+    return rc;
 }
 
 void state_cleaned(struct state *s, uint32_t partition, int64_t through)
 {
-    (void)s;
-    (void)partition;
-    (void)through;
+    struct partition *p = &s->partitions[partition];
+    struct erased *x = &p->erased;
+
+    assert(partition < s->partition_count);
+    pthread_mutex_lock(&p->lock);
+    if (through == x->through) {
+        for (size_t i = 0; i < x->profile_count; i++)
+            free((void *)(uintptr_t)x->profiles[i].p);
+        x->profile_count = x->range_count = 0;
+        x->everywhere = false;
+    }
+    if (through > x->cleaned)
+        x->cleaned = through;
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* --- whether something is erased ------------------------------------------------------------------------------ */
+
+static bool by_tombstone(struct partition *p, struct str profile, int64_t time)
+{
+    const struct tombstone *t;
+    bool is;
+
+    pthread_mutex_lock(&p->lock);
+    t = tombstone_find(p, profile);
+    is = t && time <= t->is.until;
+    pthread_mutex_unlock(&p->lock);
+    return is;
+}
+
+static int by_device(struct state *s, uint32_t partition, struct str device, const struct event_key *key, bool *out,
+                     struct err *e)
+{
+    struct device_copy c;
+    int rc = device_copy_open(s, partition, device, &c, e);
+
+    if (rc == 0 && c.device) {
+        uint32_t owner = device_owner(c.device->users, &c.device->runs, key);
+
+        *out = owner == USER_ERASED || (owner == NO_USER && *out);
+    }
+    device_copy_close(&c);
+    return rc;
 }
 
 int state_is_erased(struct state *s, struct str profile, const struct event_key *key, bool *out, struct err *e)
 {
-    (void)s;
-    (void)profile;
-    (void)key;
-    (void)e;
+    uint32_t partition;
+
     *out = false;
-    return 0;
+    if (!profile_id_valid(profile))
+        return 0;
+    partition = event_log_partition(profile_log_key(profile), s->partition_count);
+    *out = by_tombstone(&s->partitions[partition], profile, key->time);
+    if (str_starts(profile, STR_LIT("user:")))
+        return 0;
+    return by_device(s, partition, profile_log_key(profile), key, out, e);
+}
+
+struct search {
+    int64_t offset;
+    struct state_erasure *out;
+    bool found;
+};
+
+static void look_at(void *arg, const struct table_node *n)
+{
+    struct search *f = arg;
+    const struct tombstone *t = (const struct tombstone *)n;
+
+    for (int i = 0; i < TOMBSTONE_COMMANDS && !f->found; i++) {
+        if (t->commands[i] != f->offset + 1)
+            continue;
+        *f->out = t->is;
+        f->found = true;
+    }
 }
 
 int state_erasure(struct state *s, uint32_t partition, int64_t offset, struct state_erasure *out)
 {
-    (void)s;
-    (void)partition;
-    (void)offset;
-    (void)out;
-    return STATE_NOT_FOUND;
-}
+    struct partition *p = &s->partitions[partition];
+    struct search f = {.out = out};
 
-int device_erase(struct partition *p, const struct internal *r, struct err *e)
-{
-    (void)p;
-    (void)r;
-    (void)e;
-    return 0;
+    assert(partition < s->partition_count);
+    pthread_mutex_lock(&p->lock);
+    f.offset = offset + p->figures.base;
+    table_each(&p->erased.tombstones, look_at, &f);
+    pthread_mutex_unlock(&p->lock);
+    out->offset = offset;
+    return f.found ? 0 : STATE_NOT_FOUND;
 }

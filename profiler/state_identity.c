@@ -83,7 +83,7 @@ static int list_pairs(const struct device_copy *c, struct arena *a, struct state
     for (size_t i = 0; i < d->user_count; i++) {
         if (out->shared)
             pairs[i].why = PAIR_SHARED;
-        if (pairs[i].links > 0 || pairs[i].unlinked_until != TIME_NONE)
+        if (!d->users[i].erased && (pairs[i].links > 0 || pairs[i].unlinked_until != TIME_NONE))
             pairs[out->pair_count++] = pairs[i];
     }
     out->pairs = pairs;
@@ -99,8 +99,11 @@ static int list_runs(const struct device *d, struct arena *a, struct state_devic
     if (!out->runs)
         return -ENOMEM;
     for (size_t i = skip; i < d->runs.n; i++) {
-        struct state_run *run = &out->runs[out->run_count++];
+        struct state_run *run = &out->runs[out->run_count];
 
+        if (d->users[d->runs.v[i].user].erased)
+            continue;
+        out->run_count++;
         run->user = arena_dup(a, d->users[d->runs.v[i].user].id);
         run->from = d->runs.v[i].from.time;
         if (!run->user.p)

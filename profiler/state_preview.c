@@ -141,10 +141,11 @@ static int move_event(void *arg, const struct event_key *key, unsigned flags, st
 {
     struct preview *v = arg;
     struct state_preview *out = v->out;
-    uint32_t from = runs_user(&v->before, key), to = runs_user(&v->after, key);
+    const struct device_user *users = v->copy.device->users;
+    uint32_t from = device_owner(users, &v->before, key), to = device_owner(users, &v->after, key);
     size_t self = v->copy.device->user_count;
 
-    if (from == to)
+    if (from == to || from == USER_ERASED || to == USER_ERASED)
         return 0;
     v->from[from == NO_USER ? self : from]++;
     v->to[to == NO_USER ? self : to]++;

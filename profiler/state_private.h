@@ -26,7 +26,7 @@
 #define LARGE_STREAM_UIDS 1024
 /* A late chunk spans no more, so that a search by time knows where to stop. */
 #define LATE_SPAN_MS (4 * TIME_HOUR)
-#define STATE_FORMAT 4
+#define STATE_FORMAT 5
 #define PROFILE_KIND_BYTES 5 /* "user:" */
 #define PROFILE_ID_MAX_BYTES (PROFILE_KIND_BYTES + KEY_ID_MAX_BYTES)
 
@@ -119,16 +119,16 @@ struct stream {
      * nothing until `sibling_known`. */
     struct stream *sibling;
     bool sibling_known;
-    struct device *device;   /* [worker] of one without a user: NULL: it has no links */
-    struct account *account; /* [worker] of one with device and user */
-    bool paired;             /* [worker] the account knows of evidence at `pair` */
-    struct event_key pair;
-    uint64_t fresh; /* [worker] uids of this interval that are not on disk */
+    struct device *device;    /* [worker] of one without a user: NULL: it has no links */
+    struct tombstone *erased; /* [worker] of its profile; NULL: it was not */
+    struct account *account;  /* [worker] of one with device and user */
+    uint64_t fresh;           /* [worker] uids of this interval that are not on disk */
 
     uint64_t interval;         /* [lock] to which the three below belong */
     struct entry *entries;     /* [lock] newest first */
     struct gone *gone;         /* [lock] newest first */
     struct stream *next_dirty; /* [lock] of the profile */
+    bool rewritten;            /* [lock] all that counts is in `entries`: what is on disk goes with the next commit */
     bool on_disk;              /* [worker] its record is */
 
     /* [worker] this interval */
@@ -179,6 +179,8 @@ struct device_user {
     struct internal_version verdict;
     int64_t unlinked_until; /* links up to this time do not count; INT64_MIN: none were undone */
     bool told;              /* the user was told that the device is its */
+    bool erased;            /* the user was, and `id` is their alias */
+    int64_t erased_until;   /* what was theirs up to then is gone */
 };
 
 /* A device that somebody was linked to, at its home. [worker] but for what says otherwise. */
@@ -237,6 +239,8 @@ struct profile {
     struct str id;                /* behind the struct */
     struct str user;              /* [lock] of a device with links: the user of the latest; owned. Its events are its
                                    * users' then, and the profile itself has none */
+    int64_t own_after;            /* [lock] of a device whose last user was erased: only events after it are its own;
+                                   * INT64_MIN else */
     struct member *members;       /* [lock] of a user: devices with a link to it, sorted by id; owned */
     size_t member_count;          /* [lock] */
     bool held;                    /* [lock] look-ups wait: the cache may still have it as it was */
@@ -251,6 +255,34 @@ struct profile {
     struct kept_order *dirty_orders; /* [lock] */
 };
 
+struct pointers {
+    void **v;
+    size_t n, cap;
+};
+
+#define TOMBSTONE_COMMANDS 8
+
+/* That a profile was erased: known for ever. Offsets are the state's. */
+struct tombstone {
+    struct table_node node;               /* key: hash of the profile's id under the shop's key */
+    uint64_t interval;                    /* [worker] in which it changed last */
+    struct state_erasure is;              /* [lock] */
+    int64_t commands[TOMBSTONE_COMMANDS]; /* [lock] one past the offset of each, newest first; 0: none */
+};
+
+/* What was erased in a partition. */
+struct erased {
+    struct table tombstones;       /* [lock] */
+    struct pointers dirty;         /* [worker] this interval */
+    int64_t through;               /* [lock] one past the last record that erased something; 0: none did */
+    int64_t cleaned;               /* [lock] up to here nothing is in any file any more */
+    struct key *ranges;            /* [lock] beginnings of keys under which something stood; owned */
+    size_t range_count, range_cap; /* [lock] */
+    bool everywhere;               /* [lock] they are not known, or too many */
+    struct str *profiles;          /* [lock] whose copies the cache may have; owned, and each text */
+    size_t profile_count, profile_cap;
+};
+
 /* Records are decoded a few ahead of the fold, so that what they will touch is on its way from memory meanwhile. */
 #define DECODE_AHEAD 4
 
@@ -263,11 +295,6 @@ struct decoded {
     bool no_memory;  /* nobody knows yet what it is */
     const char *why; /* it is no event */
     struct key_hash stream;
-};
-
-struct pointers {
-    void **v;
-    size_t n, cap;
 };
 
 /* What is to be put on the log; keys and values are malloc'ed. */
@@ -334,9 +361,10 @@ struct partition {
     _Atomic size_t batch_held;          /* bytes that it keeps */
     struct decoded ahead[DECODE_AHEAD]; /* [worker] the records being folded */
     struct emissions emissions;         /* [worker] */
-    struct arena order_arena;           /* [worker] one record's orders */
-    struct arena arena_other;           /* [worker] an event looked at in passing */
-    struct buf scratch;                 /* [worker] */
+    struct erased erased;
+    struct arena order_arena; /* [worker] one record's orders */
+    struct arena arena_other; /* [worker] an event looked at in passing */
+    struct buf scratch;       /* [worker] */
 };
 
 struct state {
@@ -422,6 +450,7 @@ struct profile_record {
     struct str id;
     int64_t version;
     struct str user, members, traits;
+    int64_t own_after;
     struct str facts;
 };
 int profile_record_read(struct str bytes, struct profile_record *out);
@@ -494,8 +523,54 @@ struct neighbours {
 int stream_neighbours(struct partition *p, struct stream *s, int64_t time, struct neighbours *out, struct err *e);
 /* Notes a session event. 0 or -ENOMEM. */
 int stream_span_add(struct stream *s, int64_t time, int64_t gap);
+/* Notes that it changes in this interval. With the lock; room must be reserved, for its profile too. */
+void stream_touch(struct partition *p, struct stream *s); /* fold_entry.c */
 /* What was in memory is on disk now: forgets the interval. */
 void stream_settle(struct stream *s);
+
+/* --- stream_rewrite.c: a stream without what was erased ------------------------------------------------------ */
+
+/* All entries that stand, in the order of events, copied into the arena. 0 or negative errno. Worker. */
+int stream_read_all(struct partition *p, struct stream *s, struct arena *a, struct chunk_entry **out, size_t *n,
+                    struct err *e);
+/* The stream as it would be with these entries alone. 0 or -ENOMEM, and then there is nothing to be freed. */
+struct stream_rewrite {
+    struct entry *entries;
+    struct uid_slot *slots;
+    size_t slot_count, slot_cap;
+};
+int stream_rewrite_make(struct partition *p, struct stream *s, const struct chunk_entry *const *kept, size_t n,
+                        struct stream_rewrite *out);
+/* It is like that from now on; nothing of it is on disk for who reads. Takes what `w` has. With the lock; room must be
+ * reserved. */
+void stream_rewrite_show(struct partition *p, struct stream *s, struct stream_rewrite *w);
+void stream_rewrite_drop(struct stream_rewrite *w);
+
+/* --- erased.c: what is known of the erased -------------------------------------------------------------------- */
+
+int erased_load(struct partition *p, struct err *e);
+void erased_deinit(struct erased *x);
+/* NULL for a profile that was not. Worker, or with the lock. */
+struct tombstone *tombstone_find(const struct partition *p, struct str profile);
+struct key_hash erasure_hash(const struct partition *p, struct str profile);
+/* Whether what the user did at that time is gone. */
+bool user_is_erased(const struct partition *p, struct str user, int64_t time);
+/* One that is in the table, with room in the list of those that changed. NULL when memory is out. Worker. */
+struct tombstone *tombstone_make(struct partition *p, struct key_hash hash);
+void tombstone_touch(struct partition *p, struct tombstone *t);
+/* The record being worked off erased something; what stood under keys that begin so; a copy in the cache. With the
+ * lock. */
+void erased_mark(struct partition *p);
+void erased_range(struct partition *p, struct key prefix);
+void erased_profile(struct partition *p, struct str id);
+/* All that a profile has on disk by its own key, and all of one of its streams. With the lock. */
+void erased_profile_ranges(struct partition *p, struct key_hash profile);
+void erased_stream_ranges(struct partition *p, const struct stream *s);
+/* Whether the profile is an erased user's, or a device's that had an erased one. Worker. 0 or negative errno. */
+int profile_was_erased(struct partition *p, struct str id, bool *out, struct err *e);
+struct commit;
+int commit_tombstones(struct commit *c);
+void settle_tombstones(struct partition *p);
 
 /* --- partition_chunks.c: reading chunks ----------------------------------------------------------------------- */
 
@@ -541,12 +616,25 @@ int device_linked(struct partition *p, const struct internal *r, struct err *e);
 int device_verdict(struct partition *p, const struct internal *r, struct err *e);                 /* device.c */
 int device_unlink(struct partition *p, const struct command *c, struct err *e);                   /* device.c */
 int device_recount(struct partition *p, struct str id, struct err *e);                            /* device.c */
-int device_erase(struct partition *p, const struct internal *r, struct err *e);                   /* device_erase.c */
+int device_erase(struct partition *p, const struct internal *r, struct err *e);                   /* device.c */
+int erase_profile(struct partition *p, const struct command *c, struct err *e);                   /* erase.c */
 int account_member(struct partition *p, const struct internal *r, struct err *e);                 /* account.c */
 int account_pair(struct partition *p, const struct internal *r, struct err *e);                   /* account.c */
 int place_events(struct partition *p, const struct internal *r, size_t *done, struct err *e);     /* fold_entry.c */
 int order_statements(struct partition *p, const struct internal *r, size_t *done, struct err *e); /* order_home.c */
 int order_placed(struct partition *p, const struct internal *r, size_t *done, struct err *e);     /* fold_order.c */
+
+/* Whose an event of the device without a user is: the number of a user, NO_USER, or USER_ERASED: nobody's any more.
+ * What comes after the time up to which its user was erased is as of a device that nobody had before: the next user's,
+ * or its own. */
+#define USER_ERASED (UINT32_MAX - 1)
+uint32_t device_owner(const struct device_user *users, const struct runs *r, const struct event_key *key);
+/* Of a stream's event: whether it is gone with who it was of. */
+bool event_is_erased(const struct stream *s, const struct event_key *key);
+/* What is left of an erased person's statement of an order, packed into `b`. False when it failed. */
+bool strip_order(const struct event *ev, struct buf *b);
+/* To the home of the order, which is nobody's by this statement. */
+void tell_stripped(struct partition *p, struct str order_id, const struct event_key *key, struct str bytes);
 
 /* Whether one event more of a device without a user is one too many. */
 bool device_is_full(const struct partition *p, const struct stream *home);
@@ -555,6 +643,8 @@ bool device_is_guest(struct str id);
 /* An event says that the user of the account used the device. Changes the account and tells; only where tell may be
  * called. */
 void account_evidence(struct partition *p, struct account *a, struct str device, const struct event_key *key);
+/* Of a user who was erased: forgets all pairs. With the lock. */
+void account_reset(struct account *a);
 /* To the home of an order: `bytes` absent: the event does not state it any more. */
 void tell_statement(struct partition *p, struct str order_id, struct str owner, const struct event_key *key,
                     struct str bytes);
@@ -580,6 +670,7 @@ struct meta {
     int64_t last_offset;
     struct uid last_uid;
     struct key_secret secret;
+    int64_t erased_through, erased_cleaned;
     uint32_t flows; /* how many there are of the two below */
     struct internal_version sent[LIMIT_PARTITIONS], heard[LIMIT_PARTITIONS];
 };

@@ -113,3 +113,24 @@ void table_remove(struct table *t, struct table_node *n)
     *at = n->next;
     t->count--;
 }
+
+void table_each(const struct table *t, void (*each)(void *arg, const struct table_node *n), void *arg)
+{
+    for (size_t i = 0; i < t->level + t->split; i++)
+        for (const struct table_node *n = t->buckets[i]; n; n = n->next)
+            each(arg, n);
+}
+
+void table_drain(struct table *t, void (*each)(struct table_node *n))
+{
+    for (size_t i = 0; t->buckets && i < t->level + t->split; i++) {
+        struct table_node *n = t->buckets[i], *next;
+
+        t->buckets[i] = NULL;
+        for (; n; n = next) {
+            next = n->next;
+            each(n);
+        }
+    }
+    t->count = 0;
+}

@@ -32,6 +32,9 @@ int table_reserve(struct table *t, size_t more);
 /* No other object has its key. 0 or -ENOMEM, and then nothing was added. */
 int table_add(struct table *t, struct table_node *n);
 void table_remove(struct table *t, struct table_node *n);
+void table_each(const struct table *t, void (*each)(void *arg, const struct table_node *n), void *arg);
+/* Takes all objects out, and gives each away. */
+void table_drain(struct table *t, void (*each)(struct table_node *n));
 static inline size_t table_bytes(const struct table *t)
 {
     return t->cap * sizeof *t->buckets;

@@ -43,7 +43,8 @@ static int check_runs(struct device_check *c)
     if (rc == 0 && runs_differ(&runs, &c->d->runs, &from, &to)) {
         /* A link before the first of the same user moves nothing, and is not noted as the beginning. */
         for (size_t i = 0; i < c->count && rc == 0; i++)
-            if (runs_user(&runs, &c->events[i].key) != runs_user(&c->d->runs, &c->events[i].key)) {
+            if (device_owner(c->d->users, &runs, &c->events[i].key) !=
+                device_owner(c->d->users, &c->d->runs, &c->events[i].key)) {
                 differs(c, "who had it does not follow from its links");
                 break;
             }
@@ -137,7 +138,7 @@ static int check_user(struct device_check *c, const struct device_check *home, u
     }
     rc = collect_stream(c, to, &id);
     for (size_t i = 0; i < home->count && rc == 0; i++) {
-        if (runs_user(&c->d->runs, &home->events[i].key) != user)
+        if (device_owner(c->d->users, &c->d->runs, &home->events[i].key) != user)
             continue;
         v->all_expected++;
         if (next == c->count || event_key_cmp(&c->events[next].key, &home->events[i].key) != 0) {
@@ -202,13 +203,28 @@ static int check_events(struct device_check *c)
         rc = check_runs(c);
     if (rc == 0)
         rc = count_void(c);
-    if (c->d->runs.n > 0)
-        c->v->away_events += c->count;
+    for (size_t i = 0; i < c->count; i++)
+        c->v->away_events += device_owner(c->d->users, &c->d->runs, &c->events[i].key) != NO_USER;
     for (uint32_t u = 0; u < c->d->user_count && rc == 0; u++)
-        if ((rc = check_user(&placed, c, u)) == 0)
+        if (!c->d->users[u].erased && (rc = check_user(&placed, c, u)) == 0)
             rc = check_links(&placed, u);
     free(placed.events);
     return rc;
+}
+
+/* Only erased users had it: what it was called is not known any more. */
+static int count_nameless(struct verify *v, struct str value)
+{
+    struct device *d = device_new(v->p, STR_LIT(""));
+    int rc = d ? device_unpack(value, d) : -ENOMEM;
+
+    for (int i = 0; rc == 0 && i < IDENTITY_FIGURES; i++)
+        v->identity[i] += d->figures[i];
+    if (rc == -EIO)
+        verify_say(v, "a device cannot be read");
+    if (d)
+        device_free(d);
+    return rc == -EIO ? 0 : rc;
 }
 
 int verify_device(struct verify *v, struct str key, struct str value)
@@ -220,10 +236,12 @@ int verify_device(struct verify *v, struct str key, struct str value)
     struct str id;
     int rc;
 
-    if (!get_varint(&p, end, &format) || !get_text(&p, end, &id) || !str_has(id)) {
+    if (!get_varint(&p, end, &format) || !get_text(&p, end, &id)) {
         verify_say(v, "a device cannot be read");
         return 0;
     }
+    if (!str_has(id))
+        return count_nameless(v, value);
     hash = partition_hash(v->p, id);
     if (key.n != KEY_PREFIX_BYTES || memcmp(key.p + 1, hash.b, KEY_HASH_BYTES) != 0) {
         verify_say(v, "a device stands under another key");

@@ -171,6 +171,16 @@ static int other_record(struct verify *v, const struct key_home *at, struct stor
     return store_get(v->state->store, v->partition, key_str(&key), NULL, out, v->err);
 }
 
+/* Of an erased person: no path has it. */
+static bool is_left_over(struct verify *v, struct str bytes)
+{
+    struct arena *a = &v->p->arena_other;
+    struct event ev;
+
+    arena_reset(a);
+    return event_unpack(bytes, a, &ev) == CODEC_OK && ev.erased;
+}
+
 /* What its uid says against where it stands; `at` is of either. */
 static int check_statement(struct verify *v, const struct key_home *at, struct str value)
 {
@@ -186,7 +196,7 @@ static int check_statement(struct verify *v, const struct key_home *at, struct s
     }
     if (by_uid && of_uid.removed)
         return 0;
-    v->standing += !by_uid;
+    v->standing += !by_uid && !is_left_over(v, of_place.bytes);
     if (by_uid)
         other.place = of_uid.place;
     rc = other_record(v, &other, &found);

@@ -16,6 +16,7 @@ struct seen_stream {
     struct gone *gone;
     struct event_key *gone_keys; /* sorted */
     size_t gone_count;
+    bool rewritten; /* what is on disk does not count */
     bool merged;
 };
 
@@ -45,6 +46,7 @@ struct reading {
     size_t order_count;
     bool found, refold;
     bool linked; /* it is a device's, which has a user */
+    int64_t own_after; /* of a profile */
     bool empty;  /* it has no events; one that is to be folded may have none either */
     int64_t version;
     uint64_t changes;
@@ -108,6 +110,7 @@ static int see_streams(struct reading *r, const struct partition *p, const struc
             return -ENOMEM;
         seen->entries = s->entries;
         seen->gone = s->gone;
+        seen->rewritten = s->rewritten;
     }
     return 0;
 }
@@ -146,6 +149,7 @@ static int see(struct reading *r, struct partition *p, struct key_hash id)
         r->changes = profile->changes;
         r->refold = profile->refold;
         r->linked = str_has(profile->user);
+        r->own_after = profile->own_after;
         r->empty = !profile->refold && profile->facts.events == 0;
         rc = see_streams(r, p, profile);
     }
@@ -270,7 +274,7 @@ static int add_event(struct reading *r, const struct event_key *key, unsigned fl
     struct path_entry entry = {*key, flags & ~(unsigned)ENTRY_PLACED, device, bytes, NULL};
     struct internal_version version;
 
-    if (flags & ENTRY_GONE)
+    if ((flags & ENTRY_GONE) || key->time <= r->own_after)
         return 0;
     if ((flags & ENTRY_PLACED) && !placed_event(bytes, &version, &entry.bytes))
         return -EIO;
@@ -353,7 +357,7 @@ static int merge_stream(struct reading *r, struct key_hash stream, uint32_t devi
     struct chunk_range range = {stream, INT64_MIN, INT64_MAX, r->commit};
     int rc = seen ? sort_gone(r, seen) : 0;
 
-    if (rc == 0)
+    if (rc == 0 && !(seen && seen->rewritten))
         rc = chunks_visit(r->state, r->partition, r->snap, &range, merge_chunk, &m, r->err);
     if (rc == -EIO)
         return damaged(r->err, "a chunk of a path");
@@ -505,6 +509,7 @@ static int read_version(struct reading *r, struct key_hash profile)
     if (rc == 0) {
         r->version = record.version;
         r->linked = str_has(record.user);
+        r->own_after = record.own_after;
         r->empty = facts.events == 0;
         facts_deinit(&facts);
     }
@@ -559,6 +564,7 @@ int state_view(struct state *s, uint32_t partition, struct str id, unsigned what
     r = calloc(1, sizeof *r);
     if (!r)
         return -ENOMEM;
+    r->own_after = INT64_MIN;
     r->counted = s->view_bytes && !(what & VIEW_UNCOUNTED);
     r->heeds = !(what & VIEW_UNCOUNTED);
     pthread_rwlock_rdlock(&s->partitions[partition].place);

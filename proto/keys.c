@@ -40,6 +40,15 @@ struct key_hash key_hash_placed(const struct key_secret *secret, struct str devi
     return key_hash_pair(secret, key_hash_stream(secret, device, user), key_hash_of(secret, STR_LIT("placed")));
 }
 
+struct key_hash key_hash_erasure(const unsigned char *key, struct str profile)
+{
+    struct key_hash h;
+
+    crypto_generichash(h.b, sizeof h.b, (const unsigned char *)(profile.n ? profile.p : ""), profile.n, key,
+                       ERASURE_KEY_BYTES);
+    return h;
+}
+
 struct key_hash key_hash_pair(const struct key_secret *secret, struct key_hash a, struct key_hash b)
 {
     unsigned char both[2 * KEY_HASH_BYTES];

@@ -18,6 +18,9 @@
  *   'H' order 2 place                  a statement that stands, with its owner. The place is trust, turned round, and
  *                                      the order of events: those that count first come first
  *
+ *   'E' hash                           that a person was erased: until when. The hash is of the profile's id under the
+ *                                      shop's key, not the partition's
+ *
  * The kind and the first hash are the prefix that bloom filters and scans go by. */
 #ifndef WAYMARK_KEYS_H
 #define WAYMARK_KEYS_H
@@ -57,7 +60,8 @@ enum key_kind {
     KEY_LINKS = 'K',
     KEY_ACCOUNT = 'A',
     KEY_ORDER = 'O',
-    KEY_ORDER_HOME = 'H'
+    KEY_ORDER_HOME = 'H',
+    KEY_TOMBSTONE = 'E'
 };
 
 /* Where a chunk stands; of KEY_UIDS and KEY_LINKS `time` is 0, and `stream` of the latter the device. */
@@ -87,6 +91,9 @@ struct key_hash key_hash_stream(const struct key_secret *secret, struct str anon
 struct key_hash key_hash_placed(const struct key_secret *secret, struct str device, struct str user);
 /* Of two hashes, where one is to stand for both in memory. */
 struct key_hash key_hash_pair(const struct key_secret *secret, struct key_hash a, struct key_hash b);
+/* By which an erased profile ("user:U", "anon:D") is known, wherever it may turn up; `key` has ERASURE_KEY_BYTES. */
+#define ERASURE_KEY_BYTES 32
+struct key_hash key_hash_erasure(const unsigned char *key, struct str profile);
 /* The first bytes as a number: hashes are evenly spread already. */
 uint64_t key_hash_number(const struct key_hash *h);
 bool key_hash_eq(const struct key_hash *a, const struct key_hash *b);

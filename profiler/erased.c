@@ -1,0 +1,254 @@
+/* What a partition knows of those who were erased: tombstones, which are kept for ever and stand in memory, and where
+ * the bytes of what was erased may still be. The worker's thread under the lock; state_erase.c has what others ask. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "profiler/commit_stream.h"
+
+/* Of the shop's key where there is none. */
+static const unsigned char no_key[ERASURE_KEY_BYTES];
+
+struct key_hash erasure_hash(const struct partition *p, struct str profile)
+{
+    const unsigned char *key = p->state->rules->erasure_key;
+
+    return key_hash_erasure(key ? key : no_key, profile);
+}
+
+static struct tombstone *find(const struct partition *p, const struct key_hash *hash)
+{
+    _Static_assert(offsetof(struct tombstone, node) == 0, "a node is its tombstone");
+    return (struct tombstone *)table_find(&p->erased.tombstones, hash);
+}
+
+struct tombstone *tombstone_find(const struct partition *p, struct str profile)
+{
+    struct key_hash hash;
+
+    if (p->erased.tombstones.count == 0)
+        return NULL;
+    hash = erasure_hash(p, profile);
+    return find(p, &hash);
+}
+
+bool user_is_erased(const struct partition *p, struct str user, int64_t time)
+{
+    char buf[PROFILE_ID_MAX_BYTES];
+    const struct tombstone *t = tombstone_find(p, profile_id(STR_NONE, user, buf));
+
+    return t && time <= t->is.until;
+}
+
+struct tombstone *tombstone_make(struct partition *p, struct key_hash hash)
+{
+    struct tombstone *t = find(p, &hash);
+    int rc = pointers_reserve(&p->erased.dirty, 1);
+
+    if (t || rc < 0)
+        return rc < 0 ? NULL : t;
+    t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    t->node.key = hash;
+    t->is.until = INT64_MIN;
+    memcpy(t->is.hash, hash.b, sizeof t->is.hash);
+    pthread_mutex_lock(&p->lock);
+    rc = table_add(&p->erased.tombstones, &t->node);
+    pthread_mutex_unlock(&p->lock);
+    if (rc < 0) {
+        free(t);
+        return NULL;
+    }
+    return t;
+}
+
+void tombstone_touch(struct partition *p, struct tombstone *t)
+{
+    if (t->interval == p->interval_number)
+        return;
+    t->interval = p->interval_number;
+    pointers_add(&p->erased.dirty, t);
+}
+
+/* --- where the bytes may still be ----------------------------------------------------------------------------- */
+
+void erased_mark(struct partition *p)
+{
+    if (p->erased.through <= p->cascade.cause)
+        p->erased.through = p->cascade.cause + 1;
+}
+
+static bool grow(void **v, size_t *cap, size_t size)
+{
+    size_t more = *cap ? 2 * *cap : 64;
+    void *p = more <= LIMIT_ERASED_NOTES ? realloc(*v, more * size) : NULL;
+
+    if (!p)
+        return false;
+    *v = p;
+    *cap = more;
+    return true;
+}
+
+/* Without room for one more all files are written anew, which takes longer and is as good. */
+void erased_range(struct partition *p, struct key prefix)
+{
+    struct erased *x = &p->erased;
+
+    if (x->range_count == x->range_cap && !grow((void **)&x->ranges, &x->range_cap, sizeof *x->ranges))
+        x->everywhere = true;
+    else
+        x->ranges[x->range_count++] = prefix;
+}
+
+void erased_profile(struct partition *p, struct str id)
+{
+    struct erased *x = &p->erased;
+    struct str copy;
+
+    if (x->profile_count == x->profile_cap && !grow((void **)&x->profiles, &x->profile_cap, sizeof *x->profiles))
+        return;
+    if (text_copy(id, &copy) == 0)
+        x->profiles[x->profile_count++] = copy;
+}
+
+void erased_profile_ranges(struct partition *p, struct key_hash profile)
+{
+    erased_range(p, key_one(KEY_PROFILE, profile));
+    erased_range(p, key_one(KEY_STREAM, profile));
+    erased_range(p, key_one(KEY_ORDER, profile));
+}
+
+void erased_stream_ranges(struct partition *p, const struct stream *s)
+{
+    erased_range(p, key_one(KEY_CHUNK, s->node.key));
+    erased_range(p, key_one(KEY_LATE, s->node.key));
+    erased_range(p, key_one(KEY_UIDS, s->node.key));
+}
+
+int profile_was_erased(struct partition *p, struct str id, bool *out, struct err *e)
+{
+    struct device *d = NULL;
+    int rc = 0;
+
+    *out = tombstone_find(p, id) != NULL;
+    if (!*out && p->erased.through > 0 && str_starts(id, STR_LIT("anon:")))
+        rc = partition_device(p, profile_log_key(id), false, &d, e);
+    for (size_t i = 0; d && i < d->user_count; i++)
+        *out = *out || d->users[i].erased;
+    return rc;
+}
+
+/* --- on disk -------------------------------------------------------------------------------------------------- */
+
+static bool write_tombstone(const struct tombstone *t, struct buf *b)
+{
+    const struct state_erasure *is = &t->is;
+
+    buf_add_varint(b, STATE_FORMAT);
+    for (int i = 0; i < TOMBSTONE_COMMANDS; i++)
+        buf_add_svarint(b, t->commands[i]);
+    buf_add_svarint(b, is->time);
+    buf_add_svarint(b, is->until);
+    buf_add(b, is->alias, sizeof is->alias);
+    buf_add_varint(b, is->events);
+    buf_add_varint(b, is->devices);
+    return buf_add_varint(b, is->orders);
+}
+
+static bool read_tombstone(struct str bytes, struct tombstone *t)
+{
+    const char *p = bytes.p, *end = bytes.p + bytes.n;
+    struct state_erasure *is = &t->is;
+    uint64_t format;
+
+    if (!get_varint(&p, end, &format) || format != STATE_FORMAT)
+        return false;
+    for (int i = 0; i < TOMBSTONE_COMMANDS; i++)
+        if (!get_svarint(&p, end, &t->commands[i]))
+            return false;
+    if (!get_svarint(&p, end, &is->time) || !get_svarint(&p, end, &is->until) || end - p < (ptrdiff_t)sizeof is->alias)
+        return false;
+    memcpy(is->alias, p, sizeof is->alias);
+    p += sizeof is->alias;
+    return get_varint(&p, end, &is->events) && get_varint(&p, end, &is->devices) && get_varint(&p, end, &is->orders) &&
+           p == end;
+}
+
+static int take_tombstone(struct partition *p, struct str key, struct str value, struct err *e)
+{
+    struct tombstone *t;
+    struct key_hash hash;
+
+    if (key.n != KEY_PREFIX_BYTES)
+        return damaged(e, "that somebody was erased");
+    memcpy(hash.b, key.p + 1, sizeof hash.b);
+    t = tombstone_make(p, hash);
+    if (!t)
+        return -ENOMEM;
+    return read_tombstone(value, t) ? 0 : damaged(e, "that somebody was erased");
+}
+
+int erased_load(struct partition *p, struct err *e)
+{
+    struct store_iter *it = store_iter_new(p->state->store, p->number, NULL, false);
+    const char kind = KEY_TOMBSTONE;
+    struct str key, value;
+    int rc = 0;
+
+    if (!it)
+        return -ENOMEM;
+    for (store_iter_seek(it, (struct str){&kind, 1}); rc == 0 && store_iter_at(it, &key, &value); store_iter_next(it)) {
+        if (key.n == 0 || key.p[0] != kind)
+            break;
+        rc = take_tombstone(p, key, value, e);
+    }
+    if (rc == 0)
+        rc = store_iter_status(it, e);
+    store_iter_free(it);
+    p->erased.everywhere = p->erased.through > p->erased.cleaned;
+    return rc;
+}
+
+static void free_notes(struct erased *x)
+{
+    for (size_t i = 0; i < x->profile_count; i++)
+        free((void *)(uintptr_t)x->profiles[i].p);
+    free(x->profiles);
+    free(x->ranges);
+}
+
+static void free_tombstone(struct table_node *n)
+{
+    free(n);
+}
+
+void erased_deinit(struct erased *x)
+{
+    table_drain(&x->tombstones, free_tombstone);
+    table_deinit(&x->tombstones);
+    free(x->dirty.v);
+    free_notes(x);
+    *x = (struct erased){0};
+}
+
+int commit_tombstones(struct commit *c)
+{
+    struct pointers *dirty = &c->p->erased.dirty;
+
+    for (size_t i = 0; i < dirty->n; i++) {
+        const struct tombstone *t = dirty->v[i];
+
+        buf_reset(&c->p->scratch);
+        if (!write_tombstone(t, &c->p->scratch))
+            return -ENOMEM;
+        commit_put(c, key_one(KEY_TOMBSTONE, t->node.key), buf_str(&c->p->scratch));
+    }
+    return 0;
+}
+
+void settle_tombstones(struct partition *p)
+{
+    p->erased.dirty.n = 0;
+}
