@@ -161,6 +161,8 @@ int cli_token(const struct cli_command *c, int argc, char **argv);
 int cli_data(const struct cli_command *c, int argc, char **argv);
 int cli_audit(const struct cli_command *c, int argc, char **argv);
 int cli_identity(const struct cli_command *c, int argc, char **argv);
+int cli_erase(const struct cli_command *c, int argc, char **argv);
+int cli_receipt(const struct cli_command *c, int argc, char **argv);
 int cli_unlink(const struct cli_command *c, int argc, char **argv);
 
 /* Writes a first configuration with fresh keys into a folder (made when missing). EXIT_OK or EXIT_FAILED, also when one

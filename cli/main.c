@@ -59,6 +59,14 @@ static const struct cli_command commands[] = {
      "nothing\n"
      "is changed.",
      cli_unlink},
+    {"erase", "ID", "erase a person, for good, and print the signed receipt; ID is user:... or anon:...",
+     "Waits until nothing of them stands in any file any more. What arrives later with a time up to now is refused; "
+     "later\n"
+     "events begin anew. The token needs the scope admin.",
+     cli_erase},
+    {"receipt", "[FILE]", "verify the receipt of an erasure, or ask for one again",
+     "The signature is of the exact bytes of the object `receipt` by the key in receipt.pub of the folder `keys`.",
+     cli_receipt},
 };
 
 static void print_help(FILE *out)
