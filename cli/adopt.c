@@ -10,6 +10,7 @@
 #include "common/process.h"
 #include "profiler/adopt.h"
 #include "profiler/checkpoint.h"
+#include "profiler/erasures.h"
 #include "profiler/profiler.h"
 
 #define LOOK_MS 15000
@@ -25,6 +26,7 @@ struct adopting {
     struct adopt_place *places; /* by partition */
     uint32_t *partitions;       /* that are to be adopted */
     size_t count;
+    struct erasures erasures; /* of everybody, whichever partitions are adopted */
 };
 
 /* --- what is there -------------------------------------------------------------------------------------------- */
@@ -43,8 +45,9 @@ static int open_all(struct adopting *a, const struct profiler_settings *settings
     return r == 0 ? EXIT_OK : cli_error("%s", e.text[0] ? e.text : strerror(-r));
 }
 
-static void close_all(const struct adopting *a)
+static void close_all(struct adopting *a)
 {
+    erasures_free(&a->erasures);
     log_reader_close(a->reader);
     event_log_close(a->log);
     state_close(a->state);
@@ -125,6 +128,19 @@ static int check(const struct adopting *a)
     return code;
 }
 
+/* The log that there is lacks the commands by which people were erased; the audit log has them, on its topic, and as
+ * far as its files go back also where that is lost. */
+static int find_erasures(struct adopting *a)
+{
+    struct err e = {0};
+
+    if (erasures_of_log(a->log, LOOK_MS, &a->erasures, &e) != 0 ||
+        erasures_of_files(a->conf->data, &a->erasures, &e) != 0)
+        return cli_error("which people were erased is not known: %s; nothing was changed", e.text);
+    erasures_sort(&a->erasures);
+    return EXIT_OK;
+}
+
 static void explain(const struct adopting *a)
 {
     printf(
@@ -132,6 +148,10 @@ static void explain(const struct adopting *a)
         "that the log holds. What stood on the lost log and was not folded is gone, unless it waits in the spool of\n"
         "a collector. Events that come again are known by their ids.\n",
         a->count, (unsigned)a->conf->partitions);
+    if (a->erasures.n > 0)
+        printf(
+            "The audit log knows %zu erasures: they are put on the log again, so that whoever was erased stays so.\n",
+            a->erasures.n);
     if (event_log_shared(a->log))
         printf(
             "Of several profilers only the one that had a partition last may adopt it; the others take its backup.\n");
@@ -154,6 +174,21 @@ static int confirm(const struct adopting *a)
 }
 
 /* --- doing it ------------------------------------------------------------------------------------------------- */
+
+/* Before anything is adopted: once that is so, the command is refused, and would not put them there. */
+static int erase_again(const struct adopting *a)
+{
+    size_t n, beyond;
+    struct err e = {0};
+
+    if (erasures_append(&a->erasures, a->log, &n, &beyond, &e) != 0)
+        return cli_error("%s; nothing was adopted", e.text);
+    if (n > 0)
+        printf("%zu erasures are on the log again\n", n);
+    if (beyond > 0)
+        fprintf(stderr, "waymark: %zu erasures are of partitions that there are not\n", beyond);
+    return EXIT_OK;
+}
 
 static int adopt(const struct adopting *a)
 {
@@ -197,10 +232,14 @@ static int run(struct adopting *a)
         code = look_at_all(a);
     if (code == EXIT_OK)
         code = check(a);
+    if (code == EXIT_OK)
+        code = find_erasures(a);
     if (code == EXIT_OK) {
         explain(a);
         code = confirm(a);
     }
+    if (code == EXIT_OK)
+        code = erase_again(a);
     if (code == EXIT_OK)
         code = adopt(a);
     close_all(a);

@@ -7,9 +7,13 @@
 
 #include "cli/backups.h"
 #include "cli/cli.h"
+#include "common/clock.h"
 #include "common/process.h"
+#include "profiler/erasures.h"
 #include "profiler/profiler.h"
 #include "profiler/restore.h"
+
+#define LOOK_MS 5000 /* for the log to answer */
 
 /* --- a backup that is named ----------------------------------------------------------------------------------- */
 
@@ -67,6 +71,7 @@ struct restoring {
     size_t partition_count;
     struct event_log *log; /* the embedded one, opened when it is asked; NULL: not looked at */
     bool log_tried;
+    bool too_old; /* the log does not reach back to it */
 };
 
 static void say(void *arg, const char *line)
@@ -75,7 +80,7 @@ static void say(void *arg, const char *line)
     printf("%s\n", line);
 }
 
-/* Only one that is there; without it the restore goes on as well. */
+/* An embedded one only if it is there; without it the restore goes on as well. */
 static void open_log(struct restoring *r)
 {
     char path[COPY_PATH_BYTES];
@@ -84,8 +89,8 @@ static void open_log(struct restoring *r)
     if (r->log_tried)
         return;
     r->log_tried = true;
-    if (r->conf->kafka || snprintf(path, sizeof path, "%s/log", r->conf->data) >= (int)sizeof path ||
-        access(path, F_OK) != 0)
+    if (!r->conf->kafka &&
+        (snprintf(path, sizeof path, "%s/log", r->conf->data) >= (int)sizeof path || access(path, F_OK) != 0))
         return;
     if (process_open_log(r->conf, &r->log, &e) != 0)
         fprintf(stderr, "waymark: whether the log reaches back is not known: %s\n", e.text);
@@ -97,9 +102,10 @@ static void compare_with_log(void *arg, uint32_t partition, int64_t offset)
     struct restoring *r = arg;
 
     open_log(r);
-    if (!r->log)
+    if (!r->log || r->conf->kafka) /* the start will tell */
         return;
     int64_t begin = event_log_begin(r->log, LOG_EVENTS, partition), end = event_log_end(r->log, LOG_EVENTS, partition);
+    r->too_old = r->too_old || offset < begin || offset > end;
     if (offset < begin)
         fprintf(stderr,
                 "waymark: partition %u cannot catch up from there: the log begins at %" PRId64
@@ -110,6 +116,41 @@ static void compare_with_log(void *arg, uint32_t partition, int64_t offset)
                 end);
     else
         printf("partition %u has %" PRId64 " records of the log to catch up with\n", (unsigned)partition, end - offset);
+}
+
+/* --- who was erased since ------------------------------------------------------------------------------------- */
+
+static size_t count_after(const struct erasures *v, int64_t time)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < v->n; i++)
+        n += v->v[i].time > time;
+    return n;
+}
+
+/* The commands stand on the log, behind the place of the backup. Only told: it is the start that applies them. */
+static void tell_erasures(struct restoring *r)
+{
+    struct erasures known = {0};
+    struct err e = {0};
+
+    open_log(r);
+    int rc = erasures_of_files(r->conf->data, &known, &e);
+    if (rc == 0 && r->log)
+        rc = erasures_of_log(r->log, LOOK_MS, &known, &e);
+    erasures_sort(&known);
+    size_t n = count_after(&known, r->backup.manifest->made_at);
+    if (rc != 0)
+        fprintf(stderr, "waymark: whether somebody was erased since the backup is not known: %s\n", e.text);
+    if (n > 0 && r->too_old)
+        fprintf(stderr,
+                "waymark: %zu erasures came after the backup; `waymark adopt` puts them on the log that there is, and "
+                "until then nothing is shown\n",
+                n);
+    else if (n > 0)
+        printf("%zu erasures came after the backup; the next start applies them before it shows anything\n", n);
+    erasures_free(&known);
 }
 
 /* The offsets of a backup are those of its log. */
@@ -141,8 +182,10 @@ static int run(struct restoring *r, const struct state_options *state)
     struct err e = {0};
 
     int rc = restore_run(&o, &e);
-    event_log_close(r->log);
     cli_backup_progress_end(&r->backup);
+    if (rc == 0)
+        tell_erasures(r);
+    event_log_close(r->log);
     if (rc != 0)
         return cli_error("%s: %s", r->partition_count ? "the restore failed" : "nothing was restored",
                          e.text[0] ? e.text : strerror(-rc));
