@@ -224,6 +224,9 @@ NEVER(int64_t cache_begin(struct cache *c, uint32_t p, const struct str *ids, si
       return 0;)
 NEVER(void cache_end(struct cache *c, uint32_t p, const struct cache_copy *copies, size_t n), (void)c, (void)p,
       (void)copies, (void)n;)
+NEVER(int cache_forget(struct cache *c, const struct str *ids, size_t n, int64_t ms), (void)c, (void)ids, (void)n,
+      (void)ms;
+      return 0;)
 NEVER(int ownership_start(const struct ownership_options *o, struct ownership **out, struct err *e), (void)o, (void)out,
       (void)e;
       return -1;)
