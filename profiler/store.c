@@ -316,12 +316,16 @@ int store_open(const struct store_options *o, struct store **out, struct err *e)
     s->cache = rocksdb_cache_create_lru(o->block_cache_bytes);
     s->options = make_options(o, s->cache);
     s->families = calloc(o->partitions + 1, sizeof(*s->families));
+    s->writes = calloc(o->partitions + 1, sizeof *s->writes);
+    s->compacted = calloc(o->partitions + 1, sizeof *s->compacted);
     s->env = rocksdb_envoptions_create();
     s->ingest = rocksdb_ingestexternalfileoptions_create();
     rocksdb_ingestexternalfileoptions_set_move_files(s->ingest, 1);
     s->path = strdup(o->path);
     s->read = rocksdb_readoptions_create();
-    if (!s->families || !s->path)
+    for (uint32_t i = 0; s->writes && i <= o->partitions; i++)
+        atomic_init(&s->writes[i], 1); /* of before it was opened */
+    if (!s->families || !s->path || !s->writes || !s->compacted)
         rc = -ENOMEM;
     else if (!o->read_only && mkdir(o->path, 0700) != 0 && errno != EEXIST)
         rc = -errno, err_set(e, "cannot make %s: %s", o->path, strerror(-rc));
@@ -345,6 +349,8 @@ void store_close(struct store *s)
     if (s->db)
         rocksdb_close(s->db);
     free(s->families);
+    free((void *)s->writes);
+    free(s->compacted);
     rocksdb_readoptions_destroy(s->read);
     rocksdb_ingestexternalfileoptions_destroy(s->ingest);
     rocksdb_envoptions_destroy(s->env);
@@ -532,6 +538,7 @@ int store_write(struct store *s, struct store_batch *b, struct err *e)
         unlink(name);
         return store_failed(text, e);
     }
+    atomic_fetch_add(&s->writes[family == STORE_SHARED ? s->partitions : family], 1);
     wait_for_compaction(s, family);
     return 0;
 }

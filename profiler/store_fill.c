@@ -146,6 +146,7 @@ void store_filler_swap(struct store_filler *f)
     store_drop(f->s, *at, false);
     *at = f->family;
     f->family = NULL;
+    atomic_fetch_add(&f->s->writes[f->partition], 1);
     store_compact_go_on(f->s);
 }
 

@@ -23,6 +23,8 @@ struct store {
     struct rocksdb_readoptions_t *read;
     pthread_mutex_t compacting;    /* held by store_compact, and by who takes a family away */
     _Atomic unsigned compact_halt; /* not 0: store_compact is not to go on */
+    _Atomic uint64_t *writes;      /* to each family, as in `families` */
+    uint64_t *compacted;           /* under `compacting`: as many were there, and the family was written anew since */
 };
 
 /* RocksDB's words become an errno; takes the text. */
