@@ -343,7 +343,8 @@ uint32_t tail_partitions(const struct ask *ask);
 /* One past the last record that may be shown: of events what is folded (below 0 when nothing is here), of refused ones
  * what is durable. */
 int64_t tail_end(const struct ask *ask, uint32_t partition);
-void tail_write_record(const struct ask *ask, struct buf *b, const struct log_record *r, uint32_t partition,
+/* False when it is of somebody who was erased: nothing is written then. */
+bool tail_write_record(const struct ask *ask, struct buf *b, const struct log_record *r, uint32_t partition,
                        struct arena *a);
 /* The thread that reads tails. Stop it when nobody submits to the look-ups any more. */
 int tails_start(struct api *a, struct err *e);

@@ -83,22 +83,32 @@ bool prepare_tail(struct ask *ask)
 
 /* --- writing -------------------------------------------------------------------------------------------------- */
 
-/* Once persons are joined this is still who the event named, not who has it. */
-static void write_profile_id(struct buf *b, const struct event *e, struct arena *a)
+/* A log of others keeps their records. What cannot be found out is not shown. */
+static bool is_erased(const struct ask *ask, const struct event *e, struct str profile)
 {
-    json_write_member(b, "profile", id_join(str_has(e->user_id) ? "user:" : "anon:", event_log_key(e), a));
+    const struct event_key key = event_key(e);
+    bool erased = true;
+    struct err why = {0};
+
+    return !str_has(profile) || state_is_erased(ask->api->o.state, profile, &key, &erased, &why) != 0 || erased;
 }
 
-static void write_event(const struct ask *ask, struct buf *b, struct str bytes, struct arena *a)
+static bool write_event(const struct ask *ask, struct buf *b, struct str bytes, struct arena *a)
 {
     struct event e;
 
+    buf_add_char(b, '{');
     if (event_unpack(bytes, a, &e) != CODEC_OK) {
         json_write_member(b, "unreadable", STR_LIT("not an event of this version"));
-        return;
+        return true;
     }
+    /* Once persons are joined this is still who the event named, not who has it. */
+    struct str profile = id_join(str_has(e.user_id) ? "user:" : "anon:", event_log_key(&e), a);
+    if (is_erased(ask, &e, profile))
+        return false;
     render_event_members(b, &(struct render_event){.event = &e, .rules = ask->api->o.rules});
-    write_profile_id(b, &e, a);
+    json_write_member(b, "profile", profile);
+    return true;
 }
 
 /* What was sent may hold personal values, so collectors seal it, and who asks needs the scope pii to see it. */
@@ -122,6 +132,7 @@ static void write_bad(const struct ask *ask, struct buf *b, struct str bytes, st
 {
     struct bad_event e;
 
+    buf_add_char(b, '{');
     if (bad_event_unpack(bytes, a, &e) != CODEC_OK) {
         json_write_member(b, "unreadable", STR_LIT("not a refused event of this version"));
         return;
@@ -138,17 +149,17 @@ static void write_bad(const struct ask *ask, struct buf *b, struct str bytes, st
     buf_addf(b, "%" PRIu64, e.full_size);
 }
 
-void tail_write_record(const struct ask *ask, struct buf *b, const struct log_record *r, uint32_t partition,
+bool tail_write_record(const struct ask *ask, struct buf *b, const struct log_record *r, uint32_t partition,
                        struct arena *a)
 {
     arena_reset(a);
-    buf_add_char(b, '{');
     if (r->kind == LOG_KIND_BAD)
         write_bad(ask, b, r->value, a);
-    else
-        write_event(ask, b, r->value, a);
+    else if (!write_event(ask, b, r->value, a))
+        return false;
     json_write_key(b, "partition");
     buf_addf(b, "%" PRIu32, partition);
     json_write_key(b, "offset");
     buf_addf(b, "%" PRId64 "}", r->offset);
+    return true;
 }

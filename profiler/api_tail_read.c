@@ -96,10 +96,23 @@ static int read_some(struct page *p, uint32_t partition, struct log_record *reco
     }
 }
 
-/* What partitions tell each other, and commands, are no events. */
+/* What partitions tell each other, commands, and what is left of the erased, are no events. */
 static bool is_shown(const struct log_record *r)
 {
-    return r->kind != LOG_KIND_INTERNAL && r->kind != LOG_KIND_COMMAND && r->kind != LOG_KIND_CLAIM;
+    return r->kind != LOG_KIND_INTERNAL && r->kind != LOG_KIND_COMMAND && r->kind != LOG_KIND_CLAIM &&
+           r->kind != LOG_KIND_ERASED;
+}
+
+static bool add_record(struct page *p, const struct log_record *r, uint32_t partition)
+{
+    size_t before = p->b->n;
+
+    if (p->given)
+        buf_add_char(p->b, ',');
+    if (tail_write_record(p->ask, p->b, r, partition, &p->arena))
+        return true;
+    p->b->n = before;
+    return false;
 }
 
 static int read_partition(struct page *p, uint32_t partition, size_t most, struct err *e)
@@ -120,11 +133,9 @@ static int read_partition(struct page *p, uint32_t partition, size_t most, struc
         *at = records[got - 1].offset + 1;
         for (int i = 0; i < got && p->b->n < LIMIT_PAGE_BYTES; i++) {
             ask->next[partition] = records[i].offset + 1;
-            if (!is_shown(&records[i]))
+            if (!is_shown(&records[i]) || !add_record(p, &records[i], partition))
                 continue;
-            if (p->given++)
-                buf_add_char(p->b, ',');
-            tail_write_record(ask, p->b, &records[i], partition, &p->arena);
+            p->given++;
             most--;
         }
         if (clock_monotonic() >= p->until) /* perhaps nothing but what is not shown */

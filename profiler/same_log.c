@@ -11,7 +11,11 @@ bool same_event(const struct log_record *record, int64_t offset, const struct ui
     struct event event;
     struct arena arena;
 
-    if (record->offset != offset || record->kind != LOG_KIND_EVENT)
+    if (record->offset != offset)
+        return false;
+    if (record->kind == LOG_KIND_ERASED) /* this log's: on no other there is one */
+        return true;
+    if (record->kind != LOG_KIND_EVENT)
         return false;
     arena_init(&arena, LIMIT_LOOKUP_ARENA);
     bool same = event_unpack(record->value, &arena, &event) == CODEC_OK && memcmp(event.uid.b, uid->b, UID_BYTES) == 0;

@@ -1,4 +1,5 @@
-/* Whether a record of the log is the one that a state folded: by its offset and the uid of its event. Pure. */
+/* Whether a record of the log is the one that a state folded: by its offset and the uid of its event, or that
+ * it was one of somebody who was erased since. Pure. */
 #ifndef WAYMARK_SAME_LOG_H
 #define WAYMARK_SAME_LOG_H
 
