@@ -47,7 +47,7 @@ struct seal_keys_file *seal_file_of(struct seal_set *s, enum seal_name name)
     case SEAL_NAMES:
         break;
     }
-    assert(!"a file of keys");
+    assert(name < SEAL_NAMES);
     return NULL;
 }
 
@@ -235,8 +235,8 @@ static void add_lines(struct buf *b, enum seal_name name, const struct seal_keys
         [SEAL_NAME_PUB] = "# Public keys of the profilers, the newest last: all that a collector needs.\n",
         [SEAL_NAME_MASTER] =
             "# Keys that wrap those of persons, the newest last. Without them personal values are lost.\n",
-        [SEAL_NAME_ERASURE] = "# The key of the hashes by which erased persons are known. Never another: with another "
-                              "they would be let in again.\n",
+        [SEAL_NAME_ERASURE] =
+            "# The key of the hashes by which erased persons are known. With another they would be let in again.\n",
         [SEAL_NAME_RECEIPT] = "# The secret key that signs receipts of erasures (Ed25519, its seed).\n",
         [SEAL_NAME_RECEIPT_PUB] = "# The public key that receipts of erasures are verified with (Ed25519).\n",
     };
