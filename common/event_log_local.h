@@ -115,7 +115,7 @@ struct local_log {
     /* Of a log with a limit, retention's: whether what was dropped may still stand in files, and when it was seen to.
      */
     _Atomic bool unclean;
-    int64_t cleaned_at; /* monotonic */
+    _Atomic int64_t cleaned_at; /* monotonic */
 };
 
 static inline struct local_log *local_log(struct event_log *log)

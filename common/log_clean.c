@@ -242,7 +242,8 @@ static int rewrite_until_gone(struct clean *c)
 
 /* Old files */
 
-/* A walk sees the log as it was when it was made, and keeps the files of then. */
+/* A walk sees the log as it was when it was made, and keeps the files of then. A write that was under way when memory
+ * was moved into files keeps its write-ahead file. */
 static int purge(struct clean *c)
 {
     struct local_log *log = c->log;
@@ -253,7 +254,10 @@ static int purge(struct clean *c)
     int r = log_share_store(log, c->e);
     if (r < 0)
         return r;
-    r = log_store_purge(log->store, c->e);
+    if (!log_wal_is_gone(log->path, c->wal))
+        r = log_store_flush(log->store, c->e);
+    if (r == 0)
+        r = log_store_purge(log->store, c->e);
     pthread_rwlock_unlock(&log->store_lock);
     return r;
 }

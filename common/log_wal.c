@@ -254,11 +254,11 @@ static struct wals look_at_wals(const char *path, uint64_t up_to)
     while (dir && (entry = readdir(dir))) {
         uint64_t number = is_wal(entry->d_name) ? strtoull(entry->d_name, NULL, 10) : 0;
 
-        if (!is_wal(entry->d_name) || number > up_to)
+        if (!is_wal(entry->d_name) || number > up_to || fstatat(dirfd(dir), entry->d_name, &st, 0) != 0)
             continue;
-        w.newest = number > w.newest ? number : w.newest;
-        if (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0)
-            w.bytes += (uint64_t)st.st_size;
+        w.bytes += (uint64_t)st.st_size;
+        if (st.st_size > 0 && number > w.newest)
+            w.newest = number;
     }
     if (dir)
         closedir(dir);

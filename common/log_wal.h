@@ -13,8 +13,8 @@
 int log_wal_mend(const char *path, struct err *e);
 /* Bytes of the write-ahead files together: what opening the store may have to write again. */
 uint64_t log_wal_bytes(const char *path);
-/* The number of the newest write-ahead file, 0: there is none; and whether all up to a number are gone or empty. While
- * the store is open. */
+/* The number of the newest write-ahead file that has anything in it, 0: there is none; and whether all up to a number
+ * are gone or empty. While the store is open. */
 uint64_t log_wal_newest(const char *path);
 bool log_wal_is_gone(const char *path, uint64_t up_to);
 

@@ -12,6 +12,7 @@
 #include "collector/collector.h"
 #include "common/limits.h"
 #include "tests/support/fake_log.h"
+#include "tests/support/log_bytes.h"
 #include "tests/support/raw_http.h"
 #include "tests/support/shim_log.h"
 
@@ -222,6 +223,30 @@ static void while_the_log_is_away_all_is_spooled(void **state)
     send_batch(f, "[" GOOD "]", 200, "durable", true);
 }
 
+/* Neither what was said of a person nor their account, once Kafka has it. */
+static void what_is_on_the_log_leaves_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    char text[33], body[256];
+    int64_t until;
+
+    random_text(text);
+    for (char *p = text; *p; p++)
+        *p = *p == '+' || *p == '-' ? 'x' : *p;
+    fake_set(f->log, FATE(.refuse = LOG_UNREACHABLE));
+    snprintf(body, sizeof body, "[{\"type\":\"track\",\"event\":\"E\",\"userId\":\"%s\"},7]", text);
+    for (int i = 0; i < 20; i++)
+        send_batch(f, body, 200, "spooled", false);
+    assert_true(files_with(f->folder, "", text) > 0);
+    fake_set(f->log, FATE(.report = LOG_OK));
+    wait_figure(f, "waymark_spool_records", 0);
+    until = clock_monotonic() + 10000;
+    while (files_with(f->folder, "", text) > 0 && clock_monotonic() < until)
+        usleep(5000);
+    assert_int_equal(files_with(f->folder, "", text), 0);
+    send_batch(f, "[" GOOD "]", 200, "durable", true);
+}
+
 static void a_silent_log_costs_a_client_less_than_two_seconds(void **state)
 {
     struct fixture *f = *state;
@@ -323,6 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(with_the_log_at_hand_all_is_direct),
         TEST(while_the_log_is_away_all_is_spooled),
+        TEST(what_is_on_the_log_leaves_the_disk),
         TEST(a_silent_log_costs_a_client_less_than_two_seconds),
         TEST(one_spooled_record_makes_the_request_spooled),
         TEST(when_neither_takes_it_the_client_keeps_it),

@@ -1,48 +1,7 @@
 /* Records of the embedded log made anew in their place: the old bytes stand in no file afterwards, and everything else
  * is as it was. */
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-
+#include "tests/support/log_bytes.h"
 #include "tests/support/log_case.h"
-
-/* Which files of a folder have a text in them: how many with that ending. */
-static int files_with(const char *folder, const char *ending, const char *text)
-{
-    DIR *d = opendir(folder);
-    struct dirent *entry;
-    int found = 0;
-
-    assert_non_null(d);
-    while ((entry = readdir(d))) {
-        size_t n = strlen(entry->d_name), t = strlen(ending);
-        struct stat st;
-        char *bytes;
-
-        if (n < t || strcmp(entry->d_name + n - t, ending) != 0)
-            continue;
-        int fd = openat(dirfd(d), entry->d_name, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-            continue; /* removed just then */
-        assert_int_equal(fstat(fd, &st), 0);
-        bytes = st.st_size > 0 && S_ISREG(st.st_mode) ? malloc((size_t)st.st_size) : NULL;
-        ssize_t got = bytes ? pread(fd, bytes, (size_t)st.st_size, 0) : 0;
-        found += got > 0 && memmem(bytes, (size_t)got, text, strlen(text)) != NULL;
-        free(bytes);
-        close(fd);
-    }
-    closedir(d);
-    return found;
-}
-
-/* A text that compression leaves as it is. */
-static void random_text(char out[33])
-{
-    for (int i = 0; i < 32; i++)
-        out[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-"[rand() % 64];
-    out[32] = '\0';
-}
 
 /* One that judges by what a record has in it. */
 struct wish {
@@ -279,7 +238,12 @@ static void test_replaced(void **state)
         log_reader_close(r);
         reopen(f, 1, 0, 0);
     }
-    /* The last record of the log is one that was made anew, larger and smaller: counts go on where they were. */
+    /* The last record is one that was made anew, and now once more: counts go on where they were. */
+    w.instead = NULL;
+    assert_int_equal(blank(f->log, &w), 1);
+    check_gone(f, w.text);
+    reopen(f, 1, 0, 0);
+    assert_int_equal(event_log_bytes(f->log), bytes);
     put(f->log, "after", "a", 6);
     assert_int_equal(event_log_bytes(f->log), bytes + 22 + 6);
 }
@@ -356,6 +320,31 @@ static void test_files_are_left(void **state)
     assert_int_equal(files_with(f->folder, ".sst", text), 1);
     assert_int_equal(blank_below(f->log, &keep, 5, 3), 0);
     check_gone(f, text);
+}
+
+/* What retention has dropped from files that hold something else, too. */
+static void test_dropped_files_are_left(void **state)
+{
+    struct fixture *f = *state;
+    char text[33];
+    struct wish keep = {.text = "nobody"};
+    struct err e = {0};
+
+    random_text(text);
+    f->log = open_log(f->folder, 100, 1000, 0);
+    for (int64_t i = 0; i < 6; i++) {
+        struct log_record r = {
+            .value = str_of(i < 3 ? text : "another"), .placed = true, .partition = 5, .time = 1 + 5000 * (i / 3)};
+
+        assert_int_equal(event_log_append_wait(f->log, LOG_EVENTS, LOG_BY_COMMAND, &r, NULL, NULL), LOG_OK);
+    }
+    reopen(f, 100, 1000, 0);
+    assert_int_equal(log_retention_run(local_log(f->log), 5500, &e), 0);
+    assert_int_equal(event_log_begin(f->log, LOG_EVENTS, 5), 3);
+    assert_int_equal(files_with(f->folder, ".sst", text), 1);
+    assert_int_equal(blank_below(f->log, &keep, 5, 6), 0);
+    check_gone(f, text);
+    assert_int_equal(look(f->log, text).records, 3);
 }
 
 /* What retention has dropped stands in files for a while; not after this. */
@@ -492,9 +481,16 @@ static void test_many_partitions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_small),   TEST(test_large),        TEST(test_replaced),
-        TEST(test_below),   TEST(test_goes_on),      TEST(test_files_are_left),
-        TEST(test_dropped), TEST(test_others_go_on), TEST(test_many_partitions),
+        TEST(test_small),
+        TEST(test_large),
+        TEST(test_replaced),
+        TEST(test_below),
+        TEST(test_goes_on),
+        TEST(test_files_are_left),
+        TEST(test_dropped_files_are_left),
+        TEST(test_dropped),
+        TEST(test_others_go_on),
+        TEST(test_many_partitions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
