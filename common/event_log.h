@@ -163,9 +163,10 @@ typedef int log_judge(void *arg, const struct log_record *r, struct buf *value);
 int event_log_blank(struct event_log *log, enum log_topic topic, uint32_t partition, int64_t below, log_judge *judge,
                     void *arg, _Atomic bool *stop, uint64_t *blanked, struct err *e);
 
-/* How long a topic keeps its records, ms; 0: for ever, or as long as its bytes have room. On Kafka the brokers are
- * asked, and waited for up to `ms`; what they said counts for some minutes. 0, or a negative errno: -EAGAIN when they
- * do not answer, -EACCES when they will not say. Any thread that may wait. */
+/* How long a topic keeps its records, ms; 0: for ever, or as long as its bytes have room. On Kafka that is retention.ms
+ * of the topic: the segment that a record stands in goes once all of it is older. The brokers are asked, and waited for
+ * up to `ms` and a second; what they said counts for some minutes. 0, or a negative errno: -EAGAIN when they do not
+ * answer, -EACCES when they will not say. Any thread that may wait. */
 int event_log_retention(struct event_log *log, enum log_topic topic, int64_t ms, int64_t *retention, struct err *e);
 
 /* The partitions of LOG_EVENTS that this process is to follow. `given` and `taken` come on a thread of the log, never

@@ -4,10 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/kafka_inside.h"
 #include "common/log.h"
 
-#define CLOSE_MS 3000 /* for what was appended; the clients' ends come on top, a second at most */
+#define KEPT_MS (5 * TIME_MINUTE) /* how long what the brokers said of retention counts */
+#define UNKNOWN_MS 2000           /* and that they said nothing: many may ask */
+#define CLOSE_MS 3000             /* for what was appended; the clients' ends come on top, a second at most */
 
 uint32_t kafka_partitions(const struct kafka_log *log, enum log_topic topic)
 {
@@ -75,6 +78,26 @@ static enum log_status ready(struct event_log *seam)
     return s;
 }
 
+static int retention(struct event_log *seam, enum log_topic topic, int64_t ms, int64_t *out, struct err *e)
+{
+    struct kafka_log *log = kafka_log(seam);
+    struct kafka_kept *k = &log->kept[topic];
+
+    pthread_mutex_lock(&log->kept_lock);
+    if (clock_monotonic() >= k->until) {
+        k->err = (struct err){0};
+        k->status = kafka_ask_retention(&log->o, topic, ms, &k->ms, &k->err);
+        k->until = clock_monotonic() + (k->status == 0 ? KEPT_MS : UNKNOWN_MS);
+    }
+    int r = k->status;
+    if (r == 0)
+        *out = k->ms;
+    else if (e)
+        *e = k->err;
+    pthread_mutex_unlock(&log->kept_lock);
+    return r;
+}
+
 static void free_log(struct kafka_log *log)
 {
     kafka_watch_free(log->watch);
@@ -93,6 +116,7 @@ static void free_log(struct kafka_log *log)
     free((char *)log->o.prefix);
     free((char *)log->o.instance);
     pthread_mutex_destroy(&log->fetch_lock);
+    pthread_mutex_destroy(&log->kept_lock);
     log->magic = 0;
     free(log);
 }
@@ -121,6 +145,7 @@ static const struct event_log_ops ops = {.close = close_log,
                                          .appends = appends,
                                          .ready = ready,
                                          .identity = identity,
+                                         .retention = retention,
                                          .reader_open = kafka_reader_open,
                                          .join = kafka_group_join,
                                          .leave = kafka_group_leave};
@@ -159,6 +184,7 @@ static struct kafka_log *new_log(const struct event_log_kafka_options *o)
     log->base.ops = &ops;
     log->magic = KAFKA_LOG_MAGIC;
     pthread_mutex_init(&log->fetch_lock, NULL);
+    pthread_mutex_init(&log->kept_lock, NULL);
     copy_options(log, o);
     for (enum log_topic t = 0; t < LOG_TOPICS; t++) {
         log->range[t] = calloc(kafka_partitions(log, t), sizeof(*log->range[t]));

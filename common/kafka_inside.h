@@ -41,6 +41,13 @@ struct kafka_range {
     _Atomic uint32_t lost;
 };
 
+/* What was said of how long a topic keeps its records, and until when that counts. */
+struct kafka_kept {
+    int64_t ms, until; /* monotonic */
+    struct err err;
+    int status;
+};
+
 struct kafka_log {
     struct event_log base;
     uint32_t magic;
@@ -52,7 +59,9 @@ struct kafka_log {
     pthread_mutex_t fetch_lock;          /* the making of `fetch` */
     struct kafka_fetch *fetch;           /* of the named readers; NULL until the first */
     _Atomic(struct kafka_group *) group; /* NULL until it is joined */
-    _Atomic unsigned readers, peekers;   /* open; peekers are those without a name */
+    pthread_mutex_t kept_lock;           /* of `kept`; held while the brokers are asked, so that one asks for all */
+    struct kafka_kept kept[LOG_TOPICS];
+    _Atomic unsigned readers, peekers; /* open; peekers are those without a name */
 };
 
 static inline struct kafka_log *kafka_log(struct event_log *seam)
@@ -148,6 +157,12 @@ int kafka_watch_range(struct kafka_watch *w, enum log_topic topic, uint32_t part
 int64_t kafka_watch_heard(const struct kafka_watch *w);
 /* Of the cluster and the name of the events; 0 as long as the brokers have not said which cluster they are. */
 uint64_t kafka_watch_identity(const struct kafka_watch *w);
+
+/* --- kafka_topics.c ----------------------------------------------------------------------------------------------- */
+
+/* Asks the brokers through a client of its own, up to `ms` and a second for its end. As event_log_retention. */
+int kafka_ask_retention(const struct event_log_kafka_options *o, enum log_topic topic, int64_t ms, int64_t *out,
+                        struct err *e);
 
 /* --- kafka_fetch.c, kafka_reader.c -------------------------------------------------------------------------------- */
 

@@ -1,4 +1,5 @@
-/* Making the topics, checking those that are there, and listing them, for commands. One thread, which waits. */
+/* Making the topics, checking those that are there, and listing them, for commands; and how long one keeps its records.
+ * On the thread of the caller, which waits. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -312,6 +313,27 @@ int event_log_kafka_create(const struct event_log_kafka_options *o, int replicas
         r = has < 0 ? has : has > 0 ? check(&w, &t, has) : make(&w, &t, replicas);
     }
     close_work(&w);
+    return r;
+}
+
+/* --- retention ------------------------------------------------------------------------------------------------------
+ */
+
+int kafka_ask_retention(const struct event_log_kafka_options *o, enum log_topic topic, int64_t ms, int64_t *out,
+                        struct err *e)
+{
+    const struct kafka_client_calls calls = {0};
+    struct work w = {.o = o, .until = clock_monotonic() + ms, .e = e};
+    struct settings s = {.retain_ms = -1, .deletes = true};
+    struct topic t;
+    int r = open_work(&w, &calls);
+
+    name_topic(o, topic, &t);
+    if (r == 0)
+        r = ask_settings(&w, &t, &s);
+    close_work(&w);
+    if (r == 0)
+        *out = s.deletes && s.retain_ms > 0 ? s.retain_ms : 0;
     return r;
 }
 

@@ -103,6 +103,47 @@ static void test_create_checks_what_is_there(void **state)
     assert_in_range(clock_monotonic() - from, 0, 5000);
 }
 
+static void test_how_long_records_are_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    int64_t ms = -1;
+
+    NEEDS_KAFKA(f);
+    must_create(f, 2);
+    f->log = open_kafka(f->brokers, f->prefix, 2, "a");
+    wait_ready(f->log);
+    if (event_log_retention(f->log, LOG_EVENTS, 10000, &ms, &e) != 0)
+        fail_msg("%s", e.text);
+    assert_int_equal(ms, 30 * TIME_DAY); /* as `topics create` makes it */
+    assert_int_equal(event_log_retention(f->log, LOG_AUDIT, 10000, &ms, &e), 0);
+    assert_int_equal(ms, 0);
+    assert_int_equal(event_log_retention(f->log, LOG_CLAIMS, 10000, &ms, &e), 0);
+    assert_int_equal(ms, 0); /* compacted */
+    int64_t from = clock_monotonic();
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(event_log_retention(f->log, LOG_EVENTS, 10000, &ms, &e), 0);
+    assert_in_range(clock_monotonic() - from, 0, 500); /* nobody was asked again */
+    assert_int_equal(ms, 30 * TIME_DAY);
+    assert_int_equal(event_log_blank(f->log, LOG_EVENTS, 0, 1, NULL, NULL, NULL, NULL, &e), -ENOTSUP);
+    assert_non_null(strstr(e.text, "retention"));
+    strcat(f->prefix, "x.");
+    snprintf(f->events, sizeof(f->events), "%sevents", f->prefix);
+    make_topic(f, f->events, 2, "retention.ms", "172800000");
+    f->other = open_kafka(f->brokers, f->prefix, 2, "a");
+    assert_int_equal(event_log_retention(f->other, LOG_EVENTS, 10000, &ms, &e), 0);
+    assert_int_equal(ms, 2 * TIME_DAY);
+    assert_int_equal(event_log_retention(f->other, LOG_BAD, 10000, &ms, &e), -EACCES); /* it is missing */
+    /* Brokers that are away: words, within the time, and others do not wait behind. */
+    struct event_log *away = open_kafka("127.0.0.1:1", f->prefix, 2, "b");
+    from = clock_monotonic();
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(event_log_retention(away, LOG_EVENTS, 300, &ms, &e), -EAGAIN);
+    assert_in_range(clock_monotonic() - from, 0, 3000);
+    assert_true(e.text[0] && ms == 0);
+    event_log_close(away);
+}
+
 /* --- records --------------------------------------------------------------------------------------------------------
  */
 
@@ -391,6 +432,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(test_create),
         TEST(test_create_checks_what_is_there),
+        TEST(test_how_long_records_are_kept),
         TEST(test_what_goes_in_comes_out),
         TEST(test_asked_ends_are_fresh),
         TEST(test_retention),
