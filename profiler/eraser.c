@@ -34,9 +34,9 @@
 #define BACKOFF_MOST_MS 60000 /* after a turn that failed; as long as a turn took at most, after one that did not */
 #define LATE_MS TIME_MINUTE
 #define NICE 10
-/* What is erased in one partition moves others, and these again others: a device's events are its user's, an order's
- * owner is told by the order's home. */
-#define SETTLE_ROUNDS 3
+/* What is erased in one partition moves others, and these again others: a user's devices are told, which tell their
+ * users, who tell the homes of orders, which tell the orders' owners. */
+#define SETTLE_ROUNDS 6
 #define PROFILE_ARENA (1 * MIB)
 
 struct part {
@@ -130,7 +130,7 @@ static bool wait_for(struct eraser *x, bool (*holds)(const struct eraser *x, uin
 }
 
 /* What was erased in one partition may still be on its way to others, as records that name the person. */
-static bool settle(struct eraser *x)
+static bool spread(struct eraser *x)
 {
     for (int i = 0; i < SETTLE_ROUNDS; i++) {
         for (uint32_t p = 0; p < x->o.partitions; p++)
@@ -138,7 +138,12 @@ static bool settle(struct eraser *x)
         if (!wait_for(x, is_shown, true))
             return false;
     }
-    return wait_for(x, is_on_disk, true);
+    return true;
+}
+
+static bool settle(struct eraser *x)
+{
+    return spread(x) && wait_for(x, is_on_disk, true);
 }
 
 /* --- the cache ------------------------------------------------------------------------------------------------ */
@@ -377,8 +382,13 @@ static void *run(void *arg)
         int64_t began = clock_monotonic();
 
         pause = TICK_MS;
-        if (erasing > 0 || came_late(x))
-            pause = pause_after(x, turn(x, erasing), clock_monotonic() - began);
+        if (erasing == 0 && !came_late(x))
+            continue;
+        if (erasing > 0 && !event_log_shared(x->o.log)) {
+            spread(x); /* one turn is to serve all that the erasure moves */
+            erasing = find_erasing(x);
+        }
+        pause = pause_after(x, turn(x, erasing), clock_monotonic() - began);
     }
     return NULL;
 }

@@ -368,9 +368,11 @@ static void a_user_is_in_no_file(void **state)
         followers_commit(k->followers, p);
     assert_true(search(k->folder, false) > 0); /* the search finds what is there */
     start_eraser(k);
+    int64_t began = clock_monotonic();
     put_erasure(k, USER, NULL);
     wait_shown(k);
     WAIT_UNTIL(is_clean(k));
+    print_message("clean after %lld ms\n", (long long)(clock_monotonic() - began));
     assert_true(atomic_load(&k->cleaned) > 0);
     check_gone(k);
     close_shop(k);
