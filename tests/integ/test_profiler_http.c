@@ -131,8 +131,8 @@ static void test_routes(void **state)
     wait_ready(s);
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         expect_get(s, none[i], 404, "not_found");
-    struct answer a = request(s, "DELETE", "Bearer tk_all", "/v1/profiles/user:x", NULL);
-    assert_non_null(strstr(a.text, "Allow: GET, HEAD\r\n"));
+    struct answer a = request(s, "PUT", "Bearer tk_all", "/v1/profiles/user:x", NULL);
+    assert_non_null(strstr(a.text, "Allow: GET, HEAD, DELETE\r\n"));
     expect_status(&a, 405, "method_not_allowed");
     a = request(s, "GET", "Bearer tk_all", "/v1/profiles:lookup", NULL);
     assert_non_null(strstr(a.text, "Allow: POST\r\n"));
