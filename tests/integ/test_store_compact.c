@@ -158,7 +158,7 @@ static unsigned traces(const struct shop *k, const char *person, unsigned n)
     assert_non_null(d);
     while ((one = readdir(d))) {
         snprintf(path, sizeof path, "%s/%s", k->folder, one->d_name);
-        for (unsigned i = 0; i < n && one->d_name[0] != '.'; i++) {
+        for (unsigned i = 0; i < n && one->d_type == DT_REG; i++) {
             secret_of(person, i, value);
             found += file_has(path, value);
         }
