@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from support.acked import check_everything_acked_is_there
+from support.chaos import Callers, Shown
 from support.cluster import StaleReader
 from support.instance import wait_until
 from support.kafka import Kafka
@@ -67,25 +68,66 @@ def test_a_reader_that_was_never_answered_proves_nothing():
 
 
 class FakeInstance:
-    def __init__(self, path):
-        self.path = path
+    """Shows whoever is asked for as one user."""
 
-    def whole_path(self, _):
+    def __init__(self, path, counted=None):
+        self.path, self.counted = path, counted or {}
+
+    def whole_path(self, i):
+        assert i == 'user:a'
         return [{'message_id': m} for m in self.path]
 
-    def profile(self, _):
-        return 200, {'facts': {'events': len(set(self.path))}}
+    def profile(self, i):
+        if i == 'anon:lost':
+            return 404, {'code': 'not_found'}
+        return 200, {'id': 'user:a', 'facts': {'events': self.counted.get(i, len(set(self.path)))}}
 
 
-@pytest.mark.parametrize('path,fault', [(['m1'], 'acked and lost'), (['m1', 'm2', 'm2'], 'counts twice'), (['m1', 'm2'], None)])
-def test_the_journal_is_held_against_the_state(tmp_path, path, fault):
+@pytest.mark.parametrize('path,more,counted,fault', [
+    (['m1', 'm3'], '', {}, 'acked and lost'),
+    (['m1', 'm2'], '', {}, 'acked and lost'),  # the device's, and it is shown as the user
+    (['m1', 'm2', 'm2', 'm3'], '', {}, 'counts twice'),
+    (['m1', 'm2', 'm3'], 'anon:lost\tm4\n', {}, 'acked and lost'),
+    (['m1', 'm2', 'm3'], '', {'anon:d': 2}, 'with other events'),
+    (['m1', 'm2', 'm3'], '', {'user:a': 4, 'anon:d': 4}, 'count 4 events'),
+    (['m1', 'm2', 'm3'], '', {}, None),
+])
+def test_the_journal_is_held_against_the_state(tmp_path, path, more, counted, fault):
     journal = tmp_path / 'acked'
-    journal.write_text('user:a\tm1\nuser:a\tm2\nuser:a\tm3, cut of')
+    journal.write_text(f'user:a\tm1\nuser:a\tm2\nanon:d\tm3\n{more}user:a\tm5, cut of')
     if not fault:
-        assert check_everything_acked_is_there(FakeInstance(path), journal) == 2
+        assert check_everything_acked_is_there(FakeInstance(path, counted), journal) == 3
         return
     with pytest.raises(AssertionError, match=fault):
-        check_everything_acked_is_there(FakeInstance(path), journal)
+        check_everything_acked_is_there(FakeInstance(path, counted), journal)
+
+
+USER, DEVICES = 'user:u0-1', ('anon:d0-1-0', 'anon:d0-1-1')
+
+
+def shown_in_turn(*answers):
+    """Asked for a device, profilers show its user as (version, events, devices)."""
+    callers, asked = Callers(FakeCluster(), 1), DEVICES[0]
+    for version, events, devices in answers:
+        before = callers.before([asked])
+        callers.take('fake', before, {asked: (USER, Shown(version, events, frozenset((USER, *devices))))})
+    callers.check()
+
+
+@pytest.mark.parametrize('answers', [
+    [(5, 5, DEVICES), (4, 5, DEVICES)],
+    [(5, 5, DEVICES), (6, 4, DEVICES)],
+    [(5, 5, DEVICES), (5, 6, DEVICES)],
+    [(5, 5, DEVICES), (6, 6, DEVICES[1:])],
+    [(5, 5, DEVICES[1:]), (5, 5, DEVICES)],
+])
+def test_callers_see_what_is_taken_back(answers):
+    with pytest.raises(AssertionError, match='after'):
+        shown_in_turn(*answers)
+
+
+def test_callers_take_that_a_user_is_told_of_the_device_later():
+    shown_in_turn((3, 2, ()), (4, 2, DEVICES[1:]), (5, 5, DEVICES), (5, 5, DEVICES))
 
 
 def echo(server):

@@ -29,5 +29,5 @@ def check_everything_acked_is_there(inst, journal):
         assert len(path) == len(set(path)), f'{profile}: an event counts twice'
         missing = messages - set(path)
         assert not missing, f'{profile}: acked and lost: {sorted(missing)[:5]}'
-        assert counted[profile] == len(path)
+        assert counted[profile] == len(path), f'{profile}: the facts count {counted[profile]} events, its path has {len(path)}'
     return sum(map(len, acked.values()))

@@ -178,23 +178,29 @@ class Callers(Crowd):
             program = draw.choice(self.cluster.profilers)
             some = draw.sample(ids, 12) if draw.random() < 0.3 else [draw.choice(ids)]
             token = draw.choice((TOKEN, LOOK))
-            with self.lock:
-                floor = {i: self.seen.get(i, NOTHING) for i in (*some, *filter(None, map(user_of, some)))}
-                linked = self.linked.intersection(some)
-            got = self._ask(kept, program, some, token)
-            with self.lock:
-                for i, (shown, now) in got.items():
-                    if i in linked and shown == i:
-                        self.faults.append(f'{program.name} shows {i} as itself after it was shown as its user')
-                    if shown != i:
-                        self.linked.add(i)
-                    self._take(program, shown, floor[shown], now)
+            before = self.before(some)
+            self.take(program.name, before, self._ask(kept, program, some, token))
 
-    def _take(self, program, i, floor, now):
+    def before(self, some):
+        """What was shown of these by then, and which of them as their users."""
+        with self.lock:
+            return {i: self.seen.get(i, NOTHING) for i in (*some, *filter(None, map(user_of, some)))}, self.linked.intersection(some)
+
+    def take(self, name, before, got):
+        floor, linked = before
+        with self.lock:
+            for i, (shown, now) in got.items():
+                if i in linked and shown == i:
+                    self.faults.append(f'{name} shows {i} as itself after it was shown as its user')
+                if shown != i:
+                    self.linked.add(i)
+                self._compare(name, shown, floor[shown], now)
+
+    def _compare(self, name, i, floor, now):
         self.answers += 1
         less = now.version < floor.version or now.events < floor.events or not now.ids >= floor.ids
         if less or (now.version == floor.version and now != floor):
-            self.faults.append(f'{program.name} shows {i} as {now} after {floor} was shown')
+            self.faults.append(f'{name} shows {i} as {now} after {floor} was shown')
         self.seen[i] = max(now, self.seen.get(i, NOTHING), key=lambda shown: shown.version)
 
     def check_drained(self):
