@@ -42,9 +42,11 @@ const struct conf_row conf_rows[] = {
      IN(keys),
      .change = CONF_ANY,
      .range = "`keys` in `data` if not given",
-     .why = "The folder of the keys that seal personal values: profiler.key, profiler.pub and master.key. A collector "
-            "on a machine of its own needs profiler.pub only. Without the two secret ones sealed values are lost: keep "
-            "a copy apart from the data."},
+     .why =
+         "The folder of the keys that seal personal values (profiler.key, profiler.pub, master.key) and serve erasure "
+         "(erasure.key, receipt.key, receipt.pub). A collector on a machine of its own needs profiler.pub only. "
+         "Without the secret ones sealed values are lost, and the erased could come back: keep a copy apart from "
+         "the data."},
     {.path = "event_log",
      .type = &conf_type_choice,
      IN(kafka),
