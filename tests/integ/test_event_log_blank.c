@@ -1,5 +1,8 @@
 /* Records of the embedded log made anew in their place: the old bytes stand in no file afterwards, and everything else
  * is as it was. */
+#include <signal.h>
+#include <sys/wait.h>
+
 #include "tests/support/log_bytes.h"
 #include "tests/support/log_case.h"
 
@@ -454,6 +457,44 @@ static void test_others_go_on(void **state)
     assert_int_equal(look(f->log, text).records, 5005 + a.appended);
 }
 
+/* Killed anywhere: the next call finishes it. */
+static void test_killed(void **state)
+{
+    struct fixture *f = *state;
+    char text[33];
+    int finished = 0;
+
+    f->log = open_log(f->folder, 2, 0, 0);
+    for (int round = 0; round < 8; round++) {
+        struct wish w = {.text = text};
+        int status;
+
+        random_text(text);
+        put_many(f->log, 3000, 5, text, 1);
+        reopen(f, 2, 0, 0);
+        put_many(f->log, 1000, 5, text, 1);
+        struct contents before = look(f->log, text);
+        event_log_close(f->log);
+        pid_t pid = fork();
+        if (pid == 0) {
+            f->log = open_log(f->folder, 2, 0, 0);
+            (void)blank(f->log, &w);
+            _exit(0);
+        }
+        usleep((useconds_t)(rand() % 900000));
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        finished += WIFEXITED(status);
+        f->log = open_log(f->folder, 2, 0, 0);
+        check_same(before, look(f->log, text));
+        (void)blank(f->log, &w);
+        check_gone(f, text);
+        check_same(before, look(f->log, text));
+        assert_int_equal(look(f->log, text).with_text, 0);
+    }
+    print_message("%d of 8 were not killed\n", finished);
+}
+
 /* More rows than files' families: what is cleaned is of one row, what is beside it stays. */
 static void test_many_partitions(void **state)
 {
@@ -490,6 +531,7 @@ int main(void)
         TEST(test_dropped_files_are_left),
         TEST(test_dropped),
         TEST(test_others_go_on),
+        TEST(test_killed),
         TEST(test_many_partitions),
     };
 

@@ -22,6 +22,7 @@
 
 #include "common/clock.h"
 #include "common/event_log.h"
+#include "common/event_log_local.h"
 #include "common/limits.h"
 #include "common/log.h"
 
@@ -105,6 +106,7 @@ struct tally {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     uint64_t *acked[PARTITIONS]; /* number + 1 */
+    int64_t erased[PARTITIONS];  /* offsets below this are */
     uint64_t sent, ok, full, other;
     bool failing; /* expects LOG_FAILED where else the disk is full */
 };
@@ -151,6 +153,12 @@ static void tally_free(struct tally *t)
     pthread_mutex_destroy(&t->lock);
     pthread_cond_destroy(&t->cond);
     free(t);
+}
+
+/* What was acked there has been blanked since. */
+static void forget(struct tally *t, uint32_t partition, int64_t below)
+{
+    t->erased[partition] = below;
 }
 
 static void wait_told(struct tally *t)
@@ -214,9 +222,13 @@ static void check_all(struct event_log *log, struct tally *t)
 
         while ((n = log_reader_read(r, p, out, 1000, MIB, &e)) > 0)
             for (int i = 0; i < n; i++, next++) {
-                uint64_t number;
+                uint64_t number = 0;
 
                 assert_int_equal(out[i].offset, next);
+                found += out[i].kind == LOG_KIND_ERASED && t->erased[p] > next;
+                if (out[i].kind == LOG_KIND_ERASED)
+                    continue;
+                assert_true(t->erased[p] <= next);
                 memcpy(&number, out[i].value.p, sizeof(number));
                 if (t->acked[p][next])
                     assert_int_equal(t->acked[p][next], number + 1);
@@ -395,6 +407,94 @@ static void test_a_failing_disk(void **state)
     clear_disk();
 }
 
+static int judge_all(void *arg, const struct log_record *r, struct buf *value)
+{
+    (void)arg, (void)r, (void)value;
+    return LOG_BLANK;
+}
+
+/* The log looks at the disk now and then. */
+static void wait_known(struct event_log *log)
+{
+    int64_t until = clock_monotonic() + WAIT_MS;
+
+    while (llabs(log_disk_free(local_log(log)) - (int64_t)disk_free()) > (int64_t)MIB) {
+        assert_true(clock_monotonic() < until);
+        usleep(1000);
+    }
+}
+
+/* Refused with words while there is no room, and done when there is; whatever fails in between, nothing but what was to
+ * go is gone. */
+static void test_blanking_meets_a_full_disk(void **state)
+{
+    struct err e = {0};
+    uint64_t blanked = 0;
+
+    (void)state;
+    if (!mounted)
+        skip();
+    struct tally *t = tally_new();
+    struct event_log *log = open_log(ROOM, 0);
+    for (int i = 0; i < 100; i++)
+        append_group(log, t, 20 * KIB);
+    int64_t end = event_log_end(log, LOG_EVENTS, 1);
+    fill_up(ROOM / 2);
+    wait_known(log);
+    assert_int_equal(event_log_blank(log, LOG_EVENTS, 1, end / 2, judge_all, NULL, NULL, &blanked, &e), -ENOSPC);
+    assert_non_null(strstr(e.text, "free disk"));
+    assert_int_equal(blanked, 0);
+    check_all(log, t);
+    free_up();
+    wait_known(log);
+    /* Room to begin with, but not for the files. */
+    fill_up(ROOM / 2 + 6 * MIB);
+    wait_known(log);
+    int r = event_log_blank(log, LOG_EVENTS, 1, end / 2, judge_all, NULL, NULL, &blanked, &e);
+    assert_true(r == -ENOSPC || r == 0);
+    free_up();
+    wait_known(log);
+    if (event_log_blank(log, LOG_EVENTS, 1, end / 2, judge_all, NULL, NULL, &blanked, &e) != 0)
+        fail_msg("%s", e.text);
+    wait_writable(log, t, 1000);
+    forget(t, 1, end / 2);
+    check_all(log, t);
+    event_log_close(log);
+    log = open_log(ROOM, 0);
+    check_all(log, t);
+    event_log_close(log);
+    tally_free(t);
+    clear_disk();
+}
+
+/* The write of whoever is not the writer fails while nobody appends: the log heals all the same. */
+static void test_an_idle_log_heals(void **state)
+{
+    struct err e = {0};
+
+    (void)state;
+    if (!mounted)
+        skip();
+    struct tally *t = tally_new();
+    struct event_log *log = open_log(0, 0);
+    append_group(log, t, 20 * KIB);
+    signal(SIGXFSZ, SIG_IGN);
+    limit_files(1 * KIB);
+    assert_true(event_log_blank(log, LOG_EVENTS, 0, 1, judge_all, NULL, NULL, NULL, &e) < 0);
+    assert_int_equal(event_log_ready(log), LOG_FAILED);
+    limit_files(RLIM_INFINITY);
+    for (int64_t until = clock_monotonic() + WAIT_MS; event_log_ready(log) != LOG_OK; usleep(10000))
+        assert_true(clock_monotonic() < until);
+    if (event_log_blank(log, LOG_EVENTS, 0, 1, judge_all, NULL, NULL, NULL, &e) != 0)
+        fail_msg("%s", e.text);
+    forget(t, 0, 1);
+    wait_writable(log, t, 1000);
+    check_all(log, t);
+    event_log_close(log);
+    tally_free(t);
+    clear_disk();
+}
+
 static void test_the_reserve_keeps_it_from_getting_full(void **state)
 {
     struct log_record own = {.key = STR_LIT("k"), .value = STR_LIT("own")};
@@ -448,6 +548,8 @@ int main(void)
         cmocka_unit_test(test_writes_meet_a_full_disk),
         cmocka_unit_test(test_closing_on_a_full_disk),
         cmocka_unit_test(test_a_failing_disk),
+        cmocka_unit_test(test_blanking_meets_a_full_disk),
+        cmocka_unit_test(test_an_idle_log_heals),
         cmocka_unit_test(test_the_reserve_keeps_it_from_getting_full),
         cmocka_unit_test(test_opening_needs_the_reserve),
     };
