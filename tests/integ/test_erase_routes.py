@@ -4,12 +4,14 @@ import datetime
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 
 import pytest
 
 from support.instance import SERVER, WAYMARK, Instance, wait_until
+from support.redis import Redis
 
 FAST = '  commit_interval: 100ms\n'
 
@@ -181,6 +183,33 @@ def test_the_commands(inst, tmp_path):
     assert code == 0 and json.loads(out)['receipt']['events'] == 1, err
     assert inst.command('receipt', '--id', '0-99999')[0] == 4
     assert inst.command('receipt')[0] == 2 and inst.command('erase')[0] == 2
+
+
+def test_the_command_waits(inst, tmp_path):
+    """Redis does not say that it has forgotten: nobody gets a receipt before it has."""
+    with Redis() as redis:
+        assert inst.stop() == 0
+        with open(inst.config, 'a') as f:
+            f.write(f'redis: {{url: "{redis.url}"}}\n')
+        inst.start()
+        say(inst, 'u1', 'd1')
+        assert wait_until(lambda: known(inst, 'user:u1') == 200, 20, 'the profile')
+        redis.pause()
+        said, file = tmp_path / 'said', tmp_path / 'receipt'
+        with open(said, 'w') as f:
+            p = subprocess.Popen([WAYMARK, 'erase', 'user:u1', '--yes', '--output', file, '--config', inst.config],
+                                 stdin=subprocess.DEVNULL, stderr=f)
+        try:
+            wait_until(lambda: 'waiting until nothing is left' in said.read_text(), 30, 'the command to wait')
+            assert p.poll() is None
+            erasure = re.search(r'ordered as (\d+-\d+)', said.read_text()).group(1)
+            code, _, err = inst.command('receipt', '--id', erasure)
+            assert code == 1 and 'not over yet' in err, err
+        finally:
+            redis.resume()
+        assert p.wait(60) == 0, said.read_text()
+        answer = json.loads(file.read_text())
+        assert answer['id'] == erasure and 'cache' in answer['receipt']['done']
 
 
 def test_a_lost_key_of_hashes_is_not_made_anew(inst):
