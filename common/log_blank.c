@@ -222,9 +222,12 @@ static int judge_one(struct blanker *b, const struct log_record *r)
         return 0;
     buf_reset(&b->value);
     int said = b->judge(b->arg, r, &b->value);
-    if (said < 0 || b->value.failed) {
-        err_set(b->e, "partition %u: what becomes of record %lld cannot be told", b->partition, (long long)r->offset);
-        return said < 0 ? said : -ENOMEM;
+    if (said < 0)
+        return said; /* the words are the judge's, who knows why */
+    if (b->value.failed) {
+        err_set(b->e, "partition %u: what is to stand in the place of record %lld is too large", b->partition,
+                (long long)r->offset);
+        return -EFBIG;
     }
     anew.kind = said == LOG_REPLACE ? r->kind : LOG_KIND_ERASED;
     anew.value = said == LOG_REPLACE ? buf_str(&b->value) : STR_NONE;

@@ -286,8 +286,9 @@ static void test_goes_on(void **state)
     assert_int_equal(event_log_blank(f->log, LOG_EVENTS, 0, 4000, judge, &w, &w.stop, &n, &e), -ECANCELED);
     assert_in_range(n, 500, 1001);
     w = (struct wish){.text = text, .fail_at = 3500};
+    e.text[0] = '\0';
     assert_int_equal(event_log_blank(f->log, LOG_EVENTS, 0, 4000, judge, &w, &w.stop, &n, &e), -EIO);
-    assert_non_null(strstr(e.text, "3500"));
+    assert_int_equal(e.text[0], '\0'); /* why is the judge's to say */
     w = (struct wish){.text = text};
     atomic_store(&w.stop, true); /* at once */
     assert_int_equal(event_log_blank(f->log, LOG_EVENTS, 0, 4000, judge, &w, &w.stop, &n, &e), -ECANCELED);
