@@ -12,7 +12,7 @@ MIB = 1 << 20
 @pytest.fixture
 def small_disk():
     folder = tempfile.mkdtemp(prefix='waymark-small-')
-    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=400m', 'tmpfs', folder], capture_output=True).returncode:
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=600m', 'tmpfs', folder], capture_output=True).returncode:
         os.rmdir(folder)
         if os.environ.get('CI') == 'true':
             pytest.fail('a small disk is needed: cannot mount a tmpfs')
