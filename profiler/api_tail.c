@@ -103,7 +103,7 @@ static bool write_event(const struct ask *ask, struct buf *b, struct str bytes, 
         return true;
     }
     /* Once persons are joined this is still who the event named, not who has it. */
-    struct str profile = id_join(str_has(e.user_id) ? "user:" : "anon:", event_log_key(&e), a);
+    struct str profile = e.erased ? STR_NONE : id_join(str_has(e.user_id) ? "user:" : "anon:", event_log_key(&e), a);
     if (is_erased(ask, &e, profile))
         return false;
     render_event_members(b, &(struct render_event){.event = &e, .rules = ask->api->o.rules});

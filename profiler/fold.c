@@ -57,6 +57,14 @@ static const char *decode_other(const struct partition *p, const struct log_reco
     return r->kind == LOG_KIND_INTERNAL ? check_internal(p, r, &d->internal) : check_command(p, r, &d->command);
 }
 
+/* Only the eraser puts it there, in the place of what it was made from. */
+static const char *check_stripped(const struct log_record *r, const struct event *ev)
+{
+    if (r->key.n > 0)
+        return "it says that its person was erased, and has a key";
+    return order_is_stripped(ev) ? NULL : "it says that its person was erased, and is not what is left of an order";
+}
+
 /* NULL when the record is an event; else what is wrong. */
 static const char *decode(const struct partition *p, const struct log_record *r, struct decoded *d)
 {
@@ -76,6 +84,8 @@ static const char *decode(const struct partition *p, const struct log_record *r,
         return "it is of a later format";
     if (rc != CODEC_OK)
         return "it cannot be read as an event";
+    if (ev->erased)
+        return check_stripped(r, ev);
     if (!str_has(event_log_key(ev)) || ev->anonymous_id.n > KEY_ID_MAX_BYTES || ev->user_id.n > KEY_ID_MAX_BYTES)
         return "it has no usable id";
     return check_key(p, r, event_log_key(ev));
@@ -110,6 +120,24 @@ static int fold_other(struct partition *p, const struct log_record *r, const str
     return emit_bad(p, r, d->why ? d->why : "its sender is not known");
 }
 
+/* What the eraser has left of an order on the log. */
+static void fold_stripped(struct partition *p, struct str bytes, const struct event *ev)
+{
+    const struct event_key key = event_key(ev);
+
+    tell_stripped(p, ev->order.order_id, &key, bytes);
+}
+
+static int fold_stated(struct partition *p, const struct log_record *r, const struct decoded *d, enum outcome *outcome,
+                       struct err *e)
+{
+    if (!d->ev.erased)
+        return fold_event(p, r->value, &d->ev, d->stream, outcome, e);
+    fold_stripped(p, r->value, &d->ev);
+    *outcome = OUTCOME_ERASED;
+    return 0;
+}
+
 static int begin_record(struct partition *p, const struct log_record *r, const struct decoded *d, struct err *e)
 {
     enum outcome outcome = OUTCOME_BAD;
@@ -121,7 +149,7 @@ static int begin_record(struct partition *p, const struct log_record *r, const s
     }
     cascade_begin(p, r->offset);
     p->record_key = r->key;
-    rc = d->is_event ? fold_event(p, r->value, &d->ev, d->stream, &outcome, e) : fold_other(p, r, d, &outcome, e);
+    rc = d->is_event ? fold_stated(p, r, d, &outcome, e) : fold_other(p, r, d, &outcome, e);
     if (rc < 0)
         return rc;
     p->cascade.open = true;

@@ -8,6 +8,8 @@
 
 #include "common/limits.h"
 #include "profiler/order_refunds.h"
+#include "proto/codec.h"
+#include "proto/internal.h"
 
 static const struct {
     const char *name;
@@ -286,4 +288,57 @@ int order_cmp(const void *a, const void *b)
     int64_t s = order_time(x), t = order_time(y);
 
     return s != t ? (s < t ? -1 : 1) : str_cmp(x->order_id, y->order_id);
+}
+
+/* --- of the erased -------------------------------------------------------------------------------------------- */
+
+/* The shop keeps what was sold for how much, when and where; the texts of the person's go. */
+bool order_strip(const struct event *ev, struct buf *b)
+{
+    struct item *items = NULL;
+    struct event left = {
+        .type = ev->type,
+        .trust = ev->trust,
+        .name = ev->name,
+        .source = ev->source,
+        .uid = ev->uid,
+        .time = ev->time,
+        .received = ev->received,
+        .position = ev->position,
+        .original_time = TIME_NONE,
+        .sent = TIME_NONE,
+        .place = {.store_id = ev->place.store_id, .store_name = ev->place.store_name},
+        .item_count = ev->item_count,
+        .order = ev->order,
+        .erased = true,
+    };
+    struct buf device;
+    bool ok;
+
+    buf_init(&device, 2 * KEY_ID_MAX_BYTES);
+    buf_add_str(&device, STR_LIT(ORDER_DEVICE_PREFIX));
+    buf_add_str(&device, ev->order.order_id);
+    items = malloc((ev->item_count + 1) * sizeof *items);
+    ok = items && !device.failed;
+    for (size_t i = 0; ok && i < ev->item_count; i++) {
+        items[i] = ev->items[i];
+        items[i].extra = STR_NONE;
+    }
+    left.items = items;
+    left.anonymous_id = buf_str(&device);
+    left.order.coupon = STR_NONE;
+    ok = ok && event_pack(&left, b);
+    free(items);
+    buf_deinit(&device);
+    return ok;
+}
+
+bool order_is_stripped(const struct event *ev)
+{
+    const size_t n = sizeof ORDER_DEVICE_PREFIX - 1;
+    const struct str id = ev->order.order_id, device = ev->anonymous_id;
+    enum order_status status;
+
+    return ev->erased && order_stated(ev, &status) && id.n <= ORDER_ID_MAX_BYTES && !str_has(ev->user_id) &&
+           str_starts(device, STR_LIT(ORDER_DEVICE_PREFIX)) && str_eq((struct str){device.p + n, device.n - n}, id);
 }

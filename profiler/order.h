@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "common/arena.h"
+#include "common/buf.h"
 #include "common/num.h"
 #include "profiler/rules.h"
 #include "proto/event.h"
@@ -53,6 +54,12 @@ struct order {
  * Spans point into the events; arrays come from the arena. 0 or -ENOMEM. n >= 1. */
 int order_build(const struct event *const *statements, size_t n, const struct fold_rules *rules, struct arena *a,
                 struct order *out);
+
+/* Packs into `b` what is left of an erased person's statement: what was sold for how much, when and where, by the
+ * device "order:" and the order's id. False when memory is out or `b` is full. */
+bool order_strip(const struct event *ev, struct buf *b);
+/* Whether the event can be what order_strip left. */
+bool order_is_stripped(const struct event *ev);
 
 /* Where it stands among the orders of its profile: when it was placed, else first spoken of. */
 int64_t order_time(const struct order *o);
