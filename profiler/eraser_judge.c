@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/limits.h"
+#include "profiler/order.h"
 #include "proto/codec.h"
 #include "proto/internal.h"
 
@@ -73,63 +74,141 @@ static int is_over(struct judge *j, struct str who, int64_t time, bool *out)
 
 /* --- events --------------------------------------------------------------------------------------------------- */
 
-/* Bytes that are no event belong to nobody. `stripped`: what is left of an erased person's order. */
-static int event_is_erased(struct judge *j, struct str bytes, struct arena *a, bool *out, bool *stripped)
+/* Whether they are an erased person's event; bytes that are no event belong to nobody. What is left of an erased
+ * person's order is not: see *ev. */
+static int look_at(struct judge *j, struct str bytes, struct arena *a, struct event *ev, bool *erased)
 {
-    struct event ev;
-    int rc = event_unpack(bytes, a, &ev);
+    int rc = event_unpack(bytes, a, ev);
 
-    *out = *stripped = false;
-    if (rc != CODEC_OK)
+    *erased = false;
+    if (rc != CODEC_OK) {
+        *ev = (struct event){0};
         return rc < 0 ? rc : 0;
-    *stripped = ev.erased;
-    if (ev.erased || !str_has(event_log_key(&ev)))
+    }
+    if (ev->erased || !str_has(event_log_key(ev)))
         return 0;
-    const struct event_key key = event_key(&ev);
-    return is_erased(j, owner_of(a, ev.anonymous_id, ev.user_id), &key, out);
+    const struct event_key key = event_key(ev);
+    return is_erased(j, owner_of(a, ev->anonymous_id, ev->user_id), &key, erased);
 }
 
-static int judge_event(struct judge *j, struct str bytes)
+/* Whether folding takes it for what is said of an order; what is bad says nothing. */
+static bool is_statement(const struct log_record *r, const struct event *ev)
 {
-    bool erased, stripped;
-    int rc = event_is_erased(j, bytes, &j->arena, &erased, &stripped);
+    enum order_status status;
 
-    return rc < 0 ? rc : erased ? LOG_BLANK : LOG_KEEP;
+    return order_stated(ev, &status) && ev->order.order_id.n <= ORDER_ID_MAX_BYTES &&
+           ev->anonymous_id.n <= KEY_ID_MAX_BYTES && ev->user_id.n <= KEY_ID_MAX_BYTES &&
+           str_eq(r->key, event_log_key(ev));
+}
+
+static int judge_event(struct judge *j, const struct log_record *r, struct buf *value)
+{
+    struct event ev;
+    bool erased;
+    int rc = look_at(j, r->value, &j->arena, &ev, &erased);
+
+    if (rc < 0 || !erased)
+        return rc < 0 ? rc : LOG_KEEP;
+    if (!is_statement(r, &ev))
+        return LOG_BLANK;
+    return order_strip(&ev, value) ? LOG_REPLACE : -ENOMEM;
 }
 
 /* What came from a client is sealed, or masked; what came from the log is as it stood there. */
 static int judge_bad(struct judge *j, const struct log_record *r)
 {
     struct bad_event bad;
+    struct event ev;
+    bool erased;
     int rc = bad_event_unpack(r->value, &j->arena, &bad);
 
     if (rc != CODEC_OK)
         return rc < 0 ? rc : LOG_KEEP;
-    return bad.sealed || !bad.from_log || !str_has(bad.bytes) ? LOG_KEEP : judge_event(j, bad.bytes);
+    if (bad.sealed || !bad.from_log || !str_has(bad.bytes))
+        return LOG_KEEP;
+    rc = look_at(j, bad.bytes, &j->arena, &ev, &erased);
+    return rc < 0 ? rc : erased ? LOG_BLANK : LOG_KEEP;
 }
 
 /* --- what partitions tell each other -------------------------------------------------------------------------- */
 
-/* Whom it is about; absent: nobody, or memory is out, see there. */
+/* A record, and whom it is about. */
+struct told {
+    const struct internal *r;
+    struct str who;
+    int64_t time; /* when it was put on the log */
+};
+
+/* Absent: nobody, or memory is out, see there. */
 static struct str whom(struct judge *j, const struct internal *r)
 {
     return str_has(r->owner) ? r->owner : owner_of(&j->arena, r->device, r->user);
 }
 
-static int item_is_erased(struct judge *j, struct str who, const struct internal_item *item, bool *out)
+/* Whether the record names the profile to which an erased person's statements of the order fall. */
+static bool is_nobodys(const struct told *t)
 {
-    bool stripped = false;
+    static const char prefix[] = "anon:" ORDER_DEVICE_PREFIX;
+    const size_t n = sizeof prefix - 1;
+
+    return str_starts(t->who, (struct str){prefix, n}) &&
+           str_eq((struct str){t->who.p + n, t->who.n - n}, t->r->order_id);
+}
+
+/* What is later than all that was erased of a person is their next life's, if there is one: others speak of an order of
+ * theirs before its home knows. */
+static int is_of_nobody(struct judge *j, const struct told *t, bool *out)
+{
+    const struct event_key ever = {.time = TIME_NONE};
+    bool lives;
+    int rc = is_erased(j, t->who, &ever, out);
+
+    if (rc < 0 || !*out)
+        return rc;
+    rc = j->asks.lives(j->asks.arg, t->who, &lives, &j->err);
+    *out = !lives;
+    return rc;
+}
+
+/* What is left of an order is nobody's. Its home may have named whose it had been, on its way there; a next life of
+ * theirs may have the order. */
+static int stripped_is_erased(struct judge *j, const struct told *t, const struct internal_item *item, bool *out)
+{
+    const struct event_key then = {.time = t->time};
+    bool before;
+    int rc;
+
+    *out = false;
+    if (is_nobodys(t))
+        return 0;
+    rc = is_erased(j, t->who, &item->key, &before);
+    if (rc == 0 && before)
+        rc = is_erased(j, t->who, &then, out);
+    return rc < 0 || *out ? rc : is_of_nobody(j, t, out);
+}
+
+static int item_is_erased(struct judge *j, const struct told *t, const struct internal_item *item, bool *out)
+{
+    struct event ev = {0};
     int rc = 0;
 
     *out = false;
     arena_reset(&j->items);
     if (str_has(item->bytes))
-        rc = event_is_erased(j, item->bytes, &j->items, out, &stripped);
-    return rc < 0 || *out || stripped ? rc : is_erased(j, who, &item->key, out);
+        rc = look_at(j, item->bytes, &j->items, &ev, out);
+    if (rc < 0 || *out)
+        return rc;
+    if (ev.erased)
+        return stripped_is_erased(j, t, item, out);
+    rc = is_erased(j, t->who, &item->key, out);
+    if (rc < 0 || *out)
+        return rc;
+    return t->r->kind == INTERNAL_ORDER || !str_has(item->bytes) ? is_of_nobody(j, t, out) : 0;
 }
 
-static int judge_items(struct judge *j, struct internal *r, struct str who, struct buf *value)
+static int judge_items(struct judge *j, struct internal *r, struct str who, int64_t time, struct buf *value)
 {
+    const struct told t = {r, who, time};
     struct internal_item *kept = arena_alloc(&j->arena, r->item_count * sizeof *kept);
     size_t n = 0;
 
@@ -137,7 +216,7 @@ static int judge_items(struct judge *j, struct internal *r, struct str who, stru
         return -ENOMEM;
     for (size_t i = 0; i < r->item_count; i++) {
         bool erased;
-        int rc = item_is_erased(j, who, &r->items[i], &erased);
+        int rc = item_is_erased(j, &t, &r->items[i], &erased);
 
         if (rc < 0)
             return rc;
@@ -159,13 +238,13 @@ static int judge_internal(struct judge *j, const struct log_record *r, struct bu
 
     if (rc != CODEC_OK)
         return rc < 0 ? rc : LOG_KEEP;
-    if (i.kind == INTERNAL_LINK && i.erased)
+    if (i.kind == INTERNAL_LINK && i.erased && !i.removed)
         return LOG_KEEP; /* its user is an alias */
     struct str who = whom(j, &i);
     if (!str_has(who))
         return -ENOMEM;
     if (i.item_count > 0)
-        return judge_items(j, &i, who, value);
+        return judge_items(j, &i, who, r->time, value);
     if (i.kind == INTERNAL_LINK || i.kind == INTERNAL_PAIR)
         rc = is_erased(j, who, &i.key, &erased);
     else
@@ -212,7 +291,7 @@ int judge_record(void *judge, const struct log_record *r, struct buf *value)
     j->err = (struct err){0};
     switch (r->kind) {
     case LOG_KIND_EVENT:
-        rc = judge_event(j, r->value);
+        rc = judge_event(j, r, value);
         break;
     case LOG_KIND_BAD:
         rc = judge_bad(j, r);

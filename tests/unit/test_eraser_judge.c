@@ -11,12 +11,13 @@
 
 #include "common/limits.h"
 #include "profiler/eraser_judge.h"
+#include "profiler/order.h"
 #include "proto/codec.h"
 #include "proto/internal.h"
 
 #define UNTIL INT64_C(1000000)
 
-/* --- the world: user:gone and anon:gone were erased up to UNTIL ------------------------------------------------- */
+/* --- the world: user:gone, anon:gone and the order o1 of nobody were erased up to UNTIL -------------------------- */
 
 struct world {
     struct judge judge;
@@ -32,7 +33,8 @@ static int erased(void *arg, struct str profile, const struct event_key *key, bo
     const struct world *w = arg;
 
     (void)e;
-    *out = (str_is(profile, "user:gone") || str_is(profile, "anon:gone")) && key->time <= UNTIL;
+    *out = (str_is(profile, "user:gone") || str_is(profile, "anon:gone") || str_is(profile, "anon:order:o1")) &&
+           key->time <= UNTIL;
     return w->fails;
 }
 
@@ -77,12 +79,17 @@ static int teardown(void **state)
     return 0;
 }
 
-static int judge(struct world *w, enum log_kind kind, struct str value, int64_t time)
+static int judge_keyed(struct world *w, enum log_kind kind, const char *key, struct str value, int64_t time)
 {
-    const struct log_record r = {.kind = kind, .key = STR_LIT("key"), .value = value, .time = time};
+    const struct log_record r = {.kind = kind, .key = str_of(key), .value = value, .time = time};
 
     buf_reset(&w->value);
     return judge_record(&w->judge, &r, &w->value);
+}
+
+static int judge(struct world *w, enum log_kind kind, struct str value, int64_t time)
+{
+    return judge_keyed(w, kind, "key", value, time);
 }
 
 static struct event event_of(const char *device, const char *user, int64_t time)
@@ -156,17 +163,61 @@ static void an_alias_is_its_users(void **state)
     assert_int_equal(judge(w, LOG_KIND_EVENT, pack(&w->bytes, &e), 1), LOG_BLANK);
 }
 
+static struct event order_of(const char *device, const char *user)
+{
+    static const struct item bought = {
+        .product_id = STR_LIT("p1"), .price = {true, 5000000}, .extra = STR_LIT("{\"a\":1}")};
+    struct event e = event_of(device, user, UNTIL);
+
+    e.type = EVENT_ORDER;
+    e.trust = TRUST_SERVER;
+    e.order.order_id = STR_LIT("o1");
+    e.order.status = STATUS_PAID;
+    e.order.coupon = STR_LIT("theirs");
+    e.order.total = (struct opt){true, 5000000};
+    e.order.has_items = true;
+    e.items = &bought;
+    e.item_count = 1;
+    e.ip = STR_LIT("192.0.2.1");
+    return e;
+}
+
+/* The shop's figures stay; the person does not. */
 static void what_is_left_of_an_order_stays(void **state)
 {
     struct world *w = *state;
-    struct event e = event_of("gone", NULL, UNTIL);
+    struct event left, e = order_of("gone", NULL);
+    struct arena a;
 
-    e.type = EVENT_ORDER;
-    e.order.order_id = STR_LIT("o1");
-    e.order.status = STATUS_PAID;
-    assert_int_equal(judge(w, LOG_KIND_EVENT, pack(&w->bytes, &e), 1), LOG_BLANK);
-    e.erased = true;
-    assert_int_equal(judge(w, LOG_KIND_EVENT, pack(&w->bytes, &e), 1), LOG_KEEP);
+    arena_init(&a, MIB);
+    assert_int_equal(judge_keyed(w, LOG_KIND_EVENT, "gone", pack(&w->bytes, &e), 1), LOG_REPLACE);
+    assert_int_equal(event_unpack(buf_str(&w->value), &a, &left), CODEC_OK);
+    assert_true(left.erased && order_is_stripped(&left));
+    assert_true(str_is(left.anonymous_id, "order:o1") && !str_has(left.user_id) && !str_has(left.message_id));
+    assert_true(!str_has(left.ip) && !str_has(left.order.coupon) && !str_has(left.items[0].extra));
+    assert_memory_equal(left.uid.b, e.uid.b, UID_BYTES); /* the record is known again by it */
+    assert_true(left.time == e.time && left.order.total.v == 5000000 && left.order.status == STATUS_PAID);
+    assert_int_equal(left.item_count, 1);
+    assert_true(left.items[0].price.v == 5000000);
+    pack(&w->bytes, &left); /* looked at again */
+    assert_true(str_eq(buf_str(&w->bytes), buf_str(&w->value)));
+    assert_int_equal(judge_keyed(w, LOG_KIND_EVENT, "", buf_str(&w->bytes), 1), LOG_KEEP);
+    arena_deinit(&a);
+}
+
+/* What folding does not take for a statement must not become one. */
+static void what_states_no_order_goes(void **state)
+{
+    struct world *w = *state;
+    struct event e = order_of("d", "gone");
+
+    assert_int_equal(judge_keyed(w, LOG_KIND_EVENT, "gone", pack(&w->bytes, &e), 1), LOG_REPLACE);
+    assert_int_equal(judge_keyed(w, LOG_KIND_EVENT, "d", pack(&w->bytes, &e), 1), LOG_BLANK);
+    e.type = EVENT_TRACK;
+    e.name = STR_LIT("Order Refunded");
+    assert_int_equal(judge_keyed(w, LOG_KIND_EVENT, "gone", pack(&w->bytes, &e), 1), LOG_REPLACE);
+    e.trust = TRUST_BEACON; /* it may not say so */
+    assert_int_equal(judge_keyed(w, LOG_KIND_EVENT, "gone", pack(&w->bytes, &e), 1), LOG_BLANK);
 }
 
 static void a_failure_is_passed_on(void **state)
@@ -218,6 +269,10 @@ static void links(void **state)
     assert_int_equal(judge_this(w, &i, UNTIL + 9), LOG_BLANK);
     i.user = STR_LIT("u");
     assert_int_equal(judge_this(w, &i, UNTIL + 9), LOG_KEEP);
+    i.user = STR_LIT("gone"); /* one that is taken back names its user */
+    i.kind = INTERNAL_LINK;
+    i.removed = i.erased = true;
+    assert_int_equal(judge_this(w, &i, UNTIL + 9), LOG_BLANK);
     i = internal_of(INTERNAL_LINK, "gone", "gone"); /* an alias that is spelled like somebody */
     i.key = (struct event_key){.time = UNTIL, .uid = {{1}}};
     i.erased = true;
@@ -310,9 +365,50 @@ static void statements(void **state)
     assert_int_equal(judge_this(w, &i, 1), LOG_BLANK);
     others.erased = true; /* what is left is nobody's, whoever is named as its owner */
     both[1] = item_of(&second, &others);
-    i.owner = STR_LIT("anon:gone");
+    i.owner = STR_LIT("anon:order:o1");
+    assert_int_equal(judge_this(w, &i, 1), LOG_KEEP);
+    i.owner = STR_LIT("user:u");
     assert_int_equal(judge_this(w, &i, 1), LOG_KEEP);
     assert_int_equal(judge(w, LOG_KIND_INTERNAL, STR_LIT("nothing"), 1), LOG_KEEP);
+    buf_deinit(&second);
+}
+
+/* The home of an order names whose it was while it learns step by step that they are erased, after the erasure. */
+static void an_order_on_its_way_to_nobody(void **state)
+{
+    struct world *w = *state;
+    struct event left = order_of("order:o1", NULL), after = event_of("e", "u", UNTIL + 1);
+    struct internal i = {.kind = INTERNAL_ORDER,
+                         .sender = 1,
+                         .version = {7, 1},
+                         .order_id = STR_LIT("o1"),
+                         .owner = STR_LIT("user:gone")};
+    struct buf second;
+
+    buf_init(&second, LIMIT_RECORD_BYTES);
+    left.erased = true;
+    struct internal_item both[] = {item_of(&w->first, &left), item_of(&second, &after)};
+    i.items = both;
+    i.item_count = 1;
+    assert_int_equal(judge_this(w, &i, UNTIL + 5), LOG_BLANK);
+    i.item_count = 2; /* a neighbour has spoken of it, too */
+    assert_int_equal(judge_this(w, &i, UNTIL + 5), LOG_BLANK);
+    both[0].bytes = both[1].bytes = STR_NONE; /* all are taken back */
+    assert_int_equal(judge_this(w, &i, UNTIL + 5), LOG_BLANK);
+    i.items = both + 1;
+    i.item_count = 1;
+    assert_int_equal(judge_this(w, &i, UNTIL + 5), LOG_BLANK);
+    w->lives = true; /* they have it again */
+    assert_int_equal(judge_this(w, &i, UNTIL + 5), LOG_KEEP);
+    both[0] = item_of(&w->first, &left);
+    both[1] = item_of(&second, &after);
+    i.items = both;
+    i.item_count = 2;
+    assert_int_equal(judge_this(w, &i, UNTIL + 5), LOG_KEEP);
+    i.item_count = 1;
+    assert_int_equal(judge_this(w, &i, UNTIL), LOG_BLANK);
+    i.owner = STR_LIT("anon:gone");
+    assert_int_equal(judge_this(w, &i, UNTIL), LOG_BLANK);
     buf_deinit(&second);
 }
 
@@ -387,12 +483,14 @@ int main(void)
     const struct CMUnitTest tests[] = {TEST(events),
                                        TEST(an_alias_is_its_users),
                                        TEST(what_is_left_of_an_order_stays),
+                                       TEST(what_states_no_order_goes),
                                        TEST(a_failure_is_passed_on),
                                        TEST(bad_events),
                                        TEST(links),
                                        TEST(what_has_no_time),
                                        TEST(items),
                                        TEST(statements),
+                                       TEST(an_order_on_its_way_to_nobody),
                                        TEST(an_erasure_loses_the_name),
                                        TEST(unlinks),
                                        TEST(other_kinds_stay)};
