@@ -289,24 +289,31 @@ static const struct order *find_order(const struct scene *s, struct str id)
 }
 
 /* The order in the open view, and the view as of then. */
-static int find_moment(struct scene *s)
+static int find_moment(struct scene *s, unsigned what)
 {
     s->order = find_order(s, s->ask->id);
     if (!s->order)
         return STATE_NOT_FOUND;
     s->moment = order_time(s->order);
-    return view_limit(s->ask->api, &s->view, s->moment, VIEW_PATH | VIEW_ORDERS);
+    return view_limit(s->ask->api, &s->view, s->moment, what);
+}
+
+/* The profile that has the orders of guests and of erased people. */
+static bool is_of_nobody(struct str profile)
+{
+    return str_starts(profile, STR_LIT("anon:" ORDER_DEVICE_PREFIX));
 }
 
 int scene_write(struct ask *ask, uint32_t partition, struct str profile, struct buf *out, struct err *e)
 {
     struct scene s = {.ask = ask, .profile = profile};
-    int r = view_open(ask->api, partition, profile, TIME_NONE, VIEW_PATH | VIEW_ORDERS, &s.view, e);
+    unsigned what = VIEW_PATH | VIEW_ORDERS | (is_of_nobody(profile) ? VIEW_NOBODY : 0);
+    int r = view_open(ask->api, partition, profile, TIME_NONE, what, &s.view, e);
 
     if (r != 0)
         return r;
     arena_init(&s.arena, LIMIT_LOOKUP_ARENA);
-    r = find_moment(&s);
+    r = find_moment(&s, what);
     if (r == 0) {
         ask_audit_target(ask, profile);
         r = write_view(&s, out);

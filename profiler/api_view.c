@@ -63,7 +63,7 @@ int view_limit(const struct api *a, struct view *v, int64_t as_of, unsigned what
         v->path_count = entries_up_to(v->state.path, v->state.path_count, as_of);
     if (what & VIEW_ORDERS)
         r = orders_as_of(a->o.rules, as_of, v);
-    return r == 0 && (what & VIEW_PATH) && v->path_count == 0 ? STATE_NOT_FOUND : r;
+    return r == 0 && (what & VIEW_PATH) && !(what & VIEW_NOBODY) && v->path_count == 0 ? STATE_NOT_FOUND : r;
 }
 
 int view_open(const struct api *a, uint32_t partition, struct str id, int64_t as_of, unsigned what, struct view *out,

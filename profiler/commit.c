@@ -102,20 +102,50 @@ int meta_load(struct partition *p, struct err *e)
 
 /* --- everything of a commit ----------------------------------------------------------------------------------- */
 
-/* Whether it holds nothing: as one whose events are others' by now. */
+/* Whether it has no events, as one whose events are others' by now, and nobody has it. */
 static bool is_empty(const struct profile *r)
 {
-    const struct facts *f = &r->facts;
+    return r->facts.events == 0 && r->member_count == 0 && !str_has(r->user) && traits_empty(&r->traits);
+}
 
-    return f->events == 0 && f->orders == 0 && f->orders_cancelled == 0 && f->orders_refunded == 0 &&
-           r->member_count == 0 && !str_has(r->user) && traits_empty(&r->traits) && !r->dirty_orders;
+/* Whether a stream of it will be on disk; that may hold what is others'. */
+static int has_streams(struct commit *c, const struct profile *r, bool *out)
+{
+    struct key prefix = key_one(KEY_STREAM, r->node.key);
+    struct store_iter *it = store_iter_new(c->p->state->store, c->p->number, NULL, true);
+    struct key_hash profile, stream;
+    struct str key;
+    int rc;
+
+    if (!it)
+        return -ENOMEM;
+    for (store_iter_seek(it, key_str(&prefix)); store_iter_at(it, &key, NULL) && !*out; store_iter_next(it)) {
+        const struct stream *s;
+
+        if (!str_starts(key, key_str(&prefix)) || !key_read_two(key, KEY_STREAM, &profile, &stream))
+            break;
+        s = partition_find_stream(c->p, stream);
+        *out = !s || !s->rewritten || s->slot_count > 0;
+    }
+    rc = store_iter_status(it, c->err);
+    store_iter_free(it);
+    for (const struct stream *s = r->dirty_streams; s && !*out; s = s->next_dirty)
+        *out = s->slot_count > 0;
+    return rc;
 }
 
 /* Its id must not stand there for nothing. */
 static int take_erased(struct commit *c, const struct profile *r, bool *taken)
 {
+    uint64_t orders = 0;
+    bool streams = false;
     int rc = is_empty(r) ? profile_was_erased(c->p, r->id, taken, c->err) : 0;
 
+    if (rc == 0 && *taken)
+        rc = profile_orders(c->p, r, &orders, c->err);
+    if (rc == 0 && *taken)
+        rc = has_streams(c, r, &streams);
+    *taken = *taken && orders == 0 && !streams;
     if (rc == 0 && *taken)
         commit_take(c, key_one(KEY_PROFILE, r->node.key));
     return rc;

@@ -28,7 +28,7 @@ static int commit_device(struct commit *c, struct device *d)
     int rc = 0;
 
     d->link_parts_next = d->link_parts;
-    if (d->fresh.n > 0 && d->link_parts >= MOST_LINK_PARTS) {
+    if (d->links_changed || (d->fresh.n > 0 && d->link_parts >= MOST_LINK_PARTS)) {
         rc = device_load_links(c->p, d, c->err);
         if (rc == 0)
             rc = commit_take_all(c, key_one(KEY_LINKS, d->node.key));
@@ -77,6 +77,7 @@ static void settle_device(struct partition *p, struct device *d)
 {
     d->link_parts = d->link_parts_next;
     d->fresh.n = 0;
+    d->links_changed = false;
     partition_recount(p, &d->kept);
 }
 

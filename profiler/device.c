@@ -23,6 +23,7 @@ struct moved {
 /* The user whom an erasure concerns, if it does. */
 struct device_erasure {
     uint32_t user; /* NO_USER: none */
+    uint32_t back; /* the same user who came back later; NO_USER: did not */
     int64_t until;
     struct str alias;
 };
@@ -62,14 +63,43 @@ static uint32_t find_user(const struct device *d, struct str id)
     return NO_USER;
 }
 
-/* The number of a user, for good. Look-ups walk the list, so that it grows under the lock. */
-static uint32_t user_number(struct partition *p, struct device *d, struct str id)
+/* Under whom what is said of the user at that time is kept: what was theirs when they were erased is their alias'. */
+static uint32_t find_user_then(const struct partition *p, const struct device *d, struct str id, int64_t time)
 {
-    uint32_t u = find_user(d, id);
-    struct device_user user = {.unlinked_until = INT64_MIN};
+    struct key_hash hash;
 
-    if (u != NO_USER)
-        return u;
+    for (size_t i = 0; i < d->user_count; i++) {
+        if (!d->users[i].erased || time > d->users[i].erased_until)
+            continue;
+        hash = partition_hash(p, id);
+        if (key_hash_eq(&d->users[i].was, &hash))
+            return (uint32_t)i;
+    }
+    return find_user(d, id);
+}
+
+/* Up to when what was the user's is gone, of one who came back; INT64_MIN: nothing is. */
+static int64_t erased_before(const struct partition *p, const struct device *d, struct str id)
+{
+    int64_t until = INT64_MIN;
+    struct key_hash hash;
+
+    for (size_t i = 0; i < d->user_count; i++) {
+        if (!d->users[i].erased)
+            continue;
+        hash = partition_hash(p, id);
+        if (key_hash_eq(&d->users[i].was, &hash) && d->users[i].erased_until > until)
+            until = d->users[i].erased_until;
+    }
+    return until;
+}
+
+/* A user has a number for good. Look-ups walk the list, so that it grows under the lock. */
+static uint32_t add_user(struct partition *p, struct device *d, struct str id, int64_t erased_until)
+{
+    struct device_user user = {.unlinked_until = INT64_MIN, .erased_until = erased_until};
+    uint32_t u;
+
     if (text_copy(id, &user.id) < 0)
         abort();
     pthread_mutex_lock(&p->lock);
@@ -86,6 +116,13 @@ static uint32_t user_number(struct partition *p, struct device *d, struct str id
     u = (uint32_t)d->user_count++;
     pthread_mutex_unlock(&p->lock);
     return u;
+}
+
+static uint32_t user_number(struct partition *p, struct device *d, struct str id)
+{
+    uint32_t u = find_user(d, id);
+
+    return u != NO_USER ? u : add_user(p, d, id, erased_before(p, d, id));
 }
 
 /* --- which links count ---------------------------------------------------------------------------------------- */
@@ -210,7 +247,7 @@ static int consider(struct change *c, const struct event_key *key, unsigned flag
         return 0;
     m.from = device_owner(c->d->users, &c->d->runs, key);
     m.to = device_owner(c->after, &c->runs, key);
-    if (m.from == m.to)
+    if (m.from == m.to || (c->erasure.back != NO_USER && m.from == c->erasure.user && m.to == c->erasure.back))
         return 0;
     c->erases = c->erases || m.to == USER_ERASED;
     if (c->moved_count == c->moved_cap) {
@@ -250,18 +287,34 @@ static int compare_moved(const void *a, const void *b)
     return event_key_cmp(&((const struct moved *)a)->key, &((const struct moved *)b)->key);
 }
 
+static bool has_erased(const struct change *c)
+{
+    for (size_t i = 0; i < c->d->user_count; i++)
+        if (c->after[i].erased)
+            return true;
+    return false;
+}
+
+/* What comes after the time up to which a user was erased falls to the next one, however much later that one came. */
+static bool find_range(struct change *c)
+{
+    bool differ = runs_differ(&c->d->runs, &c->runs, &c->from, &c->to);
+
+    if (!has_erased(c))
+        return differ;
+    c->from = INT64_MIN;
+    c->to = INT64_MAX;
+    return differ || c->erasure.user != NO_USER;
+}
+
 static int gather(struct change *c)
 {
     struct partition *p = c->p;
     struct chunk_range range = {c->home->node.key, INT64_MIN, INT64_MAX, UINT32_MAX};
     int rc;
 
-    if (c->erasure.user != NO_USER) {
-        c->from = INT64_MIN;
-        c->to = INT64_MAX;
-    } else if (!runs_differ(&c->d->runs, &c->runs, &c->from, &c->to)) {
+    if (!find_range(c))
         return 0;
-    }
     range.from = c->from;
     range.to = c->to;
     rc = stream_current(p, c->home) && c->home->rewritten
@@ -280,6 +333,17 @@ static int gather(struct change *c)
 
 /* --- what is erased ------------------------------------------------------------------------------------------- */
 
+/* Whoever was erased before and came back. */
+static void erase_again(struct change *c, const struct device_user *u)
+{
+    for (size_t i = 0; i < c->d->user_count; i++) {
+        struct device_user *other = &c->after[i];
+
+        if (other->erased && key_hash_eq(&other->was, &u->was) && other->erased_until < u->erased_until)
+            other->erased_until = u->erased_until;
+    }
+}
+
 static int copy_users(struct change *c)
 {
     struct device_user *u;
@@ -292,9 +356,12 @@ static int copy_users(struct change *c)
     if (c->erasure.user == NO_USER)
         return 0;
     u = &c->after[c->erasure.user];
+    if (!u->erased)
+        u->was = partition_hash(c->p, u->id);
     if (!u->erased || u->erased_until < c->erasure.until)
         u->erased_until = c->erasure.until;
     u->erased = true;
+    erase_again(c, u);
     return 0;
 }
 
@@ -354,7 +421,9 @@ static void add_to_batch(struct batch *b, const struct moved *m, bool gain)
 /* Who is erased has dropped what was theirs already. */
 static bool concerns(const struct change *c, const struct moved *m, uint32_t user, bool gain)
 {
-    return gain ? m->to == user : m->from == user && !(m->to == USER_ERASED && user == c->erasure.user);
+    bool dropped = user == c->erasure.user && m->key.time <= c->erasure.until;
+
+    return gain ? m->to == user : m->from == user && !dropped;
 }
 
 static void tell_user(struct change *c, uint32_t user, bool gain)
@@ -462,12 +531,19 @@ static void show_alias(struct change *c)
     free((void *)(uintptr_t)u->id.p);
     u->id = alias;
     u->erased = true;
-    u->erased_until = c->after[c->erasure.user].erased_until;
+    for (size_t i = 0; i < c->d->user_count; i++) {
+        c->d->users[i].erased_until = c->after[i].erased_until;
+        c->d->users[i].was = c->after[i].was;
+    }
     erased_mark(c->p);
     erased_range(c->p, key_one(KEY_DEVICE, c->d->node.key));
     erased_range(c->p, key_one(KEY_LINKS, c->d->node.key));
     erased_profile_ranges(c->p, c->profile->node.key);
     erased_profile(c->p, c->profile->id);
+    profile_touch(c->p, c->profile);
+    if (c->profile->version == 0)
+        c->profile->version = c->p->cascade.cause + 1; /* to be taken off the disk, if it stands there */
+    erased_emptied(c->p, c->profile);
 }
 
 /* With the lock. What is gone of the home's events, and what of them is the device's own. */
@@ -475,10 +551,8 @@ static void show_erased(struct change *c)
 {
     struct profile *r = c->profile;
     struct state_figures *f = &c->p->figures;
-    int64_t own_after = INT64_MIN;
+    int64_t own_after = device_own_after(c->after, &c->runs);
 
-    if (!str_has(r->user) && c->runs.n > 0)
-        own_after = c->after[runs_last_user(&c->runs)].erased_until;
     if (!c->erases && own_after == r->own_after)
         return;
     if (c->erases) {
@@ -566,7 +640,7 @@ static int recompute_erasing(struct partition *p, struct device *d, const struct
 
 static int recompute(struct partition *p, struct device *d, struct err *e)
 {
-    static const struct device_erasure none = {.user = NO_USER};
+    static const struct device_erasure none = {.user = NO_USER, .back = NO_USER};
 
     return recompute_erasing(p, d, &none, e);
 }
@@ -614,39 +688,72 @@ static bool is_lost(const struct device *d)
     return d->crowded && d->shared;
 }
 
-/* Whether it takes a link back of which only the alias of its user is known any more: what it covered stays erased. */
-static bool takes_back_erased(const struct device *d, const struct internal *r)
-{
-    if (!r->removed || find_user(d, r->user) != NO_USER)
-        return false;
-    for (size_t i = 0; i < d->links.n; i++)
-        if (memcmp(d->links.v[i].subject.b, r->subject.b, UID_BYTES) == 0 && d->users[d->links.v[i].user].erased)
-            return true;
-    return false;
-}
-
-static bool has_erased(const struct device *d)
-{
-    for (size_t i = 0; i < d->user_count; i++)
-        if (d->users[i].erased)
-            return true;
-    return false;
-}
-
 /* What is to be erased with the link, whose user was. */
 static struct device_erasure erasure_of(const struct device *d, const struct internal *r, uint32_t user)
 {
     const struct device_user *u = &d->users[user];
 
     if (!r->erased || (u->erased && u->erased_until >= r->until))
-        return (struct device_erasure){.user = NO_USER};
-    return (struct device_erasure){user, r->until, u->id};
+        return (struct device_erasure){.user = NO_USER, .back = NO_USER};
+    return (struct device_erasure){user, NO_USER, r->until, u->id};
+}
+
+/* Links of later than the erasure are those of a new life. */
+static uint32_t split_links(struct partition *p, struct device *d, uint32_t user, int64_t until)
+{
+    uint32_t back = NO_USER;
+
+    for (size_t i = 0; i < d->links.n; i++) {
+        struct link *l = &d->links.v[i];
+
+        if (l->user != user || l->key.time <= until)
+            continue;
+        if (back == NO_USER) {
+            back = add_user(p, d, d->users[user].id, until);
+            d->users[back].beyond = d->users[user].beyond;
+            d->users[back].verdict = d->users[user].verdict;
+            d->users[back].unlinked_until = d->users[user].unlinked_until;
+        }
+        l->user = back;
+        d->links_changed = true;
+    }
+    return back;
+}
+
+int device_erase(struct partition *p, const struct internal *r, struct err *e)
+{
+    struct device_erasure erasure = {.back = NO_USER, .until = r->until, .alias = r->alias};
+    struct device *d;
+    int rc = partition_device(p, r->device, true, &d, e);
+
+    if (rc < 0)
+        return rc;
+    rc = device_load_links(p, d, e);
+    if (rc < 0)
+        return rc;
+    erasure.user = find_user_then(p, d, r->user, r->until);
+    if (erasure.user != NO_USER && d->users[erasure.user].erased)
+        return 0; /* it was heard before */
+    if (erasure.user == NO_USER)
+        erasure.user = user_number(p, d, r->user);
+    erasure.back = split_links(p, d, erasure.user, r->until);
+    return recompute_erasing(p, d, &erasure, e);
+}
+
+/* The order's link goes because its user was erased: what it covered goes with it, and who is told so first does not
+ * matter. */
+static int erase_linked(struct partition *p, const struct internal *r, struct err *e)
+{
+    const struct key_hash hash = partition_hash(p, r->user);
+    const struct internal said = {
+        .device = r->device, .user = r->user, .until = r->key.time, .alias = {(const char *)hash.b, sizeof hash.b}};
+
+    return device_erase(p, &said, e);
 }
 
 int device_linked(struct partition *p, const struct internal *r, struct err *e)
 {
     struct device_erasure erasure;
-
     struct link l = {
         .key = r->key, .subject = r->subject, .removed = r->removed, .by_order = r->by_order, .version = r->version};
     struct device *d;
@@ -654,12 +761,11 @@ int device_linked(struct partition *p, const struct internal *r, struct err *e)
 
     if (rc < 0 || is_lost(d))
         return rc;
-    if (has_erased(d)) {
-        rc = device_load_links(p, d, e);
-        if (rc < 0 || takes_back_erased(d, r))
-            return rc;
-    }
-    l.user = find_user(d, r->user);
+    if (r->removed && r->erased)
+        return erase_linked(p, r, e);
+    l.user = find_user_then(p, d, r->user, r->key.time);
+    if (r->removed && l.user != NO_USER && d->users[l.user].erased)
+        return 0; /* what it covered stays erased */
     if (l.user == NO_USER && d->user_count >= identity_max_users(p->state->rules) + LIMIT_DEVICE_USERS) {
         pthread_mutex_lock(&p->lock);
         d->crowded = true;
@@ -670,7 +776,7 @@ int device_linked(struct partition *p, const struct internal *r, struct err *e)
         l.user = user_number(p, d, r->user);
     erasure = erasure_of(d, r, l.user);
     if (erasure.user == NO_USER && is_plain(d, &l)) {
-        if (d->links_known && d->links.n >= LIMIT_DEVICE_LINKS)
+        if (d->links_known && !d->links_changed && d->links.n >= LIMIT_DEVICE_LINKS)
             forget_links(d);
         if (d->links_known && links_put(&d->links, &l) < 0)
             return -ENOMEM;
@@ -687,16 +793,11 @@ int device_linked(struct partition *p, const struct internal *r, struct err *e)
     return rc;
 }
 
-int device_erase(struct partition *p, const struct internal *r, struct err *e)
+int64_t device_own_after(const struct device_user *users, const struct runs *r)
 {
-    struct device_erasure erasure = {.until = r->until, .alias = r->alias};
-    struct device *d;
-    int rc = partition_device(p, r->device, false, &d, e);
+    struct event_key end = {.time = INT64_MAX};
 
-    if (rc < 0 || !d)
-        return rc;
-    erasure.user = find_user(d, r->user);
-    return erasure.user == NO_USER ? 0 : recompute_erasing(p, d, &erasure, e);
+    return r->n > 0 && device_owner(users, r, &end) == NO_USER ? users[runs_last_user(r)].erased_until : INT64_MIN;
 }
 
 uint32_t device_owner(const struct device_user *users, const struct runs *r, const struct event_key *key)
@@ -704,10 +805,10 @@ uint32_t device_owner(const struct device_user *users, const struct runs *r, con
     for (size_t i = r->n ? runs_at(r, key) : 0; i < r->n; i++) {
         const struct device_user *u = &users[r->v[i].user];
 
-        if (!u->erased)
-            return r->v[i].user;
         if (key->time <= u->erased_until)
             return USER_ERASED;
+        if (!u->erased)
+            return r->v[i].user;
     }
     return NO_USER;
 }
@@ -721,9 +822,13 @@ int device_verdict(struct partition *p, const struct internal *r, struct err *e)
 
     if (rc < 0 || is_lost(d))
         return rc;
-    number = user_number(p, d, r->user); /* which may move the list */
+    number = find_user(d, r->user);
+    if (number == NO_USER)
+        number = find_user_then(p, d, r->user, INT64_MIN);
+    if (number == NO_USER)
+        number = user_number(p, d, r->user); /* which may move the list */
     u = &d->users[number];
-    if (internal_version_cmp(r->version, u->verdict) < 0)
+    if (u->erased || internal_version_cmp(r->version, u->verdict) < 0)
         return 0;
     pthread_mutex_lock(&p->lock);
     u->verdict = r->version;
@@ -754,8 +859,12 @@ int device_unlink(struct partition *p, const struct command *c, struct err *e)
 
     if (rc < 0)
         return rc;
-    number = user_number(p, d, c->user); /* which may move the list */
+    number = find_user_then(p, d, c->user, c->until);
+    if (number == NO_USER)
+        number = user_number(p, d, c->user); /* which may move the list */
     u = &d->users[number];
+    if (u->erased)
+        return 0; /* what it covered stays erased */
     if (c->until > u->unlinked_until) {
         pthread_mutex_lock(&p->lock);
         u->unlinked_until = c->until;

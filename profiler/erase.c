@@ -48,6 +48,8 @@ struct erasing {
     struct list orders;      /* struct stripped */
     struct list links;       /* struct kept_link */
     uint64_t events;         /* that are gone, of those that were folded here */
+    uint64_t shown;          /* that are gone of the profile's path */
+    uint64_t profile_orders; /* that it has */
     struct arena arena;
     struct err *err;
 };
@@ -245,12 +247,13 @@ static int look_at(struct erasing *x, const struct chunk_entry *e, bool gone)
     return rc;
 }
 
-/* Of a device's own events those that users have are theirs. */
-static bool goes(const struct erasing *x, const struct stream *s, const struct event_key *key)
+/* Of a device's own events those that users have are theirs. What was taken back already need not be remembered. */
+static bool goes(const struct erasing *x, const struct stream *s, const struct chunk_entry *e)
 {
-    bool others = s->device && !str_has(s->user_id) && device_owner(s->device->users, &s->device->runs, key) != NO_USER;
+    bool is_home = s->device && !str_has(s->user_id);
+    bool others = is_home && device_owner(s->device->users, &s->device->runs, &e->key) != NO_USER;
 
-    return key->time <= x->until && !others;
+    return (e->flags & ENTRY_GONE) || (e->key.time <= x->until && !others);
 }
 
 static int sift(struct erasing *x, struct erased_stream *one)
@@ -263,8 +266,9 @@ static int sift(struct erasing *x, struct erased_stream *one)
     if (!kept)
         return rc < 0 ? rc : -ENOMEM;
     for (size_t i = 0; i < one->n && rc == 0; i++) {
-        bool gone = goes(x, one->s, &one->all[i].key);
+        bool gone = goes(x, one->s, &one->all[i]);
 
+        x->shown += gone && !(one->all[i].flags & ENTRY_GONE);
         if (!gone)
             kept[k++] = &one->all[i];
         if (one->s->kind == STREAM_STATED)
@@ -315,6 +319,8 @@ static int gather(struct erasing *x)
     if (rc == 0 && is_user(x))
         rc = partition_account(x->p, profile_log_key(x->id), &x->account, x->err);
     if (rc == 0)
+        rc = profile_orders(x->p, x->profile, &x->profile_orders, x->err);
+    if (rc == 0)
         rc = collect_streams(x);
     for (size_t i = 0; i < x->streams.n && rc == 0; i++)
         rc = sift(x, &((struct erased_stream *)x->streams.v)[i]);
@@ -331,25 +337,12 @@ static int gather(struct erasing *x)
 
 /* --- telling -------------------------------------------------------------------------------------------------- */
 
-static struct str alias_text(const struct erasing *x)
-{
-    return (struct str){(const char *)x->tombstone->is.alias, ERASURE_ALIAS_BYTES};
-}
-
 static void tell_devices(struct erasing *x)
 {
     const struct str *v = x->devices.v;
 
-    for (size_t i = 0; i < x->devices.n; i++) {
-        struct internal r = {.kind = INTERNAL_ERASE,
-                             .device = v[i],
-                             .user = profile_log_key(x->id),
-                             .alias = alias_text(x),
-                             .erased = true,
-                             .until = x->until};
-
-        tell(x->p, &r);
-    }
+    for (size_t i = 0; i < x->devices.n; i++)
+        tell_erasure(x->p, &x->tombstone->is, v[i], profile_log_key(x->id));
 }
 
 static void tell_links(struct erasing *x)
@@ -378,6 +371,17 @@ static void tell_orders(struct erasing *x)
 
 /* --- showing -------------------------------------------------------------------------------------------------- */
 
+/* Those of guests' orders stand in nobody's ids. */
+static size_t count_devices(const struct erasing *x)
+{
+    const struct str *v = x->devices.v;
+    size_t n = 0;
+
+    for (size_t i = 0; i < x->devices.n; i++)
+        n += !device_is_guest(v[i]);
+    return n;
+}
+
 /* With the lock. */
 static void show_tombstone(struct erasing *x)
 {
@@ -392,9 +396,9 @@ static void show_tombstone(struct erasing *x)
     memmove(t->commands + 1, t->commands, sizeof t->commands - sizeof *t->commands);
     t->commands[0] = x->p->cascade.cause + 1;
     is->time = c->time;
-    is->events += x->events;
-    is->devices += x->devices.n;
-    is->orders += x->orders.n;
+    is->events += x->shown;
+    is->devices += count_devices(x);
+    is->orders += x->profile_orders;
     tombstone_touch(x->p, x->tombstone);
     erased_mark(x->p);
 }
@@ -422,10 +426,13 @@ static void show_profile(struct erasing *x)
     r->member_count = 0;
     traits_deinit(&r->traits);
     traits_init(&r->traits);
+    facts_deinit(&r->facts);
+    facts_init(&r->facts);
     r->refold = true;
     r->version = x->p->cascade.cause + 1;
     erased_profile_ranges(x->p, r->node.key);
     erased_profile(x->p, r->id);
+    erased_emptied(x->p, r);
     partition_recount(x->p, &r->kept);
 }
 

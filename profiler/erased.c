@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "profiler/commit_stream.h"
+#include "profiler/order_doc.h"
 
 /* Of the shop's key where there is none. */
 static const unsigned char no_key[ERASURE_KEY_BYTES];
@@ -120,6 +121,13 @@ void erased_profile_ranges(struct partition *p, struct key_hash profile)
     erased_range(p, key_one(KEY_ORDER, profile));
 }
 
+void erased_emptied(struct partition *p, struct profile *r)
+{
+    if (pointers_reserve(&p->erased.emptied, 1) < 0)
+        abort();
+    pointers_add(&p->erased.emptied, r);
+}
+
 void erased_stream_ranges(struct partition *p, const struct stream *s)
 {
     erased_range(p, key_one(KEY_CHUNK, s->node.key));
@@ -138,6 +146,53 @@ int profile_was_erased(struct partition *p, struct str id, bool *out, struct err
     for (size_t i = 0; d && i < d->user_count; i++)
         *out = *out || d->users[i].erased;
     return rc;
+}
+
+static int count_order(struct partition *p, struct str doc, uint64_t *out)
+{
+    struct order_parts parts;
+    int rc;
+
+    arena_reset(&p->arena_other);
+    rc = order_doc_read(doc, &p->arena_other, 0, &parts);
+    *out += rc == 0 && parts.count > 0;
+    return rc;
+}
+
+static bool is_dirty(const struct partition *p, const struct profile *r, struct str key)
+{
+    struct key_hash profile, order;
+
+    if (!profile_current(p, r) || !key_read_two(key, KEY_ORDER, &profile, &order))
+        return false;
+    for (const struct kept_order *o = r->dirty_orders; o; o = o->next_dirty)
+        if (key_hash_eq(&o->order, &order))
+            return true;
+    return false;
+}
+
+int profile_orders(struct partition *p, const struct profile *r, uint64_t *out, struct err *e)
+{
+    struct key prefix = key_one(KEY_ORDER, r->node.key);
+    struct store_iter *it = store_iter_new(p->state->store, p->number, NULL, true);
+    struct str key, value;
+    int rc = 0;
+
+    *out = 0;
+    if (!it)
+        return -ENOMEM;
+    for (store_iter_seek(it, key_str(&prefix)); rc == 0 && store_iter_at(it, &key, &value); store_iter_next(it)) {
+        if (!str_starts(key, key_str(&prefix)))
+            break;
+        if (!is_dirty(p, r, key))
+            rc = count_order(p, value, out);
+    }
+    if (rc == 0)
+        rc = store_iter_status(it, e);
+    store_iter_free(it);
+    for (const struct kept_order *o = profile_current(p, r) ? r->dirty_orders : NULL; o && rc == 0; o = o->next_dirty)
+        rc = count_order(p, (struct str){o->doc->bytes, o->doc->n}, out);
+    return rc == -EIO ? damaged(e, "an order") : rc;
 }
 
 /* --- on disk -------------------------------------------------------------------------------------------------- */
@@ -229,12 +284,44 @@ void erased_deinit(struct erased *x)
     table_drain(&x->tombstones, free_tombstone);
     table_deinit(&x->tombstones);
     free(x->dirty.v);
+    free(x->emptied.v);
     free_notes(x);
     *x = (struct erased){0};
 }
 
+static int take_order(struct commit *c, const struct profile *r, struct str key, struct str doc)
+{
+    uint64_t stands = 0;
+    int rc = is_dirty(c->p, r, key) ? 0 : count_order(c->p, doc, &stands);
+
+    if (rc == 0 && stands == 0 && !is_dirty(c->p, r, key))
+        store_batch_delete(c->batch, key);
+    return rc;
+}
+
+static int take_orders(struct commit *c, const struct profile *r)
+{
+    struct key prefix = key_one(KEY_ORDER, r->node.key);
+    struct store_iter *it = store_iter_new(c->p->state->store, c->p->number, NULL, true);
+    struct str key, value;
+    int rc = 0;
+
+    if (!it)
+        return -ENOMEM;
+    for (store_iter_seek(it, key_str(&prefix)); rc == 0 && store_iter_at(it, &key, &value); store_iter_next(it)) {
+        if (!str_starts(key, key_str(&prefix)))
+            break;
+        rc = take_order(c, r, key, value);
+    }
+    if (rc == 0)
+        rc = store_iter_status(it, c->err);
+    store_iter_free(it);
+    return rc;
+}
+
 int commit_tombstones(struct commit *c)
 {
+    struct pointers *emptied = &c->p->erased.emptied;
     struct pointers *dirty = &c->p->erased.dirty;
 
     for (size_t i = 0; i < dirty->n; i++) {
@@ -245,10 +332,16 @@ int commit_tombstones(struct commit *c)
             return -ENOMEM;
         commit_put(c, key_one(KEY_TOMBSTONE, t->node.key), buf_str(&c->p->scratch));
     }
+    for (size_t i = 0; i < emptied->n; i++) {
+        int rc = take_orders(c, emptied->v[i]);
+
+        if (rc < 0)
+            return rc;
+    }
     return 0;
 }
 
 void settle_tombstones(struct partition *p)
 {
-    p->erased.dirty.n = 0;
+    p->erased.dirty.n = p->erased.emptied.n = 0;
 }

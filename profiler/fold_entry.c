@@ -354,6 +354,8 @@ struct str alias_of(const struct event *ev)
 /* A copy that replaces another first takes its link back: receivers need not look for it then. */
 static void follow_link(struct folding *f, struct str device)
 {
+    if (f->stream->erased)
+        tell_erasure(f->p, &f->stream->erased->is, device, f->ev->user_id);
     if (f->copy != COPY_NONE)
         tell_link(f, device, true);
     tell_link(f, device, false);
@@ -510,6 +512,8 @@ static int place_event(struct partition *p, struct stream *s, const struct inter
 
     if (s->erased && item->key.time <= s->erased->is.until)
         return 0; /* the user was erased meanwhile */
+    if (s->erased && !str_has(item->bytes))
+        return unplace_erased(p, s, &item->key.uid, e);
     arena_reset(&p->order_arena);
     memset(&f, 0, offsetof(struct folding, old_event));
     f.p = p;

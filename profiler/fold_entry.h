@@ -17,4 +17,8 @@ struct str stated_order(const struct event *ev, unsigned flags);
 /* An event that is gone before it came: what follows of it nevertheless. 0 or -ENOMEM, and then nothing is told. */
 int fold_erased(struct partition *p, const struct stream *s, const struct event *ev, unsigned flags);
 
+/* What was placed with a user who was erased is taken back, and nothing of it is remembered: whatever may bring it back
+ * is followed by what takes it back. 0 or negative errno. */
+int unplace_erased(struct partition *p, struct stream *s, const struct uid *uid, struct err *e);
+
 #endif

@@ -138,12 +138,12 @@ static int take_item(struct order_change *c, const struct internal_item *item, s
 
     if (internal_version_cmp(version, known) <= 0)
         return 0;
-    if (str_has(item->bytes) && c->erased && item->key.time <= c->erased->is.until)
-        return 0; /* its home will hear of it */
     if (str_has(item->bytes)) {
         ev = read_statement(c, item, &rc);
         if (!ev)
             return rc < 0 ? rc : 0;
+        if (c->erased && ev->time <= c->erased->is.until && str_eq(ev->user_id, profile_log_key(c->parts.owner)))
+            return 0; /* its home will hear of it */
     }
     if (s < parts->count)
         take_out(c, s);
@@ -254,7 +254,8 @@ int order_placed(struct partition *p, const struct internal *r, size_t *done, st
         rc = read_doc(&c, r);
     if (rc == 0)
         rc = profile_was_erased(p, r->owner, &c.was_erased, e);
-    c.erased = tombstone_find(p, r->owner);
+    if (str_starts(r->owner, STR_LIT("user:")))
+        c.erased = tombstone_find(p, r->owner);
     for (size_t i = 0; i < r->item_count && rc == 0; i++)
         rc = take_item(&c, &r->items[i], r->version);
     if (rc == 0 && c.changed)

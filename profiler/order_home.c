@@ -247,8 +247,11 @@ static int take_gone(struct partition *p, struct statement *s, const struct inte
 static int take_standing(struct partition *p, struct statement *s, const struct statement *says)
 {
     struct statement was = *s;
+    bool leaves = says->erased && str_has(s->user_id) && !str_has(says->user_id);
     int rc;
 
+    if (leaves && !str_has(s->home->left) && text_copy(s->user_id, &s->home->left) < 0)
+        return -ENOMEM;
     if (!s->counts || !str_eq(s->bytes, says->bytes))
         s->changed = true;
     detach(s);
@@ -462,12 +465,15 @@ static struct order_link link_of(const struct statement *device, const struct st
 
 static void tell_link(struct partition *p, const struct order_home *h, const struct order_link *l, bool removed)
 {
+    bool erased = removed && str_has(h->left) && str_eq(h->left, l->user);
     struct internal r = {.kind = INTERNAL_LINK,
                          .device = l->device,
                          .user = l->user,
                          .key = l->key,
                          .subject = order_link_uid(h->id, l->device),
                          .removed = removed,
+                         .erased = erased,
+                         .until = erased ? l->key.time : 0,
                          .by_order = true};
 
     tell(p, &r);
@@ -528,7 +534,7 @@ void order_home_links(const struct order_home *h, const struct fold_rules *rules
         bool has_user = str_has(s->user_id), of_guest = str_has(s->anonymous_id) && is_guest(h, s->anonymous_id);
 
         keep_earlier(&by_user, s, has_user);
-        keep_earlier(&by_guest, s, !has_user && of_guest);
+        keep_earlier(&by_guest, s, !has_user && of_guest && !s->erased);
         keep_earlier(&by_device, s, !has_user && !of_guest);
     }
     *link = rules->link_by_order ? link_of(by_device, by_user) : (struct order_link){0};
@@ -569,6 +575,8 @@ int order_statements(struct partition *p, const struct internal *r, size_t *done
         trim(p, h);
         tell_owner(p, h);
         tell_links(p, h);
+        free((void *)(uintptr_t)h->left.p);
+        h->left = STR_NONE;
     }
     pthread_mutex_lock(&p->lock);
     partition_recount(p, &h->kept);

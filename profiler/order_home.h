@@ -60,7 +60,8 @@ struct order_home {
     struct statement *leaving; /* while a record is worked off */
     bool beyond;               /* there are more than count, none before `cut` */
     struct event_rank cut;
-    bool gap; /* one that counted does no more: the next in line has to be found */
+    struct str left; /* while a record is worked off: the user whose statement was erased; owned */
+    bool gap;        /* one that counted does no more: the next in line has to be found */
     bool on_disk;
     size_t statement_bytes; /* of all its statements in memory */
 };

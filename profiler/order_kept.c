@@ -57,10 +57,12 @@ int home_record_read(struct str bytes, struct home_record *out)
                : -EIO;
 }
 
+enum { STATEMENT_ERASED = 16 }; /* beside the status */
+
 bool statement_record_write(const struct statement *s, struct buf *b)
 {
     put_version(b, s->version);
-    buf_add_varint(b, s->status);
+    buf_add_varint(b, s->status | (s->erased ? STATEMENT_ERASED : 0));
     put_text(b, s->anonymous_id);
     put_text(b, s->user_id);
     put_text(b, s->owner);
@@ -72,11 +74,13 @@ int statement_record_read(struct str bytes, struct statement *out)
     const char *p = bytes.p, *end = bytes.p + bytes.n;
     uint64_t status;
 
-    if (!get_version(&p, end, &out->version) || !get_varint(&p, end, &status) || status > STATUS_CANCELLED ||
-        !get_text(&p, end, &out->anonymous_id) || !get_text(&p, end, &out->user_id) ||
-        !get_text(&p, end, &out->owner) || !profile_id_valid(out->owner) || p == end)
+    if (!get_version(&p, end, &out->version) || !get_varint(&p, end, &status) ||
+        (status & ~(uint64_t)STATEMENT_ERASED) > STATUS_CANCELLED || !get_text(&p, end, &out->anonymous_id) ||
+        !get_text(&p, end, &out->user_id) || !get_text(&p, end, &out->owner) || !profile_id_valid(out->owner) ||
+        p == end)
         return -EIO;
-    out->status = (enum order_status)status;
+    out->status = (enum order_status)(status & ~(uint64_t)STATEMENT_ERASED);
+    out->erased = status & STATEMENT_ERASED;
     out->bytes = (struct str){p, (size_t)(end - p)};
     out->cost = event_unpacked_bytes(out->bytes);
     return 0;
@@ -180,6 +184,7 @@ int statement_set(struct statement *s, const struct statement *from)
     s->owner = keep(&at, from->owner);
     s->bytes = keep(&at, from->bytes);
     s->cost = from->cost;
+    s->erased = from->erased;
     s->removed = false;
     s->home->statement_bytes += n - s->memory_bytes;
     free(s->memory);
@@ -303,6 +308,7 @@ void order_home_free(struct partition *p, struct order_home *h)
     }
     free(h->counting);
     free((void *)(uintptr_t)h->owner.p);
+    free((void *)(uintptr_t)h->left.p);
     link_free(&h->link);
     link_free(&h->guest);
     free(h);

@@ -342,9 +342,15 @@ static int stream_attach(struct partition *p, struct stream *s, struct err *e)
         rc = partition_account(p, s->user_id, &s->account, e);
     if (rc == 0 && s->kind == STREAM_STATED && !str_has(s->user_id))
         rc = partition_device(p, s->anonymous_id, false, &s->device, e);
-    if (rc == 0)
-        s->erased = tombstone_find(p, s->profile->id);
-    return rc;
+    if (rc < 0)
+        return rc;
+    s->erased = tombstone_find(p, s->profile->id);
+    if (s->device) {
+        pthread_mutex_lock(&p->lock);
+        s->profile->own_after = device_own_after(s->device->users, &s->device->runs); /* it may have gone with it */
+        pthread_mutex_unlock(&p->lock);
+    }
+    return 0;
 }
 
 int partition_stream(struct partition *p, const struct stream_id *id, struct key_hash hash, struct stream **out,

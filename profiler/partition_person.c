@@ -110,7 +110,15 @@ static bool get_count(const char **p, const char *end, size_t *out)
     return true;
 }
 
-enum { USER_BEYOND = 1, USER_TOLD = 2, USER_GONE = 4, DEVICE_CROWDED = 1, DEVICE_SHARED = 2, PAIR_BY_EVENTS = 1, PAIR_BEYOND = 2 };
+enum {
+    USER_BEYOND = 1,
+    USER_TOLD = 2,
+    USER_GONE = 4,
+    DEVICE_CROWDED = 1,
+    DEVICE_SHARED = 2,
+    PAIR_BY_EVENTS = 1,
+    PAIR_BEYOND = 2
+};
 
 /* What only erased users had does not say what it was. */
 static bool is_named(const struct device *d)
@@ -138,6 +146,7 @@ bool device_write(const struct device *d, struct buf *b)
         put_version(b, u->verdict);
         buf_add_svarint(b, u->unlinked_until);
         buf_add_svarint(b, u->erased_until);
+        buf_add(b, u->was.b, sizeof u->was.b);
     }
     buf_add_varint(b, d->runs.n);
     for (size_t i = 0; i < d->runs.n; i++) {
@@ -153,8 +162,11 @@ static bool read_user(const char **p, const char *end, struct device_user *out)
     uint64_t flags;
 
     if (!get_text(p, end, &id) || !get_varint(p, end, &flags) || !get_version(p, end, &out->verdict) ||
-        !get_svarint(p, end, &out->unlinked_until) || !get_svarint(p, end, &out->erased_until) || text_copy(id, &out->id) < 0)
+        !get_svarint(p, end, &out->unlinked_until) || !get_svarint(p, end, &out->erased_until) ||
+        end - *p < (ptrdiff_t)sizeof out->was.b || text_copy(id, &out->id) < 0)
         return false;
+    memcpy(out->was.b, *p, sizeof out->was.b);
+    *p += sizeof out->was.b;
     out->beyond = flags & USER_BEYOND;
     out->told = flags & USER_TOLD;
     out->erased = flags & USER_GONE;
@@ -198,7 +210,8 @@ int device_unpack(struct str bytes, struct device *d)
     size_t n;
 
     if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_text(&p, end, &id) ||
-        (str_has(id) && !str_eq(id, d->id)) || !get_varint(&p, end, &flags) || !read_figures(&p, end, d) || !get_count(&p, end, &n))
+        (str_has(id) && !str_eq(id, d->id)) || !get_varint(&p, end, &flags) || !read_figures(&p, end, d) ||
+        !get_count(&p, end, &n))
         return -EIO;
     d->crowded = flags & DEVICE_CROWDED;
     d->shared = flags & DEVICE_SHARED;

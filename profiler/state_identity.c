@@ -129,6 +129,25 @@ static int describe(const struct device_copy *c, bool events, struct arena *a, s
     return rc == 0 ? list_runs(c->device, a, out) : rc;
 }
 
+/* Whether all that was known of it has gone with who was erased. */
+static bool only_erased(const struct device_copy *c)
+{
+    size_t erased = 0;
+
+    for (size_t i = 0; c->device && i < c->device->user_count; i++)
+        erased += c->device->users[i].erased;
+    return !c->device || (erased > 0 && erased == c->device->user_count);
+}
+
+/* 0 when it has events, else STATE_NOT_FOUND. */
+static int is_used(const struct device_copy *c, struct err *e)
+{
+    size_t events;
+    int rc = count_events(c, &events, e);
+
+    return rc < 0 || events > 0 ? rc : STATE_NOT_FOUND;
+}
+
 int state_device(struct state *s, uint32_t partition, struct str device, bool events, struct arena *a,
                  struct state_device *out, struct err *e)
 {
@@ -142,6 +161,8 @@ int state_device(struct state *s, uint32_t partition, struct str device, bool ev
         rc = STATE_NOT_FOUND;
     if (rc == 0)
         rc = describe(&c, events, a, out, e);
+    if (rc == 0 && only_erased(&c))
+        rc = is_used(&c, e);
     device_copy_close(&c);
     return rc;
 }
@@ -160,6 +181,7 @@ struct account_copy {
 struct account_seen {
     struct buf account, members;
     bool account_known, profile_known;
+    bool erased; /* and nothing of the profile since */
 };
 
 static int account_see(struct account_copy *c, struct str user, struct key_hash profile, struct account_seen *out)
@@ -175,6 +197,7 @@ static int account_see(struct account_copy *c, struct str user, struct key_hash 
     if (a)
         account_write(a, &out->account);
     out->profile_known = r && r->version > 0;
+    out->erased = out->profile_known && r->member_count == 0 && r->facts.events == 0 && tombstone_find(p, r->id);
     if (out->profile_known)
         put_members(r->members, r->member_count, &out->members);
     c->snap = store_snapshot_new(p->state->store);
@@ -211,7 +234,7 @@ static int members_load(struct account_copy *c, struct key_hash profile, const s
     int rc;
 
     if (seen->profile_known) {
-        c->known = true;
+        c->known = c->known || !seen->erased;
         rc = get_members(buf_str(&seen->members), &c->members, &c->member_count);
     } else {
         rc = store_get(c->p->state->store, c->p->number, key_str(&key), c->snap, &v, e);

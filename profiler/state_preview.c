@@ -35,7 +35,7 @@ static uint32_t find_user(const struct device *d, struct str id)
 static int add_user(struct device *d, struct str id, uint32_t *out)
 {
     struct device_user *v = realloc(d->users, (d->user_count + 1) * sizeof *v);
-    struct device_user user = {.unlinked_until = INT64_MIN};
+    struct device_user user = {.unlinked_until = INT64_MIN, .erased_until = INT64_MIN};
 
     if (!v)
         return -ENOMEM;

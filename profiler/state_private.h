@@ -180,7 +180,8 @@ struct device_user {
     int64_t unlinked_until; /* links up to this time do not count; INT64_MIN: none were undone */
     bool told;              /* the user was told that the device is its */
     bool erased;            /* the user was, and `id` is their alias */
-    int64_t erased_until;   /* what was theirs up to then is gone */
+    int64_t erased_until;   /* what was theirs up to then is gone; INT64_MIN: nothing is */
+    struct key_hash was;    /* of an erased one: the partition's hash of the id */
 };
 
 /* A device that somebody was linked to, at its home. [worker] but for what says otherwise. */
@@ -198,6 +199,7 @@ struct device {
     struct runs runs;                   /* [lock] of the links that count */
     struct links links;                 /* all; worth nothing unless `links_known` */
     bool links_known;
+    bool links_changed;                   /* those on disk are to be written anew */
     struct links fresh;                   /* [lock] those of this interval, in the order in which they were said */
     uint32_t link_parts, link_parts_next; /* values on disk that hold links; after the commit being made */
 };
@@ -272,11 +274,12 @@ struct tombstone {
 
 /* What was erased in a partition. */
 struct erased {
-    struct table tombstones;       /* [lock] */
-    struct pointers dirty;         /* [worker] this interval */
-    int64_t through;               /* [lock] one past the last record that erased something; 0: none did */
-    int64_t cleaned;               /* [lock] up to here nothing is in any file any more */
-    struct key *ranges;            /* [lock] beginnings of keys under which something stood; owned */
+    struct table tombstones; /* [lock] */
+    struct pointers dirty;   /* [worker] this interval */
+    struct pointers emptied; /* [worker] profiles that were erased, or whose device's user was, in this interval */
+    int64_t through;         /* [lock] one past the last record that erased something; 0: none did */
+    int64_t cleaned;         /* [lock] up to here nothing is in any file any more */
+    struct key *ranges;      /* [lock] beginnings of keys under which something stood; owned */
     size_t range_count, range_cap; /* [lock] */
     bool everywhere;               /* [lock] they are not known, or too many */
     struct str *profiles;          /* [lock] whose copies the cache may have; owned, and each text */
@@ -565,7 +568,12 @@ void erased_range(struct partition *p, struct key prefix);
 void erased_profile(struct partition *p, struct str id);
 /* All that a profile has on disk by its own key, and all of one of its streams. With the lock. */
 void erased_profile_ranges(struct partition *p, struct key_hash profile);
+/* Of a profile that changes in this interval: orders of which only is remembered that it had them go with the commit.
+ * Worker. */
+void erased_emptied(struct partition *p, struct profile *r);
 void erased_stream_ranges(struct partition *p, const struct stream *s);
+/* How many orders the profile has, whether or not they count in its facts. Worker. 0 or negative errno. */
+int profile_orders(struct partition *p, const struct profile *r, uint64_t *out, struct err *e);
 /* Whether the profile is an erased user's, or a device's that had an erased one. Worker. 0 or negative errno. */
 int profile_was_erased(struct partition *p, struct str id, bool *out, struct err *e);
 struct commit;
@@ -629,10 +637,14 @@ int order_placed(struct partition *p, const struct internal *r, size_t *done, st
  * or its own. */
 #define USER_ERASED (UINT32_MAX - 1)
 uint32_t device_owner(const struct device_user *users, const struct runs *r, const struct event_key *key);
+/* Of a device whose last user was erased: only events after it are its own; INT64_MIN of others. */
+int64_t device_own_after(const struct device_user *users, const struct runs *r);
 /* Of a stream's event: whether it is gone with who it was of. */
 bool event_is_erased(const struct stream *s, const struct event_key *key);
 /* What is left of an erased person's statement of an order, packed into `b`. False when it failed. */
 bool strip_order(const struct event *ev, struct buf *b);
+/* To the home of a device: what of it was the user's is gone. */
+void tell_erasure(struct partition *p, const struct state_erasure *is, struct str device, struct str user);
 /* To the home of the order, which is nobody's by this statement. */
 void tell_stripped(struct partition *p, struct str order_id, const struct event_key *key, struct str bytes);
 

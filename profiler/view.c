@@ -45,9 +45,9 @@ struct reading {
     struct seen_order *orders;
     size_t order_count;
     bool found, refold;
-    bool linked; /* it is a device's, which has a user */
+    bool linked;       /* it is a device's, which has a user */
     int64_t own_after; /* of a profile */
-    bool empty;  /* it has no events; one that is to be folded may have none either */
+    bool empty;        /* it has no events; one that is to be folded may have none either */
     int64_t version;
     uint64_t changes;
     struct table devices; /* of its path: anybody can make many */
@@ -542,7 +542,7 @@ static int fill_view(struct reading *r, struct str id, unsigned what, struct sta
         rc = read_path(r, profile);
     if (rc == 0 && (what & VIEW_ORDERS))
         rc = read_orders(r, profile, &orders);
-    if (rc == 0 && !(what & VIEW_UNCOUNTED))
+    if (rc == 0 && !(what & (VIEW_UNCOUNTED | VIEW_NOBODY)))
         rc = is_nobody(r, profile, what, &nobody);
     if (rc != 0 || nobody)
         return rc ? rc : STATE_NOT_FOUND;
