@@ -473,6 +473,113 @@ static void events_come_meanwhile(void **state)
     check_gone(k);
 }
 
+/* --- orders ----------------------------------------------------------------------------------------------------- */
+
+struct sold {
+    char owner[64];
+    int64_t placed_at;
+    money total;
+    size_t statements;
+};
+
+static void take_order(struct shop *k, struct str owner, const char *id, struct sold *out)
+{
+    struct state_view v;
+    struct err e = {0};
+    struct str key = {owner.p + 5, owner.n - 5};
+
+    assert_int_equal(
+        state_view(k->state, event_log_partition(key, PARTITIONS), owner, VIEW_ORDERS | VIEW_NOBODY, &v, &e), 0);
+    for (size_t i = 0; i < v.order_count; i++)
+        if (str_is(v.orders[i].order_id, id)) {
+            out->placed_at = v.orders[i].placed_at;
+            out->total = v.orders[i].total;
+            out->statements = v.orders[i].statement_count;
+        }
+    state_view_free(&v);
+}
+
+static struct sold sold(struct shop *k, const char *id)
+{
+    struct sold out;
+    struct str owner;
+    struct arena a;
+    struct err e = {0};
+
+    memset(&out, 0, sizeof out);
+    arena_init(&a, MIB);
+    assert_int_equal(state_order(k->state, state_order_partition(k->state, str_of(id)), str_of(id), &a, &owner, &e), 0);
+    snprintf(out.owner, sizeof out.owner, "%.*s", STR_ARG(owner));
+    take_order(k, owner, id, &out);
+    arena_deinit(&a);
+    return out;
+}
+
+/* A guest's, which is known to be theirs by another statement, and one that a neighbour speaks of, too. */
+static void fill_orders(struct shop *k)
+{
+    put_order(k, "order:order-2", NULL, "order-2", T0 + 500);
+    put_order(k, NULL, USER, "order-2", T0 + 510);
+    put_order(k, NULL, USER, "order-3", T0 + 600);
+    struct event e = page("d-neighbour", OTHER, NULL, T0 + 610);
+    e.type = EVENT_ORDER;
+    e.trust = TRUST_SERVER;
+    e.order = (struct order_fields){.order_id = STR_LIT("order-3"), .status = STATUS_SHIPPED};
+    put(k, e);
+}
+
+/* While its home learns that they are erased it names them, after the erasure. */
+static void an_order_on_its_way_names_nobody(void **state)
+{
+    struct shop *k = *state;
+
+    fill_shop(k);
+    fill_orders(k);
+    wait_shown(k);
+    assert_string_equal(sold(k, "order-2").owner, "user:" USER);
+    start_eraser(k);
+    put_erasure(k, USER, NULL);
+    wait_shown(k);
+    WAIT_UNTIL(is_clean(k));
+    assert_int_equal(search(k->folder, true), 0);
+    check_log(k);
+}
+
+/* The cleaned log gives the same orders as the state had, to nobody. */
+static void amounts_survive_folding_anew(void **state)
+{
+    static const char *const ids[] = {"order-1", "order-2", "order-3"};
+    struct shop *k = *state;
+    struct sold before[3];
+
+    fill_shop(k);
+    fill_orders(k);
+    start_eraser(k);
+    put_erasure(k, USER, NULL);
+    wait_shown(k);
+    WAIT_UNTIL(is_clean(k));
+    for (size_t i = 0; i < 3; i++)
+        before[i] = sold(k, ids[i]);
+    assert_string_equal(before[0].owner, "anon:order:order-1");
+    assert_true(before[0].total == 120500000 && before[0].placed_at == T0 + 200);
+    assert_string_equal(before[1].owner, "anon:order:order-2");
+    assert_string_equal(before[2].owner, "user:" OTHER);
+    assert_int_equal(before[2].placed_at, T0 + 600);
+    close_shop(k);
+    folder_free(strdup(k->state_path));
+    open_shop(k);
+    start_eraser(k);
+    wait_shown(k);
+    for (size_t i = 0; i < 3; i++) {
+        struct sold now = sold(k, ids[i]);
+
+        assert_memory_equal(&now, &before[i], sizeof now);
+    }
+    WAIT_UNTIL(is_clean(k));
+    assert_int_equal(search(k->folder, true), 0);
+    assert_int_equal(events_of(k, "user:" USER), 0);
+}
+
 /* --- with Redis ------------------------------------------------------------------------------------------------- */
 
 static void the_cache_has_no_copy(void **state)
@@ -529,10 +636,16 @@ static void redis_is_away(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(a_user_is_in_no_file),       TEST(a_device_is_in_no_file),
-                                       TEST(it_is_done_after_a_restart), TEST(what_comes_late_goes_too),
-                                       TEST(a_later_life_stays),         TEST(events_come_meanwhile),
-                                       TEST(the_cache_has_no_copy),      TEST(redis_is_away)};
+    const struct CMUnitTest tests[] = {TEST(a_user_is_in_no_file),
+                                       TEST(a_device_is_in_no_file),
+                                       TEST(it_is_done_after_a_restart),
+                                       TEST(what_comes_late_goes_too),
+                                       TEST(a_later_life_stays),
+                                       TEST(events_come_meanwhile),
+                                       TEST(an_order_on_its_way_names_nobody),
+                                       TEST(amounts_survive_folding_anew),
+                                       TEST(the_cache_has_no_copy),
+                                       TEST(redis_is_away)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
