@@ -235,7 +235,7 @@ static int name_order(struct change *c, struct moved *m)
     if (m->to != USER_ERASED)
         return 0;
     buf_reset(&c->p->scratch);
-    m->bytes = strip_order(&ev, &c->p->scratch) ? arena_dup(&c->arena, buf_str(&c->p->scratch)) : STR_NONE;
+    m->bytes = order_strip(&ev, &c->p->scratch) ? arena_dup(&c->arena, buf_str(&c->p->scratch)) : STR_NONE;
     return m->bytes.p ? 0 : -ENOMEM;
 }
 

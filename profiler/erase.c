@@ -205,7 +205,7 @@ static int add_order(struct erasing *x, const struct event *ev, unsigned flags)
     if (!str_has(one.order_id))
         return 0;
     buf_reset(&x->p->scratch);
-    if (!strip_order(ev, &x->p->scratch))
+    if (!order_strip(ev, &x->p->scratch))
         return -ENOMEM;
     one.order_id = arena_dup(&x->arena, one.order_id);
     one.bytes = arena_dup(&x->arena, buf_str(&x->p->scratch));

@@ -1,6 +1,5 @@
 /* Events of the erased: which they are, and what is done with one that comes late. The worker's thread. */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "profiler/fold_entry.h"
 #include "proto/codec.h"
@@ -16,45 +15,16 @@ bool event_is_erased(const struct stream *s, const struct event_key *key)
     return owner == USER_ERASED || (owner == NO_USER && up_to);
 }
 
-/* The shop keeps what was sold for how much, when and where; the texts of the person's go. */
-bool strip_order(const struct event *ev, struct buf *b)
+void tell_erasure(struct partition *p, const struct state_erasure *is, struct str device, struct str user)
 {
-    struct item *items = NULL;
-    struct event left = {
-        .type = ev->type,
-        .trust = ev->trust,
-        .name = ev->name,
-        .source = ev->source,
-        .uid = ev->uid,
-        .time = ev->time,
-        .received = ev->received,
-        .position = ev->position,
-        .original_time = TIME_NONE,
-        .sent = TIME_NONE,
-        .place = {.store_id = ev->place.store_id, .store_name = ev->place.store_name},
-        .item_count = ev->item_count,
-        .order = ev->order,
-        .erased = true,
-    };
-    struct buf device;
-    bool ok;
+    struct internal r = {.kind = INTERNAL_ERASE,
+                         .device = device,
+                         .user = user,
+                         .alias = {(const char *)is->alias, sizeof is->alias},
+                         .erased = true,
+                         .until = is->until};
 
-    buf_init(&device, 2 * KEY_ID_MAX_BYTES);
-    buf_add_str(&device, STR_LIT(ORDER_DEVICE_PREFIX));
-    buf_add_str(&device, ev->order.order_id);
-    items = malloc((ev->item_count + 1) * sizeof *items);
-    ok = items && !device.failed;
-    for (size_t i = 0; ok && i < ev->item_count; i++) {
-        items[i] = ev->items[i];
-        items[i].extra = STR_NONE;
-    }
-    left.items = items;
-    left.anonymous_id = buf_str(&device);
-    left.order.coupon = STR_NONE;
-    ok = ok && event_pack(&left, b);
-    free(items);
-    buf_deinit(&device);
-    return ok;
+    tell(p, &r);
 }
 
 void tell_stripped(struct partition *p, struct str order_id, const struct event_key *key, struct str bytes)
@@ -91,7 +61,7 @@ int fold_erased(struct partition *p, const struct stream *s, const struct event 
     struct buf b;
 
     buf_init(&b, LIMIT_RECORD_BYTES);
-    if (str_has(order) && !strip_order(ev, &b)) {
+    if (str_has(order) && !order_strip(ev, &b)) {
         buf_deinit(&b);
         return -ENOMEM;
     }
@@ -106,4 +76,47 @@ int fold_erased(struct partition *p, const struct stream *s, const struct event 
     erased_mark(p);
     pthread_mutex_unlock(&p->lock);
     return 0;
+}
+
+static int sift(struct partition *p, struct stream *s, const struct uid *uid, struct arena *a, struct stream_rewrite *w,
+                struct err *e)
+{
+    const struct chunk_entry **kept;
+    struct chunk_entry *all;
+    size_t n, k = 0;
+    int rc = stream_read_all(p, s, a, &all, &n, e);
+
+    kept = rc == 0 ? arena_alloc(a, (n + 1) * sizeof(*kept)) : NULL;
+    if (!kept)
+        return rc < 0 ? rc : -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(all[i].key.uid.b, uid->b, UID_BYTES) != 0)
+            kept[k++] = &all[i];
+    if (k == n)
+        return STATE_NOT_FOUND;
+    rc = stream_rewrite_make(p, s, kept, k, w);
+    return rc == 0 ? pointers_reserve(&p->dirty_profiles, 1) : rc;
+}
+
+int unplace_erased(struct partition *p, struct stream *s, const struct uid *uid, struct err *e)
+{
+    struct stream_rewrite w = {0};
+    struct arena a;
+    int rc;
+
+    arena_init(&a, SIZE_MAX);
+    rc = sift(p, s, uid, &a, &w, e);
+    arena_deinit(&a);
+    if (rc == 0) {
+        pthread_mutex_lock(&p->lock);
+        stream_rewrite_show(p, s, &w);
+        s->profile->refold = true;
+        s->profile->version = p->cascade.cause + 1;
+        erased_mark(p);
+        erased_profile_ranges(p, s->profile->node.key);
+        partition_recount(p, &s->profile->kept);
+        pthread_mutex_unlock(&p->lock);
+    }
+    stream_rewrite_drop(&w);
+    return rc < 0 ? rc : 0;
 }

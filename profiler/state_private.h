@@ -641,8 +641,6 @@ uint32_t device_owner(const struct device_user *users, const struct runs *r, con
 int64_t device_own_after(const struct device_user *users, const struct runs *r);
 /* Of a stream's event: whether it is gone with who it was of. */
 bool event_is_erased(const struct stream *s, const struct event_key *key);
-/* What is left of an erased person's statement of an order, packed into `b`. False when it failed. */
-bool strip_order(const struct event *ev, struct buf *b);
 /* To the home of a device: what of it was the user's is gone. */
 void tell_erasure(struct partition *p, const struct state_erasure *is, struct str device, struct str user);
 /* To the home of the order, which is nobody's by this statement. */

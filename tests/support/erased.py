@@ -290,7 +290,7 @@ class Neighbour:
                                   ('/data', {}), ('/identity', {})):
                 s, b = shop.profile(pid, suffix, **query)
                 assert s == 200, (pid, suffix, s, b)
-                out[pid, suffix] = plain(b)
+                out[pid + suffix] = plain(b)
         s, b = shop.get(f'/v1/orders/{self.order}/scene')
         assert s == 200, (s, b)
         out['scene'] = plain(b)
