@@ -230,6 +230,16 @@ static int judge_items(struct judge *j, struct internal *r, struct str who, int6
     return internal_pack(r, value) ? LOG_REPLACE : -ENOMEM;
 }
 
+/* A link whose user is an alias still names the device, which may be others' as well. */
+static int judge_alias(struct judge *j, const struct internal *r)
+{
+    struct str device = profile_of(&j->arena, "anon:", r->device);
+    bool lives;
+    int rc = str_has(device) ? j->asks.lives(j->asks.arg, device, &lives, &j->err) : -ENOMEM;
+
+    return rc < 0 ? rc : lives ? LOG_KEEP : LOG_BLANK;
+}
+
 static int judge_internal(struct judge *j, const struct log_record *r, struct buf *value)
 {
     struct internal i;
@@ -239,7 +249,7 @@ static int judge_internal(struct judge *j, const struct log_record *r, struct bu
     if (rc != CODEC_OK)
         return rc < 0 ? rc : LOG_KEEP;
     if (i.kind == INTERNAL_LINK && i.erased && !i.removed)
-        return LOG_KEEP; /* its user is an alias */
+        return judge_alias(j, &i);
     struct str who = whom(j, &i);
     if (!str_has(who))
         return -ENOMEM;

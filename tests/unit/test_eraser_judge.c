@@ -273,10 +273,12 @@ static void links(void **state)
     i.kind = INTERNAL_LINK;
     i.removed = i.erased = true;
     assert_int_equal(judge_this(w, &i, UNTIL + 9), LOG_BLANK);
-    i = internal_of(INTERNAL_LINK, "gone", "gone"); /* an alias that is spelled like somebody */
+    i = internal_of(INTERNAL_LINK, "d", "gone"); /* an alias that is spelled like somebody; the device is others' too */
     i.key = (struct event_key){.time = UNTIL, .uid = {{1}}};
     i.erased = true;
     assert_int_equal(judge_this(w, &i, UNTIL + 9), LOG_KEEP);
+    i.device = STR_LIT("gone"); /* one that nobody has any more */
+    assert_int_equal(judge_this(w, &i, UNTIL + 9), LOG_BLANK);
 }
 
 /* What says no time is of the life that it was written in. */
