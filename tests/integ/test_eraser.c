@@ -239,6 +239,25 @@ static bool all_shown(struct shop *k)
     return true;
 }
 
+static bool all_on_disk(struct shop *k)
+{
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        struct state_figures f;
+
+        state_figures(k->state, p, &f);
+        if (f.disk_offset < event_log_end(k->log, LOG_EVENTS, p))
+            return false;
+    }
+    return true;
+}
+
+static void write_down(struct shop *k)
+{
+    for (uint32_t p = 0; p < PARTITIONS; p++)
+        followers_commit(k->followers, p);
+    WAIT_UNTIL(all_on_disk(k));
+}
+
 static bool is_clean(struct shop *k)
 {
     for (uint32_t p = 0; p < PARTITIONS; p++)
@@ -515,17 +534,23 @@ static struct sold sold(struct shop *k, const char *id)
     return out;
 }
 
+static void put_shipped(struct shop *k, const char *user, const char *order, int64_t time)
+{
+    struct event e = page(NULL, user, NULL, time);
+
+    e.type = EVENT_ORDER;
+    e.trust = TRUST_SERVER;
+    e.order = (struct order_fields){.order_id = str_of(order), .status = STATUS_SHIPPED};
+    put(k, e);
+}
+
 /* A guest's, which is known to be theirs by another statement, and one that a neighbour speaks of, too. */
 static void fill_orders(struct shop *k)
 {
     put_order(k, "order:order-2", NULL, "order-2", T0 + 500);
     put_order(k, NULL, USER, "order-2", T0 + 510);
     put_order(k, NULL, USER, "order-3", T0 + 600);
-    struct event e = page("d-neighbour", OTHER, NULL, T0 + 610);
-    e.type = EVENT_ORDER;
-    e.trust = TRUST_SERVER;
-    e.order = (struct order_fields){.order_id = STR_LIT("order-3"), .status = STATUS_SHIPPED};
-    put(k, e);
+    put_shipped(k, OTHER, "order-3", T0 + 610);
 }
 
 /* While its home learns that they are erased it names them, after the erasure. */
@@ -537,6 +562,7 @@ static void an_order_on_its_way_names_nobody(void **state)
     fill_orders(k);
     wait_shown(k);
     assert_string_equal(sold(k, "order-2").owner, "user:" USER);
+    write_down(k);
     start_eraser(k);
     put_erasure(k, USER, NULL);
     wait_shown(k);
