@@ -241,7 +241,6 @@ def test_folded_anew_late_events_of_devices_stay_out(inst, story):
         e for e in shop.whole_path('user:' + story.neighbour.user) if not named_in(e, person)]
 
 
-@limits
 def test_folded_anew_the_amounts_of_orders_are_there(inst, story):
     story.shop.erase(story.person.ids[0])
     fold_anew(inst)
