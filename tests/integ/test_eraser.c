@@ -571,6 +571,29 @@ static void an_order_on_its_way_names_nobody(void **state)
     check_log(k);
 }
 
+/* Their statement of an order that is a neighbour's, in a partition where nothing else is theirs. */
+static void a_neighbours_order_has_no_trace(void **state)
+{
+    struct shop *k = *state;
+    char neighbour[16];
+    unsigned n = 0;
+
+    do
+        snprintf(neighbour, sizeof neighbour, "u-next-%u", n++);
+    while (event_log_partition(str_of(neighbour), PARTITIONS) == event_log_partition(STR_LIT(USER), PARTITIONS) ||
+           event_log_partition(str_of(neighbour), PARTITIONS) == state_order_partition(k->state, STR_LIT("order-6")));
+    put_order(k, NULL, USER, "order-6", T0);
+    put_shipped(k, neighbour, "order-6", T0 + 10);
+    wait_shown(k);
+    write_down(k);
+    assert_true(search(k->state_path, false) > 0);
+    start_eraser(k);
+    put_erasure(k, USER, NULL);
+    wait_shown(k);
+    WAIT_UNTIL(is_clean(k));
+    assert_int_equal(search(k->folder, true), 0);
+}
+
 /* The cleaned log gives the same orders as the state had, to nobody. */
 static void amounts_survive_folding_anew(void **state)
 {
@@ -670,6 +693,7 @@ int main(void)
                                        TEST(events_come_meanwhile),
                                        TEST(an_order_on_its_way_names_nobody),
                                        TEST(amounts_survive_folding_anew),
+                                       TEST(a_neighbours_order_has_no_trace),
                                        TEST(the_cache_has_no_copy),
                                        TEST(redis_is_away)};
 
