@@ -21,6 +21,7 @@ struct order_change {
     struct order_doc *doc;          /* new */
     const struct tombstone *erased; /* the owner was, or NULL */
     bool was_erased;                /* the owner, or who had its device */
+    bool strips;                    /* a statement of somebody who was erased is left without them */
     struct err *err;
 };
 
@@ -144,6 +145,7 @@ static int take_item(struct order_change *c, const struct internal_item *item, s
             return rc < 0 ? rc : 0;
         if (c->erased && ev->time <= c->erased->is.until && str_eq(ev->user_id, profile_log_key(c->parts.owner)))
             return 0; /* its home will hear of it */
+        c->strips = c->strips || ev->erased;
     }
     if (s < parts->count)
         take_out(c, s);
@@ -234,7 +236,7 @@ static void show(struct order_change *c)
         r->version = p->cascade.cause + 1;
     if (c->had || c->has)
         change_facts(c);
-    if (c->was_erased) {
+    if (c->was_erased || c->strips) {
         erased_mark(p);
         erased_profile_ranges(p, r->node.key);
     }

@@ -304,15 +304,16 @@ int state_verify(struct state *s, void (*say)(void *arg, const char *line), void
                  void *arg, struct verify_report *out, struct err *e)
 {
     struct verify v = {.state = s, .say = say, .progress = progress, .arg = arg, .report = out, .err = e};
+    bool settled = verify_settled(&v);
     int rc = 0;
 
     *out = (struct verify_report){0};
     for (v.partition = 0; v.partition < s->partition_count && rc == 0; v.partition++)
         rc = verify_partition(&v);
     v.partition = 0;
-    if (rc == 0 && !v.in_flight && v.all_placed != v.all_expected)
+    if (rc == 0 && settled && v.all_placed != v.all_expected)
         verify_say(&v, "%" PRIu64 " events placed, %" PRIu64 " of devices with links", v.all_placed, v.all_expected);
-    if (rc == 0)
+    if (rc == 0 && settled)
         verify_all_stated(&v);
     if (rc == 0 && progress)
         progress(arg, 1);

@@ -20,7 +20,6 @@ struct verify {
     uint64_t identity[IDENTITY_FIGURES]; /* of all devices */
     uint64_t all_placed, all_expected;   /* of all partitions */
     uint64_t stated, standing;           /* statements of orders: in paths, at homes; of all partitions */
-    bool in_flight;                      /* partitions have told each other what is not read yet */
 };
 
 /* One more difference. */
@@ -42,7 +41,9 @@ int verify_order(struct verify *v, struct str key, struct str value);
 int verify_home(struct verify *v, struct str key, struct str value);
 /* An event of a profile's path that states an order, against the order's home. */
 int verify_stated(struct verify *v, struct str profile, const struct event *ev, struct str bytes);
-/* Once all partitions were walked: as many statements in paths as at homes. */
+/* Whether all that the partitions told each other is heard. */
+bool verify_settled(struct verify *v);
+/* Once all partitions were walked, when that is so: as many statements in paths as at homes. */
 void verify_all_stated(struct verify *v);
 
 #endif

@@ -132,10 +132,8 @@ static int check_user(struct device_check *c, const struct device_check *home, u
     size_t next = 0;
     int rc;
 
-    if (to != v->partition && internal_version_cmp(sent, heard) != 0) {
-        v->in_flight = true;
+    if (to != v->partition && internal_version_cmp(sent, heard) != 0)
         return 0;
-    }
     rc = collect_stream(c, to, &id);
     for (size_t i = 0; i < home->count && rc == 0; i++) {
         if (device_owner(c->d->users, &c->d->runs, &home->events[i].key) != user)

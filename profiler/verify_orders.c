@@ -248,12 +248,17 @@ int verify_stated(struct verify *v, struct str profile, const struct event *ev, 
     return rc < 0 ? rc : 0;
 }
 
-void verify_all_stated(struct verify *v)
+bool verify_settled(struct verify *v)
 {
     for (uint32_t a = 0; a < v->state->partition_count; a++)
         for (uint32_t b = 0; b < v->state->partition_count; b++)
             if (!settled(v, a, b))
-                return;
+                return false;
+    return true;
+}
+
+void verify_all_stated(struct verify *v)
+{
     if (v->stated != v->standing)
         verify_say(v, "%llu statements in paths, %llu at the homes of their orders", (unsigned long long)v->stated,
                    (unsigned long long)v->standing);

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from support.erased import (FAST, Person, Shop, Story, check_gone,
-                            found_in, named_in, places, profile_path, unfinished, limits)
+                            found_in, named_in, places, profile_path, limits)
 from support.instance import Instance, check_conserved, wait_until
 from support.talk import DAY, MINUTE, at, order, page
 
@@ -58,7 +58,6 @@ def late_events(person):
     yield page(23 * MINUTE, m('late shared, after'), **shared, properties=person.here('late shared, after'))
 
 
-@unfinished
 def test_nothing_is_left_in_answers_and_files(inst, story):
     shop, person = story.shop, story.person
     wait_on_disk(inst.dir, person)
@@ -75,7 +74,6 @@ def test_nothing_is_left_in_answers_and_files(inst, story):
     check_files(inst.dir, person)
 
 
-@unfinished
 def test_what_arrives_late_stays_out(inst, story):
     shop, person = story.shop, story.person
     shop.erase(person.ids[0])
@@ -95,7 +93,7 @@ def test_what_arrives_late_stays_out(inst, story):
     check_conserved(inst.drain())
     # What they left is gone with the next cleaning, whoever it is for.
     shop.erase('user:somebody')
-    wait_until(lambda: not found_in(inst.dir, person.marks.made), 30, 'late events to leave the files')
+    wait_until(lambda: not found_in(inst.dir, person.marks.made), 100, 'late events to leave the files')
     verified(inst)
     check_files(inst.dir, person)
 
@@ -109,7 +107,6 @@ def test_the_shared_device_is_the_neighbours_later(story):
     assert 'theirs' in [e['message_id'] for e in shop.whole_path('user:' + n.user)]
 
 
-@unfinished
 @pytest.mark.parametrize('refold', [False, True])
 def test_a_new_life_shows_only_itself(inst, story, refold):
     shop, person = story.shop, story.person
@@ -149,7 +146,6 @@ def test_a_new_life_shows_only_itself(inst, story, refold):
     check_files(inst.dir, person)
 
 
-@unfinished
 def test_a_restored_backup_never_shows_them(inst, story, tmp_path):
     shop, person = story.shop, story.person
     wait_on_disk(inst.dir, person)
@@ -184,7 +180,6 @@ def test_a_restored_backup_never_shows_them(inst, story, tmp_path):
     check_files(inst.dir, person)
 
 
-@unfinished
 def test_restored_the_files_are_cleaned_without_being_asked(inst, story, tmp_path):
     person = story.person
     wait_on_disk(inst.dir, person)
@@ -196,7 +191,7 @@ def test_restored_the_files_are_cleaned_without_being_asked(inst, story, tmp_pat
     assert inst.command('restore', backup)[0] == 0
     inst.start()
     inst.drain()
-    wait_until(lambda: not found_in(inst.dir, person.marks.made), 30, 'the restored files to be cleaned')
+    wait_until(lambda: not found_in(inst.dir, person.marks.made), 100, 'the restored files to be cleaned')
     story.check_gone()
     verified(inst)
 

@@ -6,7 +6,7 @@ import subprocess
 import threading
 
 import pytest
-from support.erased import FAST, Neighbour, Person, Shop, check_gone, check_told, found_in, profile_path, unfinished
+from support.erased import FAST, Neighbour, Person, Shop, check_gone, check_told, found_in, profile_path
 from support.instance import Instance, check_conserved
 from support.talk import MINUTE, order, page
 
@@ -54,7 +54,6 @@ def test_scope_and_id(shop):
     assert n.shown(shop) == before
 
 
-@unfinished
 def test_twice(shop):
     p = somebody(shop)
     first = shop.erase(p.ids[0])
@@ -73,7 +72,6 @@ def test_twice(shop):
     assert shop.profile('anon:' + n.phone)[0] == 404
 
 
-@unfinished
 def test_by_a_device_of_theirs(inst, shop):
     p = somebody(shop)
     shop.erase('anon:' + p.laptop)
@@ -82,7 +80,6 @@ def test_by_a_device_of_theirs(inst, shop):
     assert left == set(), sorted(left)
 
 
-@unfinished
 def test_a_device_that_nobody_was_linked_to(inst, shop):
     p = Person()
     me = {'anonymousId': p.phone}
@@ -103,7 +100,6 @@ def test_a_device_that_nobody_was_linked_to(inst, shop):
     shop.erase('user:' + p.user)
 
 
-@unfinished
 def test_a_guests_order(shop):
     oid = 'guest-' + Person().orders[0]
     shop.post('/v1/orders', [order(oid, 'paid', MINUTE, total=12)])
@@ -115,7 +111,6 @@ def test_a_guests_order(shop):
     assert s == 200 and b['order']['total'] == 12
 
 
-@unfinished
 def test_many_at_once(inst, shop):
     """Of several persons, and each by several ids."""
     people = [somebody(shop) for _ in range(3)]
@@ -138,7 +133,6 @@ def test_many_at_once(inst, shop):
         assert left == set(), sorted(left)
 
 
-@unfinished
 def test_202_has_a_place_to_ask(shop):
     p = somebody(shop)
     s, h, b = shop.ask('DELETE', profile_path(p.ids[0]) + '?wait=0ms')
@@ -159,7 +153,6 @@ def signed_by(folder, receipt, signature):
                            '-sigfile', folder / 'signature'], capture_output=True).returncode == 0
 
 
-@unfinished
 def test_the_receipt_is_signed_and_names_what_was_done(inst, shop, tmp_path):
     p = somebody(shop)
     events = shop.profile(p.ids[0])[1]['facts']['events']

@@ -122,7 +122,7 @@ def test_others_are_as_if_nobody_had_been_erased(partitions, seed):
         check_conserved(inst.drain())
         check_others(shop, made, whole)
         shop.erase('user:somebody')  # takes with it what arrived late
-        wait_until(lambda: not found_in(inst.dir, marks), 30, 'the files to be clean')
+        wait_until(lambda: not found_in(inst.dir, marks), 100, 'the files to be clean')
         check_others(shop, made, whole)
         for folder in ([], ['data', 'state']):  # what is left on the log gives the same
             assert inst.stop() == 0

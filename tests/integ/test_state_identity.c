@@ -221,11 +221,8 @@ static void count_all(struct scene *c, size_t *out)
 
 static void unlink_now(struct scene *c, const struct identity_step *step)
 {
-    const struct command command = {.kind = COMMAND_UNLINK,
-                                    .time = step->time,
-                                    .device = step->device,
-                                    .user = step->user,
-                                    .until = step->time};
+    const struct command command = {
+        .kind = COMMAND_UNLINK, .time = step->time, .device = step->device, .user = step->user, .until = step->time};
     struct buf b;
 
     buf_init(&b, LIMIT_RECORD_BYTES);
