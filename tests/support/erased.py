@@ -280,6 +280,8 @@ class Neighbour:
     def shown(self, shop):
         """All that there is to see of them, to be compared; a version is nothing that events say."""
         def plain(answer):
+            if isinstance(answer, dict) and 'first_evidence' in answer:  # of a device; its own home alone tells more
+                return {k: answer[k] for k in ('id', 'linked', 'reason', 'first_evidence')}
             if isinstance(answer, dict):
                 return {k: plain(v) for k, v in answer.items() if k not in ('version', 'made_at')}
             return [plain(v) for v in answer] if isinstance(answer, list) else answer
