@@ -106,8 +106,9 @@ static void write_receipt(struct buf *b, const struct receipt *r)
     write_done(b, r);
     write_kafka(b, r);
     json_write_member(b, "backups",
-                      STR_LIT("copies made before completed_at hold the person until they are deleted; one that is "
-                              "restored erases the person again before it shows anything"));
+                      STR_LIT("copies made before completed_at hold the person until they are deleted, and so does "
+                              "what a profiler keeps of a partition that is another's now; one that is restored "
+                              "erases the person again before it shows anything"));
     buf_add_char(b, '}');
 }
 
