@@ -5,7 +5,7 @@ import json
 import pytest
 from support.cluster import Cluster, not_sanitized
 from support.erased import (Person, Shop, Story, check_gone, found_in,
-                            found_in_redis, killed_soon, places, profile_path, limits)
+                            found_in_redis, killed_soon, places, profile_path, limits, unclean)
 from support.instance import wait_until
 from support.outage import wait_served
 from support.redis import Redis
@@ -106,6 +106,7 @@ def test_redis_is_killed_meanwhile_and_comes_back_with_what_it_had(kafka):
         story.shop.check_stopped()
 
 
+@unclean
 def test_a_profiler_is_killed_meanwhile(kafka, redis):
     """Whichever has the partitions then completes it."""
     with Cluster(kafka, profilers=2, redis=redis) as c:

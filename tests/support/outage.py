@@ -78,7 +78,7 @@ class Watch:
     are fair. Sharper than one caller: an old answer is often there for a millisecond only."""
 
     def __init__(self, cluster, callers=2, profiles=6, exact=True):
-        """`exact`: what a version is does not change. Where a record moves something within a partition, it is shown in steps."""
+        """`exact`: under one version nothing becomes less; what a record moves within a partition is shown in steps, and may."""
         self.cluster, self.count, self.profiles, self.exact = cluster, profiles, [], exact
         self.lock, self.over = threading.Lock(), threading.Event()
         self.seen, self.faults, self.answers, self.refusals = {}, [], 0, 0
@@ -129,7 +129,7 @@ class Watch:
         now = (answer['version'], answer['facts']['events']) if r.status == 200 else (0, 0)
         with self.lock:
             self.answers += 1
-            if now[0] < floor[0] or (self.exact and now[0] == floor[0] and now[1] != floor[1]):
+            if now[0] < floor[0] or (self.exact and now < floor):
                 self.faults.append(f'{program.name} shows {profile} as version, events {now} after {floor} was shown')
             self.seen[profile] = max(now, self.seen.get(profile, (0, 0)))
 
