@@ -117,9 +117,8 @@ def shown_in_turn(*answers):
 @pytest.mark.parametrize('answers', [
     [(5, 5, DEVICES), (4, 5, DEVICES)],
     [(5, 5, DEVICES), (6, 4, DEVICES)],
-    [(5, 5, DEVICES), (5, 6, DEVICES)],
     [(5, 5, DEVICES), (6, 6, DEVICES[1:])],
-    [(5, 5, DEVICES[1:]), (5, 5, DEVICES)],
+    [(5, 5, DEVICES), (5, 5, DEVICES[1:])],
 ])
 def test_callers_see_what_is_taken_back(answers):
     with pytest.raises(AssertionError, match='after'):
@@ -128,6 +127,7 @@ def test_callers_see_what_is_taken_back(answers):
 
 def test_callers_take_that_a_user_is_told_of_the_device_later():
     shown_in_turn((3, 2, ()), (4, 2, DEVICES[1:]), (5, 5, DEVICES), (5, 5, DEVICES))
+    shown_in_turn((5, 5, DEVICES[1:]), (5, 6, DEVICES))
 
 
 def echo(server):
