@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "common/limits.h"
-#include "profiler/state_private.h"
+#include "profiler/device_users.h"
 #include "proto/codec.h"
 
 /* An event that gets another owner. */
@@ -53,76 +53,6 @@ struct change {
 bool device_is_guest(struct str id)
 {
     return str_starts(id, STR_LIT(ORDER_DEVICE_PREFIX));
-}
-
-static uint32_t find_user(const struct device *d, struct str id)
-{
-    for (size_t i = 0; i < d->user_count; i++)
-        if (str_eq(d->users[i].id, id))
-            return (uint32_t)i;
-    return NO_USER;
-}
-
-/* Under whom what is said of the user at that time is kept: what was theirs when they were erased is their alias'. */
-static uint32_t find_user_then(const struct partition *p, const struct device *d, struct str id, int64_t time)
-{
-    struct key_hash hash;
-
-    for (size_t i = 0; i < d->user_count; i++) {
-        if (!d->users[i].erased || time > d->users[i].erased_until)
-            continue;
-        hash = partition_hash(p, id);
-        if (key_hash_eq(&d->users[i].was, &hash))
-            return (uint32_t)i;
-    }
-    return find_user(d, id);
-}
-
-/* Up to when what was the user's is gone, of one who came back; INT64_MIN: nothing is. */
-static int64_t erased_before(const struct partition *p, const struct device *d, struct str id)
-{
-    int64_t until = INT64_MIN;
-    struct key_hash hash;
-
-    for (size_t i = 0; i < d->user_count; i++) {
-        if (!d->users[i].erased)
-            continue;
-        hash = partition_hash(p, id);
-        if (key_hash_eq(&d->users[i].was, &hash) && d->users[i].erased_until > until)
-            until = d->users[i].erased_until;
-    }
-    return until;
-}
-
-/* A user has a number for good. Look-ups walk the list, so that it grows under the lock. */
-static uint32_t add_user(struct partition *p, struct device *d, struct str id, int64_t erased_until)
-{
-    struct device_user user = {.unlinked_until = INT64_MIN, .erased_until = erased_until};
-    uint32_t u;
-
-    if (text_copy(id, &user.id) < 0)
-        abort();
-    pthread_mutex_lock(&p->lock);
-    if (d->user_count == d->user_cap) {
-        size_t cap = d->user_cap ? 2 * d->user_cap : 2;
-        struct device_user *v = realloc(d->users, cap * sizeof *v);
-
-        if (!v)
-            abort();
-        d->users = v;
-        d->user_cap = cap;
-    }
-    d->users[d->user_count] = user;
-    u = (uint32_t)d->user_count++;
-    pthread_mutex_unlock(&p->lock);
-    return u;
-}
-
-static uint32_t user_number(struct partition *p, struct device *d, struct str id)
-{
-    uint32_t u = find_user(d, id);
-
-    return u != NO_USER ? u : add_user(p, d, id, erased_before(p, d, id));
 }
 
 /* --- which links count ---------------------------------------------------------------------------------------- */
@@ -698,28 +628,6 @@ static struct device_erasure erasure_of(const struct device *d, const struct int
     return (struct device_erasure){user, NO_USER, r->until, u->id};
 }
 
-/* Links of later than the erasure are those of a new life. */
-static uint32_t split_links(struct partition *p, struct device *d, uint32_t user, int64_t until)
-{
-    uint32_t back = NO_USER;
-
-    for (size_t i = 0; i < d->links.n; i++) {
-        struct link *l = &d->links.v[i];
-
-        if (l->user != user || l->key.time <= until)
-            continue;
-        if (back == NO_USER) {
-            back = add_user(p, d, d->users[user].id, until);
-            d->users[back].beyond = d->users[user].beyond;
-            d->users[back].verdict = d->users[user].verdict;
-            d->users[back].unlinked_until = d->users[user].unlinked_until;
-        }
-        l->user = back;
-        d->links_changed = true;
-    }
-    return back;
-}
-
 int device_erase(struct partition *p, const struct internal *r, struct err *e)
 {
     struct device_erasure erasure = {.back = NO_USER, .until = r->until, .alias = r->alias};
@@ -731,12 +639,12 @@ int device_erase(struct partition *p, const struct internal *r, struct err *e)
     rc = device_load_links(p, d, e);
     if (rc < 0)
         return rc;
-    erasure.user = find_user_then(p, d, r->user, r->until);
+    erasure.user = device_find_user_then(p, d, r->user, r->until);
     if (erasure.user != NO_USER && d->users[erasure.user].erased)
         return 0; /* it was heard before */
     if (erasure.user == NO_USER)
-        erasure.user = user_number(p, d, r->user);
-    erasure.back = split_links(p, d, erasure.user, r->until);
+        erasure.user = device_user_number(p, d, r->user);
+    erasure.back = device_split_links(p, d, erasure.user, r->until);
     return recompute_erasing(p, d, &erasure, e);
 }
 
@@ -763,7 +671,7 @@ int device_linked(struct partition *p, const struct internal *r, struct err *e)
         return rc;
     if (r->removed && r->erased)
         return erase_linked(p, r, e);
-    l.user = find_user_then(p, d, r->user, r->key.time);
+    l.user = device_find_user_then(p, d, r->user, r->key.time);
     if (r->removed && l.user != NO_USER && d->users[l.user].erased)
         return 0; /* what it covered stays erased */
     if (l.user == NO_USER && d->user_count >= identity_max_users(p->state->rules) + LIMIT_DEVICE_USERS) {
@@ -773,7 +681,7 @@ int device_linked(struct partition *p, const struct internal *r, struct err *e)
         return recompute(p, d, e);
     }
     if (l.user == NO_USER)
-        l.user = user_number(p, d, r->user);
+        l.user = device_user_number(p, d, r->user);
     erasure = erasure_of(d, r, l.user);
     if (erasure.user == NO_USER && is_plain(d, &l)) {
         if (d->links_known && !d->links_changed && d->links.n >= LIMIT_DEVICE_LINKS)
@@ -793,26 +701,6 @@ int device_linked(struct partition *p, const struct internal *r, struct err *e)
     return rc;
 }
 
-int64_t device_own_after(const struct device_user *users, const struct runs *r)
-{
-    struct event_key end = {.time = INT64_MAX};
-
-    return r->n > 0 && device_owner(users, r, &end) == NO_USER ? users[runs_last_user(r)].erased_until : INT64_MIN;
-}
-
-uint32_t device_owner(const struct device_user *users, const struct runs *r, const struct event_key *key)
-{
-    for (size_t i = r->n ? runs_at(r, key) : 0; i < r->n; i++) {
-        const struct device_user *u = &users[r->v[i].user];
-
-        if (key->time <= u->erased_until)
-            return USER_ERASED;
-        if (!u->erased)
-            return r->v[i].user;
-    }
-    return NO_USER;
-}
-
 int device_verdict(struct partition *p, const struct internal *r, struct err *e)
 {
     struct device *d;
@@ -822,11 +710,11 @@ int device_verdict(struct partition *p, const struct internal *r, struct err *e)
 
     if (rc < 0 || is_lost(d))
         return rc;
-    number = find_user(d, r->user);
+    number = device_find_user(d, r->user);
     if (number == NO_USER)
-        number = find_user_then(p, d, r->user, INT64_MIN);
+        number = device_find_user_then(p, d, r->user, INT64_MIN);
     if (number == NO_USER)
-        number = user_number(p, d, r->user); /* which may move the list */
+        number = device_user_number(p, d, r->user); /* which may move the list */
     u = &d->users[number];
     if (u->erased || internal_version_cmp(r->version, u->verdict) < 0)
         return 0;
@@ -859,9 +747,9 @@ int device_unlink(struct partition *p, const struct command *c, struct err *e)
 
     if (rc < 0)
         return rc;
-    number = find_user_then(p, d, c->user, c->until);
+    number = device_find_user_then(p, d, c->user, c->until);
     if (number == NO_USER)
-        number = user_number(p, d, c->user); /* which may move the list */
+        number = device_user_number(p, d, c->user); /* which may move the list */
     u = &d->users[number];
     if (u->erased)
         return 0; /* what it covered stays erased */
