@@ -183,9 +183,18 @@ class Kafka:
         return m.partition(), m.offset()
 
 
-def lives(pid):
+def _thread_lives(path):
     try:
-        with open(f'/proc/{pid}/stat') as f:
-            return f.read().rpartition(')')[2].split()[0] != 'Z'
+        with open(path) as f:
+            return f.read().rpartition(')')[2].split()[0] not in ('Z', 'X')
     except OSError:
         return False
+
+
+def lives(pid):
+    """Whether any of its threads does: the first may be dead while others still hold files and sockets."""
+    try:
+        threads = os.listdir(f'/proc/{pid}/task')
+    except OSError:
+        return False
+    return any(_thread_lives(f'/proc/{pid}/task/{t}/stat') for t in threads)
