@@ -1,0 +1,113 @@
+/* Audiences that are live, and tags beside them: who is in which, kept up with the state.
+ *
+ * One thread of this part judges people: those whom folds changed (state_watch.h), those whose time has come (the due
+ * index) and, after a start or a change of a rule, everybody whose row is not of this version. Each person has a dense
+ * number in their partition and a row: version, due time, the audiences and tag values. Rows are kept on disk in a
+ * RocksDB of its own, in keys of the state's hashes, without ids. Bitmaps over the numbers are in memory, made
+ * from the rows.
+ *
+ * Changes go to LOG_AUDIENCES first; the rows that they lead to are written down with the place that the topic had
+ * then. After a crash the topic behind that place says what else was published, so that nobody enters twice or never
+ * leaves. */
+#ifndef WAYMARK_AUDIENCES_H
+#define WAYMARK_AUDIENCES_H
+
+#include "common/conf.h"
+#include "common/event_log.h"
+#include "common/stats.h"
+#include "profiler/rule_eval.h"
+#include "profiler/rules.h"
+#include "profiler/state.h"
+#include "profiler/state_watch.h"
+#include "profiler/tags.h"
+
+struct audiences;
+
+struct audiences_options {
+    const char *path; /* folder of the rows */
+    const struct fold_rules *rules;
+    struct event_log *log;
+    struct state *state;
+    struct stats *stats;
+    struct tags *tags;
+    uint32_t partitions;
+    /* Whether the partition is ours and everything that was shown before is folded again. Quick. */
+    bool (*shows)(void *arg, uint32_t partition);
+    /* A person's tags changed without a new version: copies in a cache are to be forgotten. May be NULL. */
+    void (*retagged)(void *arg, uint32_t partition, struct str id);
+    void *arg;
+    int64_t (*now)(void *arg); /* wall clock, ms; NULL: the system's. Tests move it */
+};
+
+/* 0 or negative errno. */
+int audiences_start(const struct audiences_options *o, struct audiences **out, struct err *e);
+/* More is shown of a partition than before. Quick; any thread. */
+void audiences_wake(struct audiences *a);
+/* Another set of tags: everybody is judged anew by and by. Takes a reference. Any thread. */
+void audiences_retag(struct audiences *a, struct tags *t);
+/* Writes down what there is. NULL is allowed. */
+void audiences_stop(struct audiences *a);
+
+/* --- questions: any thread that may wait; about the partitions that are here ---------------------------------------
+ */
+
+enum { AUDIENCE_NOT_FOUND = 1 };
+
+struct audience_info {
+    struct str name, body, rule, description; /* in the arena */
+    uint64_t size;
+    bool building;
+    double progress; /* of building, 0 to 1 */
+    int64_t updated_at;
+    int64_t version; /* of the definition: its time */
+};
+int audiences_get(struct audiences *a, struct str name, struct arena *arena, struct audience_info *out);
+/* All, sorted by name. */
+int audiences_list(struct audiences *a, struct arena *arena, struct audience_info **out, size_t *n);
+
+/* Ids of members from a place on; *place moves on, {partitions, 0} at the end. */
+struct audience_place {
+    uint32_t partition, number;
+};
+int audiences_members(struct audiences *a, struct str name, struct audience_place *place, size_t limit,
+                      struct arena *arena, struct str **ids, size_t *n, struct err *e);
+
+/* How many a rule means. From bitmaps where it is made of audiences and tags by and, or, not alone
+ * (*exact_from_bitmaps), else from a scan of all people that are here, as of `as_of` unless it is TIME_NONE. `each`,
+ * NULL is allowed, is called with every person who is meant, and the subject, and may end it (not 0). `stop` is looked
+ * at between people. */
+typedef int audience_visitor(void *arg, struct str id, struct rule_subject *s);
+struct audience_count {
+    uint64_t count, people;
+    bool from_bitmaps;
+};
+int audiences_count(struct audiences *a, const struct rule *rule, int64_t as_of, audience_visitor *each, void *arg,
+                    const _Atomic bool *stop, struct audience_count *out, struct err *e);
+
+/* A person as rules see them: `use` is called with the subject (as of `as_of`, or now). STATE_NOT_FOUND, STATE_LINKED.
+ */
+int audiences_subject(struct audiences *a, uint32_t partition, struct str id, unsigned needs, int64_t as_of,
+                      int (*use)(void *arg, struct rule_subject *s), void *arg, struct err *e);
+
+/* The compiled rule of an audience, to be released. NULL: there is none. */
+struct audience_rule;
+const struct rule *audience_rule_get(struct audiences *a, struct str name, struct audience_rule **ref);
+void audience_rule_release(struct audience_rule *ref);
+
+/* Tags of a person as last judged, as JSON for answers: {"lifecycle":"growing"}; "{}" for who was not judged yet. */
+int audiences_tags(struct audiences *a, uint32_t partition, struct str id, struct buf *out);
+/* How many have each value of each tag: {"lifecycle":{"new":3,…},…}. */
+int audiences_tag_counts(struct audiences *a, struct buf *out);
+
+/* Names for compiling rules: audiences that are defined, tags of the set. Valid while `hold` is held. */
+struct audience_names {
+    struct rule_names names;
+    void *private;
+};
+void audiences_names(struct audiences *a, struct audience_names *out);
+void audiences_names_done(struct audience_names *n);
+
+/* Whether nothing waits to be judged, up to what was shown when it was called; for tests and read-your-writes. */
+bool audiences_settled(struct audiences *a);
+
+#endif

@@ -1,0 +1,42 @@
+/* Exports: files of people for ad networks, mail, SMS, call centres. Made by a thread of their own, streamed to a file
+ * in the exports folder beside a manifest (JSON) that says how many rows there are and who was left out for which
+ * reason; fetched by GET with Range; kept for a while. */
+#ifndef WAYMARK_EXPORTS_H
+#define WAYMARK_EXPORTS_H
+
+#include "common/conf.h"
+#include "common/event_log.h"
+#include "common/stats.h"
+#include "profiler/audiences.h"
+
+struct exports;
+struct exports_options {
+    const struct conf *conf;
+    struct event_log *log; /* of the marks of campaigns */
+    struct audiences *audiences;
+    struct state *state;
+    const struct fold_rules *rules;
+    struct stats *stats;
+    const char *path;
+    uint32_t partitions;
+    bool (*shows)(void *arg, uint32_t partition);
+    void *arg;
+};
+int exports_start(const struct exports_options *o, struct exports **out, struct err *e);
+void exports_stop(struct exports *x);
+
+#define EXPORT_ID_BYTES 32
+/* Begins one as the body of the request says. 0 and the id; -EINVAL and words for the caller (code in *code). */
+int exports_begin(struct exports *x, struct str audience, char *body, size_t n, const char *who, char *id,
+                  const char **code, struct err *e);
+/* {"id","state":"running"|"done"|"failed","progress":…,"manifest":{…}}. 0 or 1: there is none. */
+int exports_show(struct exports *x, struct str id, struct buf *out);
+/* The finished file, opened; *size. 0, 1: there is none, -EBUSY: it is not finished. The caller closes. */
+int exports_open(struct exports *x, struct str id, int *fd, uint64_t *size, const char **content_type, char *file_name,
+                 size_t file_name_size);
+/* All, newest first. */
+int exports_list(struct exports *x, struct buf *out);
+/* {"campaign","reach":{…},"conversions":{…},…}: 0, 1: no such campaign, negative errno. May take its time. */
+int exports_campaign_report(struct exports *x, struct str campaign, int64_t days, struct buf *out, struct err *e);
+
+#endif

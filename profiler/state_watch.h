@@ -1,0 +1,56 @@
+/* Who changed: for those who keep something beside the state that follows from profiles (tags, audiences). With the
+ * option `watch` a partition notes each profile that a fold changes, once until it is taken, up to a bound of memory;
+ * beyond that it only says that too many have changed, and whoever watches compares all versions. Nothing of this is on
+ * disk: after a start, and when a partition on disk became another, all versions are to be compared. */
+#ifndef WAYMARK_STATE_WATCH_H
+#define WAYMARK_STATE_WATCH_H
+
+#include "common/arena.h"
+#include "profiler/state.h"
+#include "proto/keys.h"
+
+struct state_changed {
+    struct key_hash hash; /* of the profile's id, the partition's; stays the same over restarts */
+    struct str id;
+};
+
+/* Takes what was noted: ids lie in the arena. *all: too many changed, or the partition became another one (also at
+ * first). -ENOMEM, and then nothing was taken. Any thread; one at a time for a partition. */
+int state_watch_take(struct state *s, uint32_t partition, struct arena *a, struct state_changed **out, size_t *n,
+                     bool *all);
+
+/* Every profile of the partition that is somebody (not a linked device, not nobody), as on disk now: `each` returns 0
+ * to go on. In the order of hashes, those after `after` (NULL: all). What is changed in memory only is among
+ * what state_watch_take gives. Any thread that may wait. */
+typedef int state_profile_visitor(void *arg, const struct key_hash *hash, struct str id, int64_t version);
+int state_watch_walk(struct state *s, uint32_t partition, const struct key_hash *after, state_profile_visitor *each,
+                     void *arg, struct err *e);
+
+/* The id and version of a profile by its hash: 0, STATE_NOT_FOUND (also of who was erased or became a linked device),
+ * or negative errno. */
+int state_watch_find(struct state *s, uint32_t partition, const struct key_hash *hash, struct arena *a, struct str *id,
+                     int64_t *version, struct err *e);
+struct key_hash state_watch_hash(struct state *s, uint32_t partition, struct str id);
+
+/* --- definitions ------------------------------------------------------------------------------------------------ */
+
+/* What everybody who folds has to know: audiences, webhooks, cut points. Said by COMMAND_DEFINE, a record in every
+ * partition; of several about one name the latest by (time, text) stands, in whatever order they are read. */
+enum definition_kind { DEFINITION_AUDIENCE = 1, DEFINITION_CUTS = 2, DEFINITION_CAMPAIGN = 3, DEFINITION_KINDS };
+
+struct state_definition {
+    enum definition_kind kind;
+    struct str name;
+    struct str body; /* JSON; absent: it was removed */
+    int64_t time;    /* when it was said, ms */
+    int64_t version; /* 1 + offset of the record, in this partition */
+};
+/* All that stand, removed ones left out, in the arena, sorted by kind and name. *changes: another number whenever one
+ * changed (a quick question with out NULL). Any thread. 0 or negative errno. */
+int state_definitions(struct state *s, uint32_t partition, struct arena *a, struct state_definition **out, size_t *n,
+                      uint64_t *changes);
+#define DEFINITION_NAME_BYTES 64
+#define DEFINITION_BODY_BYTES (64 * 1024)
+#define DEFINITIONS_MAX 10000
+
+#endif
