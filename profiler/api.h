@@ -13,8 +13,10 @@
 #include "common/err.h"
 #include "common/event_log.h"
 #include "common/stats.h"
+#include "profiler/audiences.h"
 #include "profiler/backup.h"
 #include "profiler/cache.h"
+#include "profiler/exports.h"
 #include "profiler/follower.h"
 #include "profiler/forward.h"
 #include "profiler/lookup.h"
@@ -36,11 +38,13 @@ struct api_options {
     struct meter *meter;
     struct stats *stats;
     struct ownership *ownership;
-    struct cache *cache;     /* NULL: none */
-    struct forward *forward; /* NULL: look-ups of others' partitions are refused */
-    struct backups *backups; /* NULL: none are made */
-    struct audit *audit;     /* NULL: nothing is recorded */
-    const char *instance;    /* in answers to other instances; NULL: "waymark" */
+    struct cache *cache;         /* NULL: none */
+    struct forward *forward;     /* NULL: look-ups of others' partitions are refused */
+    struct backups *backups;     /* NULL: none are made */
+    struct audit *audit;         /* NULL: nothing is recorded */
+    struct audiences *audiences; /* NULL: none are kept */
+    struct exports *exports;     /* NULL: none are made */
+    const char *instance;        /* in answers to other instances; NULL: "waymark" */
 };
 
 /* Everything in the options must outlive it. */
