@@ -103,10 +103,12 @@ struct conf_profiler {
     unsigned lookup_threads;
     int64_t commit_ms;     /* greatest age of what a crash replays, when idle */
     uint64_t commit_bytes; /* memory of uncommitted events over all partitions */
+    int64_t keep_lost_ms;  /* the state of a partition that others follow */
     uint64_t cache_bytes;  /* memory of profiles kept after a commit, over all partitions */
     struct conf_token *tokens;
     size_t token_count;
     const char *tokens_file; /* more of them, looked at while running; absolute; NULL: none */
+    const char *tags_file;   /* of the rules of tags, looked at while running; absolute; NULL: those built in */
     uint64_t audit_bytes;    /* of a file of the audit log, before the next one is begun */
     unsigned audit_files;    /* full ones that are kept */
 };

@@ -119,6 +119,15 @@ int event_log_ask_ends(struct event_log *log, enum log_topic topic, const uint32
     return 0;
 }
 
+int event_log_ask_committed(struct event_log *log, const uint32_t *partitions, size_t n, int64_t ms, int64_t *out,
+                            struct err *e)
+{
+    if (log->ops->ask_committed)
+        return log->ops->ask_committed(log, partitions, n, ms, out, e);
+    err_set(e, "nobody else follows this log");
+    return -ENOTSUP;
+}
+
 uint64_t event_log_bytes(struct event_log *log)
 {
     return log->ops->bytes ? log->ops->bytes(log) : 0;

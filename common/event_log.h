@@ -4,8 +4,9 @@
  * (event_log_kafka.c); the files behind them include event_log_inside.h.
  *
  * Topics: events; bad events, which have partition 0 only; where several processes share the log, the claims by which
- * they tell each other who has a partition: as many partitions as the events, and nothing else in them; and the audit
- * log, which has partition 0 only and is kept for ever.
+ * they tell each other who has a partition: as many partitions as the events, and nothing else in them; the audit log,
+ * which has partition 0 only and is kept for ever; and the changes of audiences: as many partitions as the events, with
+ * the keys of these.
  *
  * Threads: append, read and the figures from any thread. Callbacks come on a thread of the log, in offset order within
  * a partition; they must be short and must not call back into append with a wait. */
@@ -21,7 +22,12 @@
 struct event_log;
 struct buf;
 
-enum log_topic { LOG_EVENTS, LOG_BAD, LOG_CLAIMS, LOG_AUDIT, LOG_TOPICS };
+enum log_topic { LOG_EVENTS, LOG_BAD, LOG_CLAIMS, LOG_AUDIT, LOG_AUDIENCES, LOG_TOPICS };
+/* Whether it has partition 0 only; else it has as many as the events. */
+static inline bool log_topic_is_single(enum log_topic t)
+{
+    return t == LOG_BAD || t == LOG_AUDIT;
+}
 
 /* What a record is; a flag beside the value, so that internal records can share the log with events. */
 enum log_kind {
@@ -32,6 +38,7 @@ enum log_kind {
     LOG_KIND_COMMAND = 4,  /* of people or programs that administer the profiles: proto/internal.h */
     LOG_KIND_AUDIT = 5,    /* proto/codec_audit.h */
     LOG_KIND_ERASED = 6,   /* what stood there was an erased person's; nothing is left. On the embedded log only */
+    LOG_KIND_CHANGE = 7,   /* who entered or left an audience: profiler/audience_change.h */
     LOG_KIND_UNKNOWN = 255
 };
 
@@ -88,7 +95,7 @@ struct kafka_property {
 struct event_log_kafka_options {
     const struct kafka_property *properties; /* passed on; event_log_kafka_check has taken them */
     size_t property_count;
-    const char *prefix;   /* of the topics: "waymark." makes waymark.events, .bad, .claims and .audit */
+    const char *prefix;   /* of the topics: "waymark." makes waymark.events, .bad, .claims, .audit and .audiences */
     uint32_t partitions;  /* that events and claims must have */
     const char *instance; /* this process for the brokers: client.id, and its place in the consumer group */
 };
@@ -131,6 +138,12 @@ int64_t event_log_end(struct event_log *log, enum log_topic topic, uint32_t part
  * end. Of n partitions. 0, or a negative errno and nothing in `ends`. Any thread that may wait. */
 int event_log_ask_ends(struct event_log *log, enum log_topic topic, const uint32_t *partitions, size_t n, int64_t ms,
                        int64_t *ends, struct err *e);
+/* Asks how far the members of the group that this process joined have committed LOG_EVENTS: the state of who followed
+ * the partition last was on disk up to there, when it was said. Of n partitions; -1: nobody has. Waits up to `ms`. 0,
+ * or a negative errno and nothing in `out`: -EAGAIN when nobody answers, -ENOTSUP on a log of this process alone. Any
+ * thread that may wait. */
+int event_log_ask_committed(struct event_log *log, const uint32_t *partitions, size_t n, int64_t ms, int64_t *out,
+                            struct err *e);
 /* Bytes of records that it holds, uncompressed, with those on their way to the disk; 0 where that is not known. */
 uint64_t event_log_bytes(struct event_log *log);
 /* Records ever appended by one kind of writer since the process started. */
@@ -212,7 +225,8 @@ int log_reader_read(struct log_reader *r, uint32_t partition, struct log_record 
 void log_reader_wait(struct log_reader *r, const uint32_t *partitions, size_t n, int64_t ms);
 void log_reader_wake(struct log_reader *r);
 /* The reader's state is on disk up to (not with) this offset; retention may pass what is before it. Durable itself at
- * some later time, never ahead. On Kafka it is for monitoring tools only. */
+ * some later time, never ahead. On Kafka it is for monitoring tools, and for those who had the partition before:
+ * event_log_ask_committed. */
 int log_reader_commit(struct log_reader *r, uint32_t partition, int64_t offset, struct err *e);
 
 #endif

@@ -15,6 +15,9 @@ struct event_log_ops {
     /* NULL: `end` is the truth. */
     int (*ask_ends)(struct event_log *log, enum log_topic topic, const uint32_t *partitions, size_t n, int64_t ms,
                     int64_t *ends, struct err *e);
+    /* NULL: nobody commits but this process. */
+    int (*ask_committed)(struct event_log *log, const uint32_t *partitions, size_t n, int64_t ms, int64_t *out,
+                         struct err *e);
     uint64_t (*bytes)(struct event_log *log); /* NULL: 0 */
     uint64_t (*appends)(struct event_log *log, enum log_by by);
     enum log_status (*ready)(struct event_log *log);

@@ -15,7 +15,7 @@
 uint32_t kafka_partitions(const struct kafka_log *log, enum log_topic topic)
 {
     assert(topic < LOG_TOPICS);
-    return topic == LOG_BAD || topic == LOG_AUDIT ? 1 : log->o.partitions;
+    return log_topic_is_single(topic) ? 1 : log->o.partitions;
 }
 
 struct kafka_range *kafka_range(struct kafka_log *log, enum log_topic topic, uint32_t partition)
@@ -51,6 +51,18 @@ static int ask_ends(struct event_log *seam, enum log_topic topic, const uint32_t
                     int64_t *ends, struct err *e)
 {
     return kafka_watch_ends(kafka_log(seam)->watch, topic, list, n, ms, ends, e);
+}
+
+static int ask_committed(struct event_log *seam, const uint32_t *list, size_t n, int64_t ms, int64_t *out,
+                         struct err *e)
+{
+    struct kafka_log *log = kafka_log(seam);
+    const char *group = kafka_group_name(log->group);
+
+    if (group)
+        return kafka_watch_committed(log->watch, group, list, n, ms, out, e);
+    err_set(e, "no group was joined");
+    return -EAGAIN;
 }
 
 static uint64_t appends(struct event_log *seam, enum log_by by)
@@ -142,6 +154,7 @@ static const struct event_log_ops ops = {.close = close_log,
                                          .begin = begin,
                                          .end = end,
                                          .ask_ends = ask_ends,
+                                         .ask_committed = ask_committed,
                                          .appends = appends,
                                          .ready = ready,
                                          .identity = identity,
@@ -176,7 +189,7 @@ static void copy_options(struct kafka_log *log, const struct event_log_kafka_opt
 
 static struct kafka_log *new_log(const struct event_log_kafka_options *o)
 {
-    static const char *const names[LOG_TOPICS] = {"events", "bad", "claims", "audit"};
+    static const char *const names[LOG_TOPICS] = {"events", "bad", "claims", "audit", "audiences"};
     struct kafka_log *log = calloc(1, sizeof(*log));
 
     if (!log)

@@ -146,6 +146,9 @@ int kafka_watch_count(const struct kafka_watch *w, enum log_topic topic);
 uint32_t kafka_watch_gone(const struct kafka_watch *w, enum log_topic topic);
 /* Whether a group has a member of that instance: 1, 0, or -EAGAIN when nobody says. */
 int kafka_watch_member(struct kafka_watch *w, const char *group, const char *instance, int64_t ms);
+/* As event_log_ask_committed, of that group. */
+int kafka_watch_committed(struct kafka_watch *w, const char *group, const uint32_t *partitions, size_t n, int64_t ms,
+                          int64_t *out, struct err *e);
 /* In words, for errors. */
 void kafka_watch_why(const struct kafka_watch *w, enum log_topic topic, struct err *e);
 /* Asks for the ends, or for begin and end of one partition. 0 or negative errno; -EAGAIN when it is not known now. */

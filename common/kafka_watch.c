@@ -68,7 +68,7 @@ static enum log_status judge(const struct kafka_watch *w, enum log_topic topic, 
 
     if (error)
         return kafka_status(error);
-    if (topic == LOG_BAD || topic == LOG_AUDIT ? has < 1 : has != (int)wanted)
+    if (log_topic_is_single(topic) ? has < 1 : has != (int)wanted)
         return LOG_FAILED;
     return LOG_OK;
 }
@@ -215,6 +215,61 @@ int kafka_watch_member(struct kafka_watch *w, const char *group, const char *ins
     }
     if (event)
         rd_kafka_event_destroy(event);
+    rd_kafka_AdminOptions_destroy(o);
+    rd_kafka_queue_destroy(queue);
+    return r;
+}
+
+static int read_committed(const rd_kafka_group_result_t *group, const char *topic, const uint32_t *partitions, size_t n,
+                          int64_t *out)
+{
+    const rd_kafka_topic_partition_list_t *list = rd_kafka_group_result_partitions(group);
+    int r = list && !rd_kafka_group_result_error(group) ? 0 : -EAGAIN;
+
+    for (size_t i = 0; i < n && r == 0; i++) {
+        const rd_kafka_topic_partition_t *p = rd_kafka_topic_partition_list_find(list, topic, (int32_t)partitions[i]);
+
+        out[i] = p && p->offset >= 0 ? p->offset : -1;
+        r = p && p->err ? -EAGAIN : 0;
+    }
+    return r;
+}
+
+static int take_committed(const rd_kafka_event_t *event, const char *topic, const uint32_t *partitions, size_t n,
+                          int64_t *out)
+{
+    size_t count = 0;
+
+    if (!event || rd_kafka_event_error(event))
+        return -EAGAIN;
+    const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+        rd_kafka_event_ListConsumerGroupOffsets_result((rd_kafka_event_t *)(uintptr_t)event), &count);
+    return count == 1 ? read_committed(groups[0], topic, partitions, n, out) : -EAGAIN;
+}
+
+int kafka_watch_committed(struct kafka_watch *w, const char *group, const uint32_t *partitions, size_t n, int64_t ms,
+                          int64_t *out, struct err *e)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(w->rk);
+    rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(w->rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+    const char *topic = w->log->topic[LOG_EVENTS];
+    char text[100], id[KAFKA_GROUP_ID];
+
+    kafka_group_id(&w->log->o, group, id, sizeof(id));
+    for (size_t i = 0; i < n; i++)
+        rd_kafka_topic_partition_list_add(list, topic, (int32_t)partitions[i]);
+    rd_kafka_AdminOptions_set_request_timeout(o, (int)ms, text, sizeof(text));
+    rd_kafka_ListConsumerGroupOffsets_t *ask = rd_kafka_ListConsumerGroupOffsets_new(id, list);
+    rd_kafka_ListConsumerGroupOffsets(w->rk, &ask, 1, o, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, (int)ms);
+    int r = take_committed(event, topic, partitions, n, out);
+    if (r != 0)
+        err_set(e, "the group %s does not say how far it is", id);
+    if (event)
+        rd_kafka_event_destroy(event);
+    rd_kafka_ListConsumerGroupOffsets_destroy(ask);
+    rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_AdminOptions_destroy(o);
     rd_kafka_queue_destroy(queue);
     return r;

@@ -422,6 +422,11 @@ static void test_commits_are_seen_by_others(void **state)
         seen = list->elems[0].offset;
     }
     assert_int_equal(seen, 7);
+    const uint32_t asked[2] = {1, 0};
+    int64_t committed[2] = {-7, -7};
+    assert_int_equal(event_log_ask_committed(f->log, asked, 2, 5000, committed, &e), 0);
+    assert_int_equal(committed[0], -1); /* nobody said anything of it */
+    assert_int_equal(committed[1], 7);
     rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_destroy(tool);
     log_reader_close(r);

@@ -50,6 +50,7 @@ static void defaults(void **state)
     assert_int_equal(c->profiler.http_threads, 2);
     assert_int_equal(c->profiler.lookup_threads, 2);
     assert_int_equal(c->profiler.commit_ms, 10 * TIME_SECOND);
+    assert_int_equal(c->profiler.keep_lost_ms, 10 * TIME_MINUTE);
     assert_int_equal(c->profiler.commit_bytes, 256 * MIB);
     assert_int_equal(c->profiler.cache_bytes, 512 * MIB);
     assert_int_equal(c->profiler.token_count, 0);
