@@ -101,7 +101,10 @@
 #define LIMIT_DEVICE_RUNS 10000       /* times that a device changes hands; of more it is shared */
 #define LIMIT_DEVICE_LINKS 1024       /* of a device, kept in memory beyond the need */
 #define LIMIT_ERASED_NOTES 65536      /* places that are written anew one by one after erasures; more, and all are */
-#define LIMIT_MEMBERS_GONE 1024       /* devices that a user had and of which it is remembered */
+#define LIMIT_WATCH_BYTES                                                                                              \
+    (64 * MIB) /* ids of changed profiles that wait to be looked at; more, and all are looked at */
+#define LIMIT_DEFINITIONS_BYTES (32 * MIB) /* of definitions that a partition knows; further ones are refused */
+#define LIMIT_MEMBERS_GONE 1024            /* devices that a user had and of which it is remembered */
 #define LIMIT_DEVICE_USERS                                                                                             \
     64 /* beyond the cap that a device's home keeps apart; a device of more is shared for good                         \
         */
@@ -131,6 +134,27 @@
 #define LIMIT_SETTLE_ROUNDS 6          /* of following what records moved on to other partitions */
 #define LIMIT_BATCH_COPY_BYTES (4 * MIB) /* of answers that one batch copies into the cache */
 
+/* Rules */
+#define LIMIT_RULE_BYTES (16 * KIB) /* of a rule's text */
+#define LIMIT_RULE_DEPTH 64         /* of brackets and operators inside one another */
+#define LIMIT_RULE_NODES 2000       /* names, constants, operators and functions of a rule */
+#define LIMIT_RULE_SCANS 200        /* functions of a rule that look through events */
+#define LIMIT_RULE_DAYS 36500       /* of a window */
+#define LIMIT_RULE_WARNINGS 100     /* of one rule; further ones are left out */
+#define LIMIT_RULE_ARENA (8 * MIB)  /* memory of a compiled rule */
+
+/* Exports */
+#define LIMIT_EXPORT_QUEUE 16       /* exports that wait for the one that is being made */
+#define LIMIT_EXPORTS 1000          /* finished ones that are kept; the oldest go */
+#define LIMIT_EXPORT_COLUMNS 100    /* of one file */
+#define LIMIT_EXPORT_SUPPRESS 20000 /* ids, addresses and numbers that a request lists */
+#define LIMIT_EXPORT_VALUE (8 * KIB)
+#define LIMIT_EXPORT_MARKS 1000     /* marks of people on their way to the log */
+#define LIMIT_EXPORT_MARKS_MS 60000 /* for the log to take one of them */
+#define LIMIT_EXPORT_ARENA (16 * MIB)
+#define LIMIT_EXPORT_MANIFEST (1 * MIB)
+#define LIMIT_CAMPAIGN_DAYS 400 /* of a report */
+
 /* Backups */
 #define LIMIT_BACKUP_FILES 100000       /* of one backup */
 #define LIMIT_MANIFEST_BYTES (64 * MIB) /* what says what they are */
@@ -144,6 +168,14 @@
 #define LIMIT_AUDIT_MS 10000         /* for the record of a change to be durable, before its answer is 503 */
 #define LIMIT_AUDIT_TARGETS 1000     /* profiles that one record names */
 #define LIMIT_AUDIT_LINE (64 * KIB)  /* of one record as text */
+
+/* Tags */
+#define LIMIT_TAGS 500              /* of one file */
+#define LIMIT_TAG_RULES 200         /* of one tag */
+#define LIMIT_TAG_VALUE_BYTES 256   /* of a value's text */
+#define LIMIT_TAGS_BYTES (64 * MIB) /* memory of one set */
+#define LIMIT_CUTS_KEPT 400         /* days of which cut points of quintiles are kept */
+#define LIMIT_CUTS_PEOPLE 20000000  /* whose values are sorted for cut points */
 
 /* Several profilers */
 #define LIMIT_URL_BYTES 512 /* of the address at which one is reached */

@@ -123,6 +123,8 @@ struct touches facts_touches(const struct path_entry *path, const struct path_no
 bool facts_pack(const struct facts *f, struct buf *b);
 /* 0, 1 for bytes that are no facts, -ENOMEM. Inits `out`. */
 int facts_unpack(struct str bytes, struct facts *out);
+/* Whether packed facts have an event, without unpacking them. */
+bool facts_packed_any(struct str bytes);
 
 /* The JSON object of INTERFACE section 5: every fact, null where it has no value. */
 void facts_write_json(const struct facts *f, const struct fold_rules *rules, struct buf *b);

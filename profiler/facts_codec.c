@@ -552,3 +552,9 @@ int facts_unpack(struct str bytes, struct facts *out)
         facts_deinit(out);
     return rc;
 }
+
+/* The number of events stands last, in its shortest form. */
+bool facts_packed_any(struct str bytes)
+{
+    return bytes.n > 0 && bytes.p[bytes.n - 1] != 0;
+}

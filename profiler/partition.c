@@ -84,6 +84,8 @@ void profile_touch(struct partition *p, struct profile *r)
     r->changes = ++p->changes;
     if (p->state->announce && !str_eq(profile_log_key(r->id), p->record_key))
         profile_hold(p, r);
+    if (p->state->watch && r->watch_round != p->watch.round)
+        watch_note(p, r);
     if (profile_current(p, r))
         return;
     r->interval = p->interval_number;
@@ -510,6 +512,7 @@ int partition_init(struct partition *p, struct state *s, uint32_t number, struct
     p->interval_number = 1; /* 0: objects that never changed */
     p->last_offset = -1;
     randombytes_buf(p->secret.b, sizeof p->secret.b); /* unless one is on disk */
+    watch_init(p);
     pthread_mutex_init(&p->lock, NULL);
     pthread_rwlock_init(&p->place, NULL);
     arena_init(&p->cascade.arena, SIZE_MAX);
@@ -557,6 +560,7 @@ void partition_restart(struct partition *p, const struct meta *meta, struct inte
     if (table_init(&p->erased.tombstones) < 0)
         abort();
     meta_apply(p, meta);
+    watch_restart(p);
     pthread_mutex_unlock(&p->lock);
     interval_unref(old);
 }
@@ -567,6 +571,7 @@ void partition_deinit(struct partition *p)
         return;
     drop_all(p);
     erased_deinit(&p->erased);
+    watch_deinit(p);
     table_deinit(&p->streams);
     table_deinit(&p->profiles);
     table_deinit(&p->orders);

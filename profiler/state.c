@@ -207,6 +207,7 @@ int state_open(const struct state_options *o, struct state **out, struct err *e)
     s->read_only = o->read_only;
     s->keyed = o->keyed;
     s->announce = o->announce;
+    s->watch = o->watch;
     randombytes_buf(&s->seed, sizeof s->seed);
     s->partitions = calloc(o->partitions, sizeof *s->partitions);
     rc = s->partitions ? open_all(s, o, e) : -ENOMEM;

@@ -38,6 +38,7 @@ struct state_options {
     bool keyed;
     /* A cache is told of every profile before its change is shown: see state_unannounced. */
     bool announce;
+    bool watch; /* somebody asks who changed: see state_watch.h */
 };
 
 /* What became of a record of the log: exactly one each. */
@@ -207,6 +208,11 @@ int state_copy(struct state *s, const char *folder, struct err *e);
  * nothing after a crash. Nobody may look at the partition or fold it meanwhile. -EINVAL when the copy was made with
  * other rules or another number of partitions. */
 int state_take_partition(struct state *s, uint32_t partition, const char *folder, struct err *e);
+/* Takes a partition off the disk, as if it had never been here: who folds it next begins with a backup, or with the
+ * log's first record. Everything of it must be committed; nobody may fold it meanwhile, and who looks at it finds
+ * nothing. After a crash it is gone, or as it was. The worker's side. 0 or a negative errno, and then it is as it was.
+ */
+int state_forget(struct state *s, uint32_t partition, struct err *e);
 /* The names of all sorted files in the state's folder, each with the partition that it is of, UINT32_MAX for what all
  * share. */
 void state_files(struct state *s, void (*each)(void *arg, const char *name, uint32_t partition), void *arg);

@@ -252,6 +252,7 @@ struct profile {
     struct facts facts;           /* [lock] exact unless refold; a look-up that folded it puts both right */
     struct traits traits;         /* [lock] likewise */
     bool refold;                  /* [lock] */
+    uint32_t watch_round;         /* [lock] in which it was noted last */
     uint64_t interval;            /* [lock] to which the two below belong */
     struct stream *dirty_streams; /* [lock] */
     struct kept_order *dirty_orders; /* [lock] */
@@ -284,6 +285,17 @@ struct erased {
     bool everywhere;               /* [lock] they are not known, or too many */
     struct str *profiles;          /* [lock] whose copies the cache may have; owned, and each text */
     size_t profile_count, profile_cap;
+};
+
+/* Profiles that changed, for who watches: see state_watch.h. */
+struct watch {
+    uint32_t round;    /* [lock] of noting: a profile with this number is noted */
+    struct buf notes;  /* [lock] hash and id of each */
+    size_t count;      /* [lock] */
+    uint64_t noted_in; /* [lock] the interval of the last one */
+    bool lost;         /* [lock] not all were noted; */
+    uint64_t lost_in;  /* [lock] none after this interval was missed: once it is on disk, the disk says which */
+    uint32_t restarts; /* [place] how often the partition became another one */
 };
 
 /* Records are decoded a few ahead of the fold, so that what they will touch is on its way from memory meanwhile. */
@@ -365,6 +377,7 @@ struct partition {
     struct decoded ahead[DECODE_AHEAD]; /* [worker] the records being folded */
     struct emissions emissions;         /* [worker] */
     struct erased erased;
+    struct watch watch;
     struct arena order_arena; /* [worker] one record's orders */
     struct arena arena_other; /* [worker] an event looked at in passing */
     struct buf scratch;       /* [worker] */
@@ -380,6 +393,8 @@ struct state {
     bool read_only;
     bool keyed;
     bool announce;
+    bool watch;
+    _Atomic size_t watched; /* bytes of all notes */
     struct partition *partitions;
 };
 
@@ -669,6 +684,15 @@ int emit_bad(struct partition *p, const struct log_record *r, const char *why);
 /* For another partition. Memory that is out ends the process. */
 void emit_internal(struct partition *p, struct str key, const struct internal *r);
 void emissions_clear(struct emissions *l);
+
+/* --- state_watch.c -------------------------------------------------------------------------------------------- */
+
+void watch_init(struct partition *p);
+void watch_deinit(struct partition *p);
+/* The profile changes in this interval. With the lock. */
+void watch_note(struct partition *p, struct profile *r);
+/* The partition became another one. With the lock, and `place` exclusively. */
+void watch_restart(struct partition *p);
 
 /* --- commit.c ------------------------------------------------------------------------------------------------- */
 

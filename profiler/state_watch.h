@@ -14,20 +14,22 @@ struct state_changed {
     struct str id;
 };
 
-/* Takes what was noted: ids lie in the arena. *all: too many changed, or the partition became another one (also at
- * first). -ENOMEM, and then nothing was taken. Any thread; one at a time for a partition. */
+/* Takes what was noted: ids lie in the arena; a profile may be there twice. *all: too many changed, or the partition
+ * became another one (also at first): walk it; what changed too many are on disk by then. -ENOMEM, and then *all is
+ * said later. Any thread; one at a time for a partition. */
 int state_watch_take(struct state *s, uint32_t partition, struct arena *a, struct state_changed **out, size_t *n,
                      bool *all);
 
-/* Every profile of the partition that is somebody (not a linked device, not nobody), as on disk now: `each` returns 0
- * to go on. In the order of hashes, those after `after` (NULL: all). What is changed in memory only is among
- * what state_watch_take gives. Any thread that may wait. */
+/* Every profile of the partition that is somebody (not a linked device, not nobody), as on disk when it is its turn:
+ * `each` returns 0 to go on, else the walk ends and returns that; `id` lives as long as the call. In the order of
+ * hashes, those after `after` (NULL: all). What changes meanwhile, or is changed in memory only, is among what
+ * state_watch_take gives. -ECANCELED: the partition became another one. Any thread that may wait. */
 typedef int state_profile_visitor(void *arg, const struct key_hash *hash, struct str id, int64_t version);
 int state_watch_walk(struct state *s, uint32_t partition, const struct key_hash *after, state_profile_visitor *each,
                      void *arg, struct err *e);
 
 /* The id and version of a profile by its hash: 0, STATE_NOT_FOUND (also of who was erased or became a linked device),
- * or negative errno. */
+ * or negative errno. It may be nobody since it changed last, which only state_profile knows. */
 int state_watch_find(struct state *s, uint32_t partition, const struct key_hash *hash, struct arena *a, struct str *id,
                      int64_t *version, struct err *e);
 struct key_hash state_watch_hash(struct state *s, uint32_t partition, struct str id);
