@@ -25,7 +25,29 @@ uint32_t log_family_of(const struct local_log *log, enum log_topic topic, uint32
 {
     assert(log->magic == EVENT_LOG_MAGIC);
     assert(partition < local_partitions(log, topic));
-    return topic == LOG_EVENTS ? partition : topic == LOG_BAD ? log->o.partitions : log->o.partitions + 1;
+    switch (topic) {
+    case LOG_EVENTS:
+        return partition;
+    case LOG_BAD:
+        return log->o.partitions;
+    case LOG_AUDIT:
+        return log->o.partitions + 1;
+    default:
+        assert(topic == LOG_AUDIENCES);
+        return log->o.partitions + LOG_SINGLE_FAMILIES + partition;
+    }
+}
+
+enum log_topic log_topic_of(const struct local_log *log, uint32_t family, uint32_t *partition)
+{
+    uint32_t n = log->o.partitions;
+
+    assert(family < log->families);
+    *partition = family < n ? family : family < n + LOG_SINGLE_FAMILIES ? 0 : family - n - LOG_SINGLE_FAMILIES;
+    return family < n                         ? LOG_EVENTS
+           : family == n                      ? LOG_BAD
+           : family < n + LOG_SINGLE_FAMILIES ? LOG_AUDIT
+                                              : LOG_AUDIENCES;
 }
 
 /* Disk */
@@ -268,12 +290,12 @@ static struct local_log *new_log(const struct event_log_options *o)
     pthread_rwlockattr_t a;
 
     if (!log || !(log->path = strdup(o->path)) ||
-        !(log->family = calloc(o->partitions + LOG_OTHER_FAMILIES, sizeof(*log->family))))
+        !(log->family = calloc(log_store_rows(o->partitions), sizeof(*log->family))))
         abort();
     log->magic = EVENT_LOG_MAGIC;
     log->o = *o;
     log->o.path = log->path;
-    log->families = o->partitions + LOG_OTHER_FAMILIES;
+    log->families = log_store_rows(o->partitions);
     log->lock_fd = -1;
     log->disk_checked = INT64_MIN / 2;
     log->disk_limit.period_ms = log->full_limit.period_ms = TIME_MINUTE;
@@ -349,7 +371,7 @@ static void local_close(struct event_log *seam)
 uint32_t local_partitions(const struct local_log *log, enum log_topic topic)
 {
     assert(topic != LOG_CLAIMS);
-    return topic == LOG_EVENTS ? log->o.partitions : 1;
+    return log_topic_is_single(topic) ? 1 : log->o.partitions;
 }
 
 static uint32_t partitions(const struct event_log *seam, enum log_topic topic)

@@ -74,7 +74,7 @@ struct local_log {
     char *path;
     int lock_fd;
 
-    uint32_t families; /* partitions of the events, then the bad events, then the audit log */
+    uint32_t families; /* as the rows of the store, see log_store_open */
     struct log_family *family;
 
     pthread_mutex_t blank_lock;
@@ -129,6 +129,7 @@ static inline struct local_log *local_log(struct event_log *log)
 /* event_log_local.c */
 uint32_t local_partitions(const struct local_log *log, enum log_topic topic);
 uint32_t log_family_of(const struct local_log *log, enum log_topic topic, uint32_t partition);
+enum log_topic log_topic_of(const struct local_log *log, uint32_t family, uint32_t *partition);
 /* Opens the store and takes the ends from it. For opening, and for opening anew: the caller has it alone. */
 int log_take_store(struct local_log *log, struct err *e);
 /* Writes a batch, unless an earlier write failed. The caller shares the store. Sets `broken` and `trouble`. */

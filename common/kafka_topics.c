@@ -51,11 +51,11 @@ static void say(const struct work *w, const char *format, ...)
 
 static void name_topic(const struct event_log_kafka_options *o, enum log_topic t, struct topic *out)
 {
-    static const char *const names[LOG_TOPICS] = {"events", "bad", "claims", "audit"};
+    static const char *const names[LOG_TOPICS] = {"events", "bad", "claims", "audit", "audiences"};
 
     snprintf(out->name, sizeof(out->name), "%s%s", o->prefix, names[t]);
     out->topic = t;
-    out->partitions = t == LOG_BAD || t == LOG_AUDIT ? 1 : (int)o->partitions;
+    out->partitions = log_topic_is_single(t) ? 1 : (int)o->partitions;
 }
 
 static int open_work(struct work *w, const struct kafka_client_calls *calls)

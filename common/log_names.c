@@ -198,9 +198,8 @@ int64_t log_names_held(struct local_log *log, const struct log_name *name, uint3
 
 static int64_t least(const struct local_log *log, uint32_t family, int64_t most)
 {
-    uint32_t events = log->o.partitions;
-    enum log_topic topic = family < events ? LOG_EVENTS : family == events ? LOG_BAD : LOG_AUDIT;
-    uint32_t partition = topic == LOG_EVENTS ? family : 0;
+    uint32_t partition;
+    enum log_topic topic = log_topic_of(log, family, &partition);
 
     for (size_t i = 0; i < log->n_names; i++)
         if (log->names[i]->topic == topic && log->names[i]->held[partition] < most)

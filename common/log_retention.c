@@ -213,13 +213,15 @@ static int run_open(struct local_log *log, int64_t now, struct err *e)
 
     if (!cuts)
         return -ENOMEM;
-    for (uint32_t f = 0; f < log->families - 1 && r == 0; f++) { /* the audit log stays */
+    for (uint32_t f = 0; f < log->families && r == 0; f++) {
+        if (f == log_family_of(log, LOG_AUDIT, 0))
+            continue; /* it stays */
         r = start_cut(log, f, &cuts[f], e);
         if (r == 0 && (log->o.retain_ms > 0 || log->o.limit_bytes > 0))
             r = cut_by_age(&cuts[f], log->o.limit_bytes > 0 ? INT64_MAX : now - log->o.retain_ms, e);
     }
     if (r == 0 && log->o.retain_bytes > 0)
-        r = cut_by_size(cuts, log->families - 1, log->o.retain_bytes, e);
+        r = cut_by_size(cuts, log->families, log->o.retain_bytes, e);
     if (r == 0)
         r = apply(log, cuts, e);
     for (uint32_t f = 0; f < log->families; f++)

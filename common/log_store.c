@@ -36,7 +36,7 @@ struct log_store {
     rocksdb_readoptions_t *read;
     rocksdb_column_family_handle_t *facts;
     rocksdb_column_family_handle_t *family[FAMILIES];
-    uint32_t rows;
+    uint32_t partitions, rows;
     char *path;
 };
 
@@ -219,7 +219,7 @@ static int write_facts(struct log_store *s, struct err *e)
     char number[16];
     struct log_batch *b = log_batch_new();
 
-    snprintf(number, sizeof(number), "%u", s->rows - LOG_OTHER_FAMILIES);
+    snprintf(number, sizeof(number), "%u", s->partitions);
     log_batch_put_fact(b, s, STR_LIT("format"), STR_LIT(FORMAT));
     log_batch_put_fact(b, s, STR_LIT("partitions"), str_of(number));
     int r = log_store_commit(s, b, e);
@@ -246,9 +246,9 @@ static int check_facts(struct log_store *s, struct err *e)
     }
     if (r == 0)
         r = log_store_fact(s, STR_LIT("partitions"), &value, e);
-    if (r == 0 && (num_u64(buf_str(&value), &partitions) || partitions != s->rows - LOG_OTHER_FAMILIES)) {
+    if (r == 0 && (num_u64(buf_str(&value), &partitions) || partitions != s->partitions)) {
         err_set(e, "the log in %s has %.*s partitions, the configuration says %u: the number cannot change", s->path,
-                STR_ARG(buf_str(&value)), s->rows - LOG_OTHER_FAMILIES);
+                STR_ARG(buf_str(&value)), s->partitions);
         r = -EINVAL;
     }
     buf_deinit(&value);
@@ -279,7 +279,8 @@ int log_store_open(const char *path, uint32_t partitions, struct log_store **out
     assert(partitions > 0 && partitions <= LIMIT_PARTITIONS);
     if (!s || !(s->path = strdup(path)))
         abort();
-    s->rows = partitions + LOG_OTHER_FAMILIES;
+    s->partitions = partitions;
+    s->rows = log_store_rows(partitions);
     set_options(s);
     if (!has_store(path))
         r = make_store(s, e);

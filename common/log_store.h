@@ -19,9 +19,13 @@
 struct log_store;
 
 /* Opens the store in a folder that exists and that the caller has locked, or makes it. Rows 0 to partitions - 1 are
- * those of the events, then come the row of the bad events and that of the audit log. -EINVAL when it holds another
- * number. */
-#define LOG_OTHER_FAMILIES 2
+ * those of the events, then come the row of the bad events, that of the audit log, and as many as the events for the
+ * changes of audiences; those that are missing are made. -EINVAL when it holds another number. */
+#define LOG_SINGLE_FAMILIES 2
+static inline uint32_t log_store_rows(uint32_t partitions)
+{
+    return 2 * partitions + LOG_SINGLE_FAMILIES;
+}
 int log_store_open(const char *path, uint32_t partitions, struct log_store **out, struct err *e);
 /* All iterators and batches must be gone. NULL is allowed. */
 void log_store_close(struct log_store *s);
