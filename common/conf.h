@@ -89,6 +89,9 @@ struct conf_profiler {
     const char *backups;        /* folder of backups, absolute */
     int64_t backup_interval_ms; /* 0: only when asked */
     unsigned backup_keep;       /* of those made by the clock */
+    int64_t exports_keep_ms;    /* finished exports */
+    unsigned control_group;     /* percent of people who are in no campaign's export */
+    char country[3];            /* of phone numbers without a country's code; "": there is none */
     bool cache_off;             /* only the owner of a profile answers, though Redis is configured */
     int64_t session_gap_ms;
     bool count_from_paid;

@@ -345,20 +345,31 @@ static bool read_folder(struct conf_state *s, const struct conf_row *row, const 
     return store_text(s, row, str_of(path), base);
 }
 
-static bool read_currency(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
+/* A code of `n` capital letters, with a NUL behind it. */
+static bool read_code(struct conf_state *s, const struct conf_row *row, const struct conf_node *node, void *base,
+                      size_t n, const char *what)
 {
-    static const char what[] = "an ISO 4217 code of three capital letters such as GBP";
     struct str text;
 
-    if (!conf_text(s, row, n, TEXT_BYTES, what, &text))
+    if (!conf_text(s, row, node, TEXT_BYTES, what, &text))
         return false;
-    for (size_t i = 0; i < 3; i++)
-        if (text.n != 3 || text.p[i] < 'A' || text.p[i] > 'Z')
-            return refuse(s, row, n, what);
+    for (size_t i = 0; i < n; i++)
+        if (text.n != n || text.p[i] < 'A' || text.p[i] > 'Z')
+            return refuse(s, row, node, what);
     char *field = conf_field(row, base);
-    memcpy(field, text.p, 3);
-    field[3] = '\0';
+    memcpy(field, text.p, n);
+    field[n] = '\0';
     return true;
+}
+
+static bool read_currency(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
+{
+    return read_code(s, row, n, base, 3, "an ISO 4217 code of three capital letters such as GBP");
+}
+
+static bool read_country(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
+{
+    return conf_null(n) || read_code(s, row, n, base, 2, "an ISO 3166 code of two capital letters such as GB");
 }
 
 static bool read_zone(struct conf_state *s, const struct conf_row *row, const struct conf_node *n, void *base)
@@ -511,6 +522,7 @@ const struct conf_type conf_type_duration = {"duration", read_duration, write_du
 const struct conf_type conf_type_size = {"size", read_size, write_size};
 const struct conf_type conf_type_listen = {"address:port", read_listen, NULL};
 const struct conf_type conf_type_folder = {"folder", read_folder, NULL};
+const struct conf_type conf_type_country = {"ISO 3166 code", read_country, NULL};
 const struct conf_type conf_type_currency = {"ISO 4217 code", read_currency, NULL};
 const struct conf_type conf_type_zone = {"time zone", read_zone, NULL};
 const struct conf_type conf_type_name = {"text", read_name, NULL};

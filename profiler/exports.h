@@ -26,8 +26,11 @@ int exports_start(const struct exports_options *o, struct exports **out, struct 
 void exports_stop(struct exports *x);
 
 #define EXPORT_ID_BYTES 32
-/* Begins one as the body of the request says. 0 and the id; -EINVAL and words for the caller (code in *code). */
-int exports_begin(struct exports *x, struct str audience, char *body, size_t n, const char *who, char *id,
+/* Begins one as the body of the request says, for whoever may (`pii`) or may not see personal values in the clear. 0
+ * and the id; -EINVAL, -ENOENT (no such audience), -EACCES, -EBUSY (too many wait), -ENOSPC or another negative errno
+ * with words for the caller and a code in *code. The body has JSON_PADDING readable bytes behind it and is written to.
+ */
+int exports_begin(struct exports *x, struct str audience, char *body, size_t n, const char *who, bool pii, char *id,
                   const char **code, struct err *e);
 /* {"id","state":"running"|"done"|"failed","progress":…,"manifest":{…}}. 0 or 1: there is none. */
 int exports_show(struct exports *x, struct str id, struct buf *out);
