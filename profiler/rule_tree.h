@@ -12,7 +12,7 @@ enum rule_op {
     OP_NUMBER,   /* number */
     OP_STRING,   /* text */
     OP_DURATION, /* ms; hours(24), days(7), duration("36h") of a constant */
-    OP_NULL,     /* never in a checked tree but as an operand of == and != */
+    OP_NULL,     /* never in a checked tree: x == null is !has(x) */
     OP_LIST,     /* kids */
     OP_MAP,      /* kids: key, value, key, value */
     /* names */
@@ -48,7 +48,6 @@ enum rule_op {
     OP_CONTAINS,
     OP_STARTS_WITH,
     OP_ENDS_WITH,
-    OP_MATCHES_NOTHING_YET,
     OP_LOWER,
     OP_UPPER,
     OP_TRIM,
@@ -71,6 +70,9 @@ enum rule_op {
     OP_IN_AUDIENCE,
     OP_EXPORTED, /* text */
     OP_QUINTILE, /* fact: 1…5 of the person's value among people with a counted order; absent for who has none */
+    OP_TOP,      /* by.group, by.figure: the name with the greatest figure; a number of hour and weekday */
+    OP_NAMES,    /* by.group, by.figure (FIGURES_NONE: any): how many names have it */
+    OP_INTEREST, /* text, second: the value of that property with the greatest decayed sum; within_ms: the half-life */
     OP_COUNT_OF_OPS
 };
 
@@ -105,6 +107,14 @@ enum rule_fact {
     RULE_FACTS
 };
 
+/* A fact, its type, and whether somebody may have none. */
+struct rule_fact_kind {
+    const char *name;
+    enum rule_type type;
+    bool may_lack;
+    const char *description;
+};
+
 enum rule_money { SUM_SPENT, SUM_GROSS, SUM_ITEMS };
 
 /* by.hour and by.weekday, behind the maps of facts.h. */
@@ -120,7 +130,8 @@ enum rule_figure {
     FIGURE_GROSS,
     FIGURE_REFUNDED,
     FIGURE_SPENT,
-    FIGURE_DISCOUNT
+    FIGURE_DISCOUNT,
+    FIGURES_NONE
 };
 
 /* Exact: a quotient of whole numbers, 0 < below. Amounts are micros / 1000000. What leaves the bounds of 128 bits is
@@ -152,7 +163,7 @@ struct rule_node {
     };
     struct str text, second; /* in the rule's arena */
     int64_t window_ms, within_ms;
-    bool personal; /* OP_TRAIT of a personal trait */
+    bool personal; /* a personal trait, or a property that is one */
 };
 
 struct rule {
@@ -168,8 +179,8 @@ struct rule {
     size_t tag_count, audience_count, campaign_count;
 };
 
-extern const char *const rule_fact_names[RULE_FACTS];
+extern const struct rule_fact_kind rule_facts[RULE_FACTS];
 extern const char *const rule_by_names[RULE_BYS];
-extern const char *const rule_figure_names[];
+extern const char *const rule_figure_names[FIGURES_NONE];
 
 #endif
