@@ -13,197 +13,7 @@
 #include "profiler/api_ask.h"
 #include "profiler/tokens.h"
 
-#define MOST_SEGMENTS 6
 #define LIMIT_SMALL_BODY (64 * KIB)
-
-static bool prepare_live(struct ask *ask);
-static bool prepare_ready(struct ask *ask);
-static void run_metrics(struct ask *ask);
-
-#define GETS "GET, HEAD"
-
-static const struct route routes[] = {
-    {.label = "/v1/profiles/{id}",
-     .allow = GETS,
-     .segments = {"v1", "profiles", "*"},
-     .scope = SCOPE_LOOKUP,
-     .personal_id = true,
-     .cached = true,
-     .prepare = prepare_profile,
-     .run = run_profile},
-    {.label = "/v1/profiles/{id}",
-     .allow = "DELETE",
-     .segments = {"v1", "profiles", "*"},
-     .scope = SCOPE_ADMIN,
-     .audit = AUDIT_ERASURE,
-     .personal_id = true,
-     .prepare = prepare_erase},
-    {.label = "/v1/erasures/{id}",
-     .allow = GETS,
-     .segments = {"v1", "erasures", "*"},
-     .scope = SCOPE_ADMIN,
-     .audit = AUDIT_NEVER,
-     .prepare = prepare_erasure},
-    {.label = "/v1/profiles:lookup",
-     .allow = "POST",
-     .segments = {"v1", "profiles:lookup"},
-     .scope = SCOPE_LOOKUP,
-     .prepare = prepare_profile,
-     .run = run_profiles},
-    {.label = "/v1/profiles/{id}/path",
-     .allow = GETS,
-     .segments = {"v1", "profiles", "*", "path"},
-     .scope = SCOPE_LOOKUP,
-     .personal_id = true,
-     .prepare = prepare_path,
-     .run = run_path},
-    {.label = "/v1/profiles/{id}/orders",
-     .allow = GETS,
-     .segments = {"v1", "profiles", "*", "orders"},
-     .scope = SCOPE_LOOKUP,
-     .personal_id = true,
-     .prepare = ask_read_as_of,
-     .run = run_orders},
-    {.label = "/v1/profiles/{id}/data",
-     .allow = GETS,
-     .segments = {"v1", "profiles", "*", "data"},
-     .scope = SCOPE_PII,
-     .audit = AUDIT_READ,
-     .personal_id = true,
-     .prepare = prepare_data,
-     .run = run_data},
-    {.label = "/v1/profiles/{id}/traits",
-     .allow = "PUT",
-     .segments = {"v1", "profiles", "*", "traits"},
-     .scope = SCOPE_ADMIN,
-     .audit = AUDIT_IDENTITY,
-     .personal_id = true,
-     .prepare = prepare_traits},
-    {.label = "/v1/profiles/{id}/identity",
-     .allow = GETS,
-     .segments = {"v1", "profiles", "*", "identity"},
-     .scope = SCOPE_LOOKUP,
-     .personal_id = true,
-     .as_named = true,
-     .run = run_identity},
-    {.label = "/v1/identity:unlink",
-     .allow = "POST",
-     .segments = {"v1", "identity:unlink"},
-     .scope = SCOPE_ADMIN,
-     .audit = AUDIT_IDENTITY,
-     .prepare = prepare_unlink},
-    {.label = "/v1/identity:preview",
-     .allow = "POST",
-     .segments = {"v1", "identity:preview"},
-     .scope = SCOPE_ADMIN,
-     .audit = AUDIT_READ,
-     .run = run_preview},
-    {.label = "/v1/orders/{id}/scene",
-     .allow = GETS,
-     .segments = {"v1", "orders", "*", "scene"},
-     .scope = SCOPE_LOOKUP,
-     .prepare = prepare_scene,
-     .run = run_scene},
-    {.label = "/v1/tail",
-     .allow = GETS,
-     .segments = {"v1", "tail"},
-     .scope = SCOPE_ADMIN,
-     .audit = AUDIT_READ,
-     .prepare = prepare_tail,
-     .run = run_tail,
-     .met = met_tail},
-    {.label = "/v1/backups",
-     .allow = GETS ", POST",
-     .segments = {"v1", "backups"},
-     .scope = SCOPE_ADMIN,
-     .audit = AUDIT_NEVER,
-     .prepare = prepare_backups},
-    {.label = "/v1/internal/preview/{step}",
-     .allow = GETS,
-     .segments = {"v1", "internal", "preview", "*"},
-     .scope = SCOPE_ADMIN,
-     .audit = AUDIT_READ,
-     .run = run_preview_step},
-    {.label = "/v1/internal/erasable/{id}",
-     .allow = GETS,
-     .segments = {"v1", "internal", "erasable", "*"},
-     .scope = SCOPE_ADMIN,
-     .audit = AUDIT_NEVER,
-     .personal_id = true,
-     .as_named = true,
-     .prepare = prepare_erasable,
-     .run = run_erasable},
-    {.label = "/v1/internal/settled",
-     .allow = GETS,
-     .segments = {"v1", "internal", "settled"},
-     .scope = SCOPE_LOOKUP | SCOPE_PII | SCOPE_ADMIN, /* one of the routes that take `after` */
-     .audit = AUDIT_NEVER,
-     .prepare = prepare_settled,
-     .run = run_settled},
-    {.label = "/livez", .allow = GETS, .segments = {"livez"}, .prepare = prepare_live},
-    {.label = "/readyz", .allow = GETS, .segments = {"readyz"}, .prepare = prepare_ready},
-    {.label = "/metrics", .allow = GETS, .segments = {"metrics"}, .urgent = true, .run = run_metrics},
-};
-
-/* --- routes --------------------------------------------------------------------------------------------------- */
-
-static bool matches(const struct route *route, const struct str *segments, int n, struct str *id)
-{
-    int i = 0;
-
-    for (; route->segments[i]; i++) {
-        if (i >= n)
-            return false;
-        if (route->segments[i][0] == '*')
-            *id = segments[i];
-        else if (!str_is(segments[i], route->segments[i]))
-            return false;
-    }
-    return i == n;
-}
-
-static bool method_allowed(const struct route *route, struct str method)
-{
-    static const char *const changes[] = {"POST", "PUT", "DELETE"};
-
-    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
-        if (str_is(method, changes[i]))
-            return strstr(route->allow, changes[i]) != NULL;
-    return route->allow[0] == 'G' && (str_is(method, "GET") || str_is(method, "HEAD"));
-}
-
-/* That of the path and the method, else one of the path. */
-static const struct route *find_route(struct http_request *r, struct str *id)
-{
-    struct str segments[MOST_SEGMENTS];
-    int n = http_path_segments(http_path(r), http_arena(r), segments, MOST_SEGMENTS);
-    const struct route *found = NULL;
-
-    for (size_t i = 0; n > 0 && i < sizeof routes / sizeof *routes; i++) {
-        if (!matches(&routes[i], segments, n, id))
-            continue;
-        if (method_allowed(&routes[i], http_method(r)))
-            return &routes[i];
-        if (!found)
-            found = &routes[i];
-    }
-    return found;
-}
-
-/* The methods of all routes of the path. */
-static void refuse_method(struct http_request *r, const struct route *route)
-{
-    struct buf allow;
-
-    buf_init(&allow, 256);
-    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
-        if (strcmp(routes[i].label, route->label) == 0)
-            buf_addf(&allow, "%s%s", allow.n ? ", " : "", routes[i].allow);
-    buf_add_char(&allow, '\0');
-    request_error(r, 405, "method_not_allowed", allow.failed ? route->allow : allow.p,
-                  "the route does not take this method");
-    buf_deinit(&allow);
-}
 
 /* --- on the way to a look-up thread --------------------------------------------------------------------------- */
 
@@ -289,7 +99,7 @@ static void set_request_id(struct ask *ask)
     }
 }
 
-static void ask_start(struct api *a, struct http_request *r, const struct route *route, struct str id)
+static void ask_start(struct api *a, struct http_request *r, const struct route *route, const struct route_names *names)
 {
     struct ask *ask = arena_zalloc(http_arena(r), sizeof *ask);
 
@@ -304,7 +114,8 @@ static void ask_start(struct api *a, struct http_request *r, const struct route 
     ask->arrived = clock_monotonic();
     ask->forwarded = str_has(http_header(r, "X-Waymark-Forwarded"));
     set_request_id(ask);
-    ask->id = id;
+    ask->id = names->id;
+    ask->name = names->name;
     if (ask->forwarded && id_valid(http_query(r, "named")))
         ask->named = http_query(r, "named");
     ask->as_of = ask->from = ask->to = TIME_NONE;
@@ -323,8 +134,8 @@ static void ask_start(struct api *a, struct http_request *r, const struct route 
 static void handle(struct http_request *r, void *arg)
 {
     struct api *a = arg;
-    struct str id = STR_NONE;
-    const struct route *route = find_route(r, &id);
+    struct route_names names = {STR_NONE, STR_NONE};
+    const struct route *route = route_find(r, &names);
 
     if (route && route->run == run_metrics && !a->metrics_here)
         route = NULL;
@@ -333,31 +144,31 @@ static void handle(struct http_request *r, void *arg)
         return;
     }
     http_set_route(r, route->label);
-    if (!method_allowed(route, http_method(r)))
-        refuse_method(r, route);
+    if (!route_takes(route, http_method(r)))
+        route_refuse_method(r, route);
     else
-        ask_start(a, r, route, id);
+        ask_start(a, r, route, &names);
 }
 
 static void handle_metrics_only(struct http_request *r, void *arg)
 {
-    struct str id = STR_NONE;
-    const struct route *route = find_route(r, &id);
+    struct route_names names = {STR_NONE, STR_NONE};
+    const struct route *route = route_find(r, &names);
 
     if (!route || route->scope) {
         request_error(r, 404, "not_found", NULL, "there is no such route");
         return;
     }
     http_set_route(r, route->label);
-    if (!method_allowed(route, http_method(r)))
-        refuse_method(r, route);
+    if (!route_takes(route, http_method(r)))
+        route_refuse_method(r, route);
     else
-        ask_start(arg, r, route, id);
+        ask_start(arg, r, route, &names);
 }
 
 /* --- health and metrics --------------------------------------------------------------------------------------- */
 
-static bool prepare_live(struct ask *ask)
+bool prepare_live(struct ask *ask)
 {
     http_answer_send(ask->request, &(struct http_answer){.status = 200, .body = STR_LIT("{\"live\":true}")});
     return false;
@@ -376,7 +187,7 @@ static bool knows_others(const struct api *a)
 
 /* Every partition of ours can be shown, or there is none and others have them. One whose configuration says other
  * topics than there are is given nothing, whatever others do. */
-static bool prepare_ready(struct ask *ask)
+bool prepare_ready(struct ask *ask)
 {
     struct api *a = ask->api;
     uint32_t ours = 0;
@@ -406,7 +217,7 @@ static bool prepare_ready(struct ask *ask)
     return false;
 }
 
-static void run_metrics(struct ask *ask)
+void run_metrics(struct ask *ask)
 {
     struct buf body;
 

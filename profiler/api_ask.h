@@ -24,7 +24,7 @@ struct identity_step;
 struct route {
     const char *label;
     const char *allow;       /* methods, as in Allow */
-    const char *segments[5]; /* NULL ends; "*" is an id */
+    const char *segments[6]; /* NULL ends; "*" is an id, "@" a name */
     unsigned scope;          /* the token must have one of these; 0: no token asked for */
     enum audit_kind audit;   /* of what it does; AUDIT_BY_TOKEN when not given */
     bool personal_id;        /* the id is user:… or anon:… */
@@ -37,6 +37,11 @@ struct route {
     void (*run)(struct ask *ask);
     /* Whether what the route itself waits for is there; for tail. */
     bool (*met)(const struct ask *ask);
+};
+
+/* What the path of a request names. */
+struct route_names {
+    struct str id, name;
 };
 
 /* An offset of a partition. */
@@ -77,6 +82,7 @@ struct ask {
     int64_t arrived;    /* monotonic ms */
     bool forwarded;     /* by another instance: never sent on again */
     struct str id;      /* "user:42", or an order's id */
+    struct str name;    /* of a tag, an audience, a campaign, or the id of an export */
     struct str named;   /* the device that was asked for, when `id` is its user; else absent */
     uint32_t partition; /* of a personal id; else of the profile that was read last */
     bool in_time;       /* what was waited for is there */
@@ -85,6 +91,7 @@ struct ask {
     int64_t wait_ms;
     struct settle *settle; /* of one that waits for positions, or has; api_settle.c */
     bool until_clean;      /* it waits also until what was erased at these positions is in no file */
+    bool until_lost;       /* of a forwarded one: only until none is in a file of a partition that is another's */
     /* Goes on when all that is so, or not in time; NULL: as the route does, or 503. On a look-up thread, or where
      * settle_start is called. */
     void (*settled)(struct ask *ask, bool in_time);
@@ -129,6 +136,14 @@ struct api {
     _Atomic unsigned changing; /* changes that are on their way to the log */
     struct tails *tails;       /* api_tail_read.c */
 };
+
+/* --- finding a route (api_routes.c) --------------------------------------------------------------------------- */
+
+/* That of the path and the method, else one of the path; NULL: there is none. */
+const struct route *route_find(struct http_request *r, struct route_names *names);
+bool route_takes(const struct route *route, struct str method);
+/* 405 with the methods of all routes of the path. */
+void route_refuse_method(struct http_request *r, const struct route *route);
 
 /* --- answering (api_answer.c) --------------------------------------------------------------------------------- */
 
@@ -310,6 +325,9 @@ int entry_decode(const struct path_entry *entry, struct arena *a, struct event *
 
 /* --- routes --------------------------------------------------------------------------------------------------- */
 
+bool prepare_live(struct ask *ask);
+bool prepare_ready(struct ask *ask);
+void run_metrics(struct ask *ask);
 bool prepare_profile(struct ask *ask);
 void run_profile(struct ask *ask);
 /* Appends the profile's object. 0, STATE_NOT_FOUND (nothing is written), negative errno. */
