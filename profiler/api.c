@@ -135,7 +135,7 @@ static void handle(struct http_request *r, void *arg)
 {
     struct api *a = arg;
     struct route_names names = {STR_NONE, STR_NONE};
-    const struct route *route = route_find(r, &names);
+    const struct route *route = api_route_find(r, &names);
 
     if (route && route->run == run_metrics && !a->metrics_here)
         route = NULL;
@@ -144,8 +144,8 @@ static void handle(struct http_request *r, void *arg)
         return;
     }
     http_set_route(r, route->label);
-    if (!route_takes(route, http_method(r)))
-        route_refuse_method(r, route);
+    if (!api_route_takes(route, http_method(r)))
+        api_refuse_method(r, route);
     else
         ask_start(a, r, route, &names);
 }
@@ -153,15 +153,15 @@ static void handle(struct http_request *r, void *arg)
 static void handle_metrics_only(struct http_request *r, void *arg)
 {
     struct route_names names = {STR_NONE, STR_NONE};
-    const struct route *route = route_find(r, &names);
+    const struct route *route = api_route_find(r, &names);
 
     if (!route || route->scope) {
         request_error(r, 404, "not_found", NULL, "there is no such route");
         return;
     }
     http_set_route(r, route->label);
-    if (!route_takes(route, http_method(r)))
-        route_refuse_method(r, route);
+    if (!api_route_takes(route, http_method(r)))
+        api_refuse_method(r, route);
     else
         ask_start(arg, r, route, &names);
 }

@@ -140,10 +140,10 @@ struct api {
 /* --- finding a route (api_routes.c) --------------------------------------------------------------------------- */
 
 /* That of the path and the method, else one of the path; NULL: there is none. */
-const struct route *route_find(struct http_request *r, struct route_names *names);
-bool route_takes(const struct route *route, struct str method);
+const struct route *api_route_find(struct http_request *r, struct route_names *names);
+bool api_route_takes(const struct route *route, struct str method);
 /* 405 with the methods of all routes of the path. */
-void route_refuse_method(struct http_request *r, const struct route *route);
+void api_refuse_method(struct http_request *r, const struct route *route);
 
 /* --- answering (api_answer.c) --------------------------------------------------------------------------------- */
 
@@ -256,9 +256,10 @@ void peers_init(struct api *a);
 bool peer_ask(struct ask *ask, struct peer_call *c, const char *base, struct str path, const char *more,
               void (*done)(struct peer_call *c));
 /* The same for the positions in `after`, of partitions that the instance has: whether they are folded there, and with
- * `clean` whether nothing erased is in their files. */
-bool peer_ask_settled(struct ask *ask, struct peer_call *c, const char *base, const struct buf *after, bool clean,
-                      void (*done)(struct peer_call *c));
+ * `clean` whether nothing erased is in their files ("true"); or, of partitions that it need not have ("lost"), whether
+ * nothing erased is in its files. NULL: neither. */
+bool peer_ask_settled(struct ask *ask, struct peer_call *c, const char *base, const struct buf *after,
+                      const char *clean, void (*done)(struct peer_call *c));
 /* The base URL of the instance that has a partition; false when none is known. */
 bool peer_of(struct ask *ask, uint32_t partition, char *out, size_t size);
 #define PEER_URL (LIMIT_URL_BYTES + 1)

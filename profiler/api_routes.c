@@ -148,7 +148,7 @@ static bool matches(const struct route *route, const struct str *segments, int n
     return i == n;
 }
 
-bool route_takes(const struct route *route, struct str method)
+bool api_route_takes(const struct route *route, struct str method)
 {
     static const char *const changes[] = {"POST", "PUT", "DELETE"};
 
@@ -158,7 +158,7 @@ bool route_takes(const struct route *route, struct str method)
     return route->allow[0] == 'G' && (str_is(method, "GET") || str_is(method, "HEAD"));
 }
 
-const struct route *route_find(struct http_request *r, struct route_names *names)
+const struct route *api_route_find(struct http_request *r, struct route_names *names)
 {
     struct str segments[MOST_SEGMENTS];
     int n = http_path_segments(http_path(r), http_arena(r), segments, MOST_SEGMENTS);
@@ -169,7 +169,7 @@ const struct route *route_find(struct http_request *r, struct route_names *names
         if (!matches(&routes[i], segments, n, &these))
             continue;
         *names = these;
-        if (route_takes(&routes[i], http_method(r)))
+        if (api_route_takes(&routes[i], http_method(r)))
             return &routes[i];
         if (!found)
             found = &routes[i];
@@ -177,7 +177,7 @@ const struct route *route_find(struct http_request *r, struct route_names *names
     return found;
 }
 
-void route_refuse_method(struct http_request *r, const struct route *route)
+void api_refuse_method(struct http_request *r, const struct route *route)
 {
     struct buf allow;
 
