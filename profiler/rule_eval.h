@@ -20,6 +20,7 @@ struct rule_value {
     bool truth;
     struct rule_number *number; /* in the arena of the subject */
     struct str text;
+    bool day;                /* of a time: a calendar day, whose midnight in UTC `ms` is */
     int64_t ms;              /* of a time or a duration */
     struct rule_value *list; /* of a list; of a map key, value, key, value */
     size_t n;
@@ -47,8 +48,9 @@ struct rule_subject {
     const struct order *orders;
     size_t order_count;
     const struct rule_cuts *cuts; /* may be NULL */
-    /* Of the person; `tag` false: no value. */
-    bool (*tag)(void *arg, struct str name, struct rule_value *out);
+    /* Of the person; false: no value. tags_eval sets both. */
+    bool (*tag)(void *tag_arg, struct str name, struct rule_value *out);
+    void *tag_arg;
     bool (*in_audience)(void *arg, struct str name);
     void *arg;
     struct arena *arena;        /* the caller's; reset after the person */
@@ -69,8 +71,11 @@ void rule_subject_done(struct rule_subject *s);
  * it is for this person, in the order of the text; null is absent. Values of personal traits only with `pii`, else
  * "***". 0 or negative errno. */
 int rule_explain(const struct rule *r, struct rule_subject *s, bool pii, struct buf *out);
-/* Appends a value as JSON. */
+/* Appends a value as JSON: null is absent. */
 void rule_value_write(const struct rule_value *v, struct buf *b);
+/* A JSON value as one of rules, in the arena: of a trait, a property, a tag set by hand; null is absent. 0, 1: it is no
+ * JSON, -ENOMEM. */
+int rule_value_read(struct str json, struct arena *a, struct rule_value *out);
 bool rule_value_eq(const struct rule_value *a, const struct rule_value *b);
 
 #endif
