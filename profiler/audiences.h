@@ -35,6 +35,8 @@ struct audiences_options {
     bool (*shows)(void *arg, uint32_t partition);
     /* A person's tags changed without a new version: copies in a cache are to be forgotten. May be NULL. */
     void (*retagged)(void *arg, uint32_t partition, struct str id);
+    /* More was judged, or definitions or tags were taken: whoever waits for it may look again. Quick. May be NULL. */
+    void (*moved)(void *arg);
     void *arg;
     int64_t (*now)(void *arg); /* wall clock, ms; NULL: the system's. Tests move it */
 };
@@ -58,6 +60,8 @@ struct audience_info {
     uint64_t size;
     bool building;
     double progress; /* of building, 0 to 1 */
+    bool partial;    /* there are partitions whose people are not counted here */
+    struct str broken; /* why the rule does not compile any more, and the members stay as they are; else absent */
     int64_t updated_at;
     int64_t version; /* of the definition: its time */
 };
@@ -65,7 +69,8 @@ int audiences_get(struct audiences *a, struct str name, struct arena *arena, str
 /* All, sorted by name. */
 int audiences_list(struct audiences *a, struct arena *arena, struct audience_info **out, size_t *n);
 
-/* Ids of members from a place on; *place moves on, {partitions, 0} at the end. */
+/* Ids of members of one partition from a place on, at most `limit`; *place moves on: to {the next partition, 0} at the
+ * end of this one. -ENOTCONN when the people of the partition are not known here: nothing moves. */
 struct audience_place {
     uint32_t partition, number;
 };
@@ -80,9 +85,15 @@ typedef int audience_visitor(void *arg, struct str id, struct rule_subject *s);
 struct audience_count {
     uint64_t count, people;
     bool from_bitmaps;
+    bool partial; /* people of some partitions are not known here */
 };
 int audiences_count(struct audiences *a, const struct rule *rule, int64_t as_of, audience_visitor *each, void *arg,
                     const _Atomic bool *stop, struct audience_count *out, struct err *e);
+
+/* Calls `each` with everybody who is here and a subject that has what `needs` (rule_needs) asks for, as of a moment or
+ * now. -EAGAIN while nobody can be known yet. No lock is held while `each` runs. */
+int audiences_scan(struct audiences *a, unsigned needs, int64_t as_of, audience_visitor *each, void *arg,
+                   const _Atomic bool *stop, struct err *e);
 
 /* A person as rules see them: `use` is called with the subject (as of `as_of`, or now). STATE_NOT_FOUND, STATE_LINKED.
  */
@@ -98,6 +109,9 @@ void audience_rule_release(struct audience_rule *ref);
 int audiences_tags(struct audiences *a, uint32_t partition, struct str id, struct buf *out);
 /* How many have each value of each tag: {"lifecycle":{"new":3,…},…}. */
 int audiences_tag_counts(struct audiences *a, struct buf *out);
+
+/* The set of tags in use, to be given back by tags_unref. */
+struct tags *audiences_tagset(struct audiences *a);
 
 /* Names for compiling rules: audiences that are defined, tags of the set. Valid while `hold` is held. */
 struct audience_names {
