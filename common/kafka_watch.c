@@ -235,15 +235,15 @@ static int read_committed(const rd_kafka_group_result_t *group, const char *topi
     return r;
 }
 
-static int take_committed(const rd_kafka_event_t *event, const char *topic, const uint32_t *partitions, size_t n,
+static int take_committed(rd_kafka_event_t *event, const char *topic, const uint32_t *partitions, size_t n,
                           int64_t *out)
 {
     size_t count = 0;
 
     if (!event || rd_kafka_event_error(event))
         return -EAGAIN;
-    const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-        rd_kafka_event_ListConsumerGroupOffsets_result((rd_kafka_event_t *)(uintptr_t)event), &count);
+    const rd_kafka_group_result_t **groups =
+        rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(event), &count);
     return count == 1 ? read_committed(groups[0], topic, partitions, n, out) : -EAGAIN;
 }
 

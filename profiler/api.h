@@ -20,6 +20,7 @@
 #include "profiler/follower.h"
 #include "profiler/forward.h"
 #include "profiler/lookup.h"
+#include "profiler/lost.h"
 #include "profiler/meter.h"
 #include "profiler/ownership.h"
 #include "profiler/rules.h"
@@ -41,6 +42,7 @@ struct api_options {
     struct cache *cache;         /* NULL: none */
     struct forward *forward;     /* NULL: look-ups of others' partitions are refused */
     struct backups *backups;     /* NULL: none are made */
+    struct lost *lost; /* NULL: no partition is ever another's */
     struct audit *audit;         /* NULL: nothing is recorded */
     struct audiences *audiences; /* NULL: none are kept */
     struct exports *exports;     /* NULL: none are made */

@@ -150,14 +150,14 @@ static void answered(struct forward_call *call)
 }
 
 /* The url is written. */
-static bool send_call(struct ask *ask, struct peer_call *c)
+static bool send_call(struct ask *ask, struct peer_call *c, int64_t ms)
 {
     int64_t wait = ask->after_count ? ask->wait_ms : 0;
 
     c->call.url = c->url.p;
     c->call.request = ask->request_id[0] ? ask->request_id : NULL;
     c->call.authorization = http_header(ask->request, "Authorization");
-    c->call.deadline = ask->arrived + wait + LIMIT_FORWARD_MS;
+    c->call.deadline = ask->arrived + wait + ms;
     c->call.done = answered;
     if (!c->url.failed && forward_send(ask->api->o.forward, &c->call))
         return true;
@@ -180,11 +180,20 @@ bool peer_ask(struct ask *ask, struct peer_call *c, const char *base, struct str
 {
     init_call(ask, c, base, done);
     write_url(&c->url, ask, base, path, more);
-    return send_call(ask, c);
+    return send_call(ask, c, LIMIT_FORWARD_MS);
 }
 
-bool peer_ask_settled(struct ask *ask, struct peer_call *c, const char *base, const struct buf *after, bool clean,
-                      void (*done)(struct peer_call *c))
+bool peer_ask_for(struct ask *ask, struct peer_call *c, const char *base, struct str path, const char *more,
+                  struct str body, int64_t ms, void (*done)(struct peer_call *c))
+{
+    init_call(ask, c, base, done);
+    c->call.post = body;
+    write_url(&c->url, ask, base, path, more);
+    return send_call(ask, c, ms);
+}
+
+bool peer_ask_settled(struct ask *ask, struct peer_call *c, const char *base, const struct buf *after,
+                      const char *clean, void (*done)(struct peer_call *c))
 {
     char wait[32], before = '?';
 
@@ -195,8 +204,8 @@ bool peer_ask_settled(struct ask *ask, struct peer_call *c, const char *base, co
     snprintf(wait, sizeof wait, "%" PRId64 "ms", rest_of_wait(ask));
     add_parameter(&c->url, &before, STR_LIT("wait"), str_of(wait));
     if (clean)
-        add_parameter(&c->url, &before, STR_LIT("clean"), STR_LIT("true"));
+        add_parameter(&c->url, &before, STR_LIT("clean"), str_of(clean));
     c->url.failed = c->url.failed || after->failed;
     buf_add_char(&c->url, '\0');
-    return send_call(ask, c);
+    return send_call(ask, c, LIMIT_FORWARD_MS);
 }

@@ -2,7 +2,8 @@
  * folds moved to other partitions is folded there, and what those moved on, and so on. That goes in rounds. Each waits
  * for places that were fixed when it began: those of the partitions that are here by waiting for the followers, those
  * of other instances by asking them (/v1/internal/settled), which answer with what they moved on. A round whose folds
- * moved nothing is the last, but that an erasure waits in one more until all these places are clean.
+ * moved nothing is the last, but that an erasure waits in one more until all these places are clean, and in another
+ * until no instance has an older state of one that it had before.
  *
  * Look-up threads go from step to step; nobody waits on a thread. */
 #include <assert.h>
@@ -26,6 +27,13 @@ struct settle_peer {
     struct peer_call call;
 };
 
+/* What a round waits for. */
+enum stage {
+    STAGE_FOLDED,
+    STAGE_CLEAN, /* and nothing that was erased is in a file of who has the partition */
+    STAGE_LOST   /* ... nor of any other instance that is known */
+};
+
 /* All of it in the request's arena, but for the buffers. Places are one past an offset. */
 struct settle {
     struct ask *ask;
@@ -38,7 +46,8 @@ struct settle {
     unsigned round;
     int64_t deadline;
     bool retry; /* in a moment */
-    bool clean; /* the last round of a request that waits for that, too */
+    enum stage stage;
+    bool others_are_clean; /* STAGE_LOST */
 
     struct settle_peer *peers; /* room for as many as there are partitions; NULL at first */
     size_t peer_count;
@@ -61,11 +70,25 @@ static bool is_clean(const struct settle *s, uint32_t p)
 {
     int64_t through;
 
-    return !s->clean || !state_erasing(s->ask->api->o.state, p, &through);
+    return s->stage != STAGE_CLEAN || !state_erasing(s->ask->api->o.state, p, &through);
+}
+
+/* Of all, so that each begins to see to it. */
+static bool is_lost_clean(const struct settle *s)
+{
+    struct lost *lost = s->ask->api->o.lost;
+    bool clean = true;
+
+    for (uint32_t p = 0; lost && p < s->partitions; p++)
+        if (s->wanted[p] > s->done[p] && !lost_is_clean(lost, p, s->wanted[p]))
+            clean = false;
+    return clean;
 }
 
 static bool is_folded_here(const struct settle *s)
 {
+    if (s->stage == STAGE_LOST)
+        return is_lost_clean(s);
     for (uint32_t p = 0; p < s->partitions; p++)
         if (is_wanted(s, p) && (followers_shown(s->ask->api->o.followers, p) < s->wanted[p] || !is_clean(s, p)))
             return false;
@@ -75,6 +98,8 @@ static bool is_folded_here(const struct settle *s)
 /* A partition that has become another's is to be asked for there. */
 static bool is_lost(const struct settle *s)
 {
+    if (s->stage == STAGE_LOST)
+        return false;
     for (uint32_t p = 0; p < s->partitions; p++)
         if (is_wanted(s, p) && api_owns(s->ask->api, p) == OWNERSHIP_ELSEWHERE)
             return true;
@@ -130,7 +155,8 @@ static void wait(struct settle *s, bool retry)
         return;
     }
     s->retry = retry;
-    ask->job = (struct lookup_job){.run = run_step, .met = met, .deadline = s->deadline, .poll = s->clean};
+    ask->job =
+        (struct lookup_job){.run = run_step, .met = met, .deadline = s->deadline, .poll = s->stage != STAGE_FOLDED};
     if (retry && now + RETRY_MS < s->deadline)
         ask->job.deadline = now + RETRY_MS;
     if (!lookups_submit(ask->api->o.lookups, &ask->job))
@@ -195,8 +221,8 @@ static void peer_answered(struct peer_call *c)
     drop_hold(s);
 }
 
-/* Adds the partition to what the instance at `base` is asked for. */
-static void add_peer(struct settle *s, const char *base, uint32_t partition)
+/* The one at `base`, perhaps for the first time. */
+static struct settle_peer *peer_at(struct settle *s, const char *base)
 {
     size_t i = 0;
 
@@ -209,7 +235,40 @@ static void add_peer(struct settle *s, const char *base, uint32_t partition)
         snprintf(peer->base, sizeof peer->base, "%s", base);
         buf_init(&peer->after, LIMIT_PARTITIONS * 32);
     }
+    return peer;
+}
+
+/* Adds the partition to what the instance is asked for. */
+static void add_place(const struct settle *s, struct settle_peer *peer, uint32_t partition)
+{
     buf_addf(&peer->after, "%s%" PRIu32 ":%" PRId64, peer->after.n ? "," : "", partition, s->wanted[partition] - 1);
+}
+
+static bool make_peers(struct settle *s)
+{
+    if (!s->peers)
+        s->peers = arena_zalloc(http_arena(s->ask->request), s->partitions * sizeof *s->peers);
+    return s->peers != NULL;
+}
+
+/* All that have claimed a partition last, for all places. False when memory is out. */
+static bool find_others(struct settle *s)
+{
+    struct ask *ask = s->ask;
+    char base[PEER_URL];
+
+    if (s->others_are_clean || ask->forwarded || !ask->api->o.lost)
+        return true;
+    if (!make_peers(s))
+        return false;
+    for (uint32_t p = 0; p < s->partitions; p++)
+        if (ownership_url(ask->api->o.ownership, p, base, sizeof base))
+            peer_at(s, base);
+    for (size_t i = 0; i < s->peer_count; i++)
+        for (uint32_t p = 0; p < s->partitions; p++)
+            if (s->wanted[p] > s->done[p])
+                add_place(s, &s->peers[i], p);
+    return true;
 }
 
 /* Finds out who has what is not here. False when that is not known of a partition, or memory is out. */
@@ -218,16 +277,14 @@ static bool find_peers(struct settle *s)
     struct ask *ask = s->ask;
     char base[PEER_URL];
 
+    if (s->stage == STAGE_LOST)
+        return find_others(s);
     for (uint32_t p = 0; p < s->partitions; p++) {
         if (!is_wanted(s, p) || api_owns(ask->api, p) != OWNERSHIP_ELSEWHERE)
             continue;
-        if (ask->forwarded || !peer_of(ask, p, base, sizeof base))
+        if (ask->forwarded || !peer_of(ask, p, base, sizeof base) || !make_peers(s))
             return false;
-        if (!s->peers)
-            s->peers = arena_zalloc(http_arena(ask->request), s->partitions * sizeof *s->peers);
-        if (!s->peers)
-            return false;
-        add_peer(s, base, p);
+        add_place(s, peer_at(s, base), p);
         s->asked[p] = true;
     }
     return true;
@@ -235,10 +292,12 @@ static bool find_peers(struct settle *s)
 
 static void ask_peers(struct settle *s)
 {
+    static const char *const clean[] = {NULL, "true", "lost"};
+
     s->under_way = 1 + s->peer_count;
     for (size_t i = 0; i < s->peer_count; i++) {
         struct settle_peer *peer = &s->peers[i];
-        if (peer_ask_settled(s->ask, &peer->call, peer->base, &peer->after, s->clean, peer_answered))
+        if (peer_ask_settled(s->ask, &peer->call, peer->base, &peer->after, clean[s->stage], peer_answered))
             continue;
         pthread_mutex_lock(&s->lock);
         s->failed = true;
@@ -253,6 +312,8 @@ static void take_answers(struct settle *s)
 {
     for (uint32_t p = 0; p < s->partitions && !s->refused; p++)
         s->settled[p] = s->settled[p] || s->asked[p];
+    if (s->stage == STAGE_LOST && s->peer_count > 0 && !s->refused)
+        s->others_are_clean = true;
     forget_peers(s);
 }
 
@@ -266,13 +327,14 @@ static void add_sent(struct settle *s)
             followers_sent(s->ask->api->o.followers, p, s->next);
 }
 
-/* The last one is of all places at once: to clean takes its time, and each need not wait for those before. */
+/* The last ones are of all places at once: to clean takes its time, and each need not wait for those before. */
 static bool clean_round(struct settle *s)
 {
-    if (!s->ask->until_clean || s->clean)
+    if (!s->ask->until_clean || s->ask->forwarded || s->stage == STAGE_LOST)
         return false;
-    s->clean = true;
-    memcpy(s->wanted, s->done, s->partitions * sizeof *s->wanted);
+    if (s->stage == STAGE_FOLDED)
+        memcpy(s->wanted, s->done, s->partitions * sizeof *s->wanted);
+    s->stage++;
     memset(s->done, 0, s->partitions * sizeof *s->done);
     memset(s->settled, 0, s->partitions * sizeof *s->settled);
     return true;
@@ -283,9 +345,10 @@ static bool next_round(struct settle *s)
 {
     bool more = false;
 
-    add_sent(s);
-    if (s->clean)
-        return false;
+    if (s->stage != STAGE_LOST)
+        add_sent(s);
+    if (s->stage != STAGE_FOLDED)
+        return clean_round(s);
     for (uint32_t p = 0; p < s->partitions; p++) {
         if (s->wanted[p] > s->done[p])
             s->done[p] = s->wanted[p];
@@ -364,12 +427,14 @@ void settle_start(struct ask *ask)
     s->ask = ask;
     s->partitions = n;
     s->deadline = ask->arrived + ask->wait_ms;
-    s->clean = ask->until_clean && ask->forwarded;
+    if (ask->forwarded)
+        s->stage = ask->until_lost ? STAGE_LOST : ask->until_clean ? STAGE_CLEAN : STAGE_FOLDED;
     pthread_mutex_init(&s->lock, NULL);
     for (size_t i = 0; i < ask->after_count; i++)
         s->wanted[ask->after[i].partition] = ask->after[i].offset + 1;
     ask->settle = s;
-    ask->job = (struct lookup_job){.run = run_step, .met = met, .deadline = s->deadline, .poll = s->clean};
+    ask->job =
+        (struct lookup_job){.run = run_step, .met = met, .deadline = s->deadline, .poll = s->stage != STAGE_FOLDED};
     if (!lookups_submit(ask->api->o.lookups, &ask->job))
         fail(s, "unavailable", "too many requests are waiting");
 }
@@ -379,6 +444,7 @@ void settle_start(struct ask *ask)
 bool prepare_settled(struct ask *ask)
 {
     ask->until_clean = str_is(http_query(ask->request, "clean"), "true");
+    ask->until_lost = str_is(http_query(ask->request, "clean"), "lost");
     if (ask->forwarded && ask->after_count > 0)
         return true;
     ask_error(ask, 404, "not_found", "there is no such route");

@@ -256,7 +256,19 @@ static bool has_walked(const struct eraser *x)
 
 /* --- a turn --------------------------------------------------------------------------------------------------- */
 
-/* The partitions that something was erased in and that go on here. How many. */
+/* Whether what was erased in it can be taken off the disk here. On a log of others that does not need the partition to
+ * go on here: it may be another's by now. */
+static bool is_at_hand(const struct eraser *x, uint32_t partition)
+{
+    struct state_figures f;
+
+    if (x->o.shown(x->o.arg, partition) >= 0)
+        return true;
+    state_figures(x->o.state, partition, &f);
+    return event_log_shared(x->o.log) && f.disk_offset >= x->parts[partition].through;
+}
+
+/* The partitions that something was erased in. How many. */
 static unsigned find_erasing(struct eraser *x)
 {
     unsigned n = 0;
@@ -265,7 +277,7 @@ static unsigned find_erasing(struct eraser *x)
         struct part *p = &x->parts[i];
         struct state_figures f;
 
-        p->erasing = state_erasing(x->o.state, i, &p->through) && x->o.shown(x->o.arg, i) >= 0;
+        p->erasing = state_erasing(x->o.state, i, &p->through) && is_at_hand(x, i);
         p->forgotten = p->compacted = false;
         state_figures(x->o.state, i, &f);
         p->end = p->through - f.base;
@@ -371,24 +383,32 @@ static int64_t pause_after(struct eraser *x, bool done, int64_t took)
     return ms < TICK_MS ? TICK_MS : ms > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : ms;
 }
 
+/* What there is to do. Returns how long to rest. */
+static int64_t work(struct eraser *x)
+{
+    unsigned erasing = find_erasing(x);
+    int64_t began = clock_monotonic();
+
+    if (erasing == 0 && !came_late(x))
+        return TICK_MS;
+    if (erasing > 0 && !event_log_shared(x->o.log)) {
+        spread(x); /* one turn is to serve all that the erasure moves */
+        erasing = find_erasing(x);
+    }
+    return pause_after(x, turn(x, erasing), clock_monotonic() - began);
+}
+
 static void *run(void *arg)
 {
     struct eraser *x = arg;
-    int64_t pause = TICK_MS;
+    int64_t work_at = 0;
 
     setpriority(PRIO_PROCESS, 0, NICE); /* of this thread alone */
-    while (rest(x, pause)) {
-        unsigned erasing = find_erasing(x);
-        int64_t began = clock_monotonic();
-
-        pause = TICK_MS;
-        if (erasing == 0 && !came_late(x))
-            continue;
-        if (erasing > 0 && !event_log_shared(x->o.log)) {
-            spread(x); /* one turn is to serve all that the erasure moves */
-            erasing = find_erasing(x);
-        }
-        pause = pause_after(x, turn(x, erasing), clock_monotonic() - began);
+    while (rest(x, TICK_MS)) {
+        if (x->o.lost)
+            lost_tick(x->o.lost);
+        if (clock_monotonic() >= work_at)
+            work_at = work(x) + clock_monotonic();
     }
     return NULL;
 }

@@ -12,6 +12,7 @@
 #include "common/event_log.h"
 #include "common/stats.h"
 #include "profiler/cache.h"
+#include "profiler/lost.h"
 #include "profiler/state.h"
 
 struct eraser;
@@ -20,6 +21,7 @@ struct eraser_options {
     struct event_log *log;
     struct state *state;
     struct cache *cache; /* NULL: none */
+    struct lost *lost;   /* states of partitions that are another's, which go on this thread; NULL: there are none */
     struct stats *stats; /* gets waymark_erasures_pending and waymark_erased_records_total */
     uint32_t partitions;
     int64_t late_ms; /* between two walks over the log for events that came late; 0: a minute */

@@ -287,6 +287,7 @@ static bool step(struct follower *me, struct part *p)
     if (p->announcing)
         return false;
     commit_if_due(me, p);
+    part_forget(me->all, p);
     if (stint == 0 || p->place == PLACE_STOPPED || clock_monotonic() < p->folding.retry_at)
         return false;
     if (p->place != PLACE_FOLLOWED)

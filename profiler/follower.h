@@ -49,6 +49,9 @@ void followers_free(struct followers *f);
 
 /* The partition's `stint` has changed. */
 void followers_wake(struct followers *f, uint32_t partition);
+/* The state of the partition is to be taken off the disk if it is not followed and stands before `below`, an offset of
+ * the log: another's state is on disk up to there. */
+void followers_forget(struct followers *f, uint32_t partition, int64_t below);
 /* What is folded of the partition is to be committed soon, not only when the interval is over. */
 void followers_commit(struct followers *f, uint32_t partition);
 /* Next offset to read as shown, with all that folding up to there emits on the log. Only grows while the partition is

@@ -36,23 +36,25 @@ enum standing {
 struct part {
     uint32_t number;
     enum standing place;
-    uint64_t stint;         /* for which the place is good */
-    bool restored;          /* from a backup, in this stint */
-    int64_t check_until;    /* monotonic */
-    int64_t next;           /* offset that is to be read next, of the log like all here */
-    int64_t base;           /* what the state's offsets are more */
-    bool full;              /* memory is at its bound: no folding before a commit */
-    bool at_end;            /* the last read found nothing */
-    int64_t dirty_since;    /* monotonic; TIME_NONE: everything is on disk */
-    int64_t commit_took;    /* the last one, in ms */
-    _Atomic bool hurry;     /* somebody waits for the next one */
-    size_t held;            /* records that the cache knows of and that may not be shown yet; 0: none */
-    int64_t held_until;     /* of the boot clock */
-    bool announcing;        /* the state holds profiles until held_until: see state_unannounced */
-    int64_t changed_from;   /* the state's offset before what changed them */
-    struct trouble folding; /* reading and folding fail */
-    struct trouble emits;   /* what folding emits does not get on the log; no commit meanwhile */
-    struct trouble commits; /* committing fails; folding goes on while there is room */
+    uint64_t stint;               /* for which the place is good */
+    bool restored;                /* from a backup, in this stint */
+    int64_t check_until;          /* monotonic */
+    int64_t next;                 /* offset that is to be read next, of the log like all here */
+    int64_t base;                 /* what the state's offsets are more */
+    bool full;                    /* memory is at its bound: no folding before a commit */
+    bool at_end;                  /* the last read found nothing */
+    int64_t dirty_since;          /* monotonic; TIME_NONE: everything is on disk */
+    int64_t commit_took;          /* the last one, in ms */
+    _Atomic bool hurry;           /* somebody waits for the next one */
+    size_t held;                  /* records that the cache knows of and that may not be shown yet; 0: none */
+    int64_t held_until;           /* of the boot clock */
+    bool announcing;              /* the state holds profiles until held_until: see state_unannounced */
+    int64_t changed_from;         /* the state's offset before what changed them */
+    struct trouble folding;       /* reading and folding fail */
+    struct trouble emits;         /* what folding emits does not get on the log; no commit meanwhile */
+    struct trouble commits;       /* committing fails; folding goes on while there is room */
+    struct trouble forgets;       /* taking it off the disk fails */
+    _Atomic int64_t forget_below; /* its state is to be forgotten when it stands before; 0: not asked for */
     struct emitter *emitter;
     uint64_t emitted;         /* acked when it was looked at last */
     struct mark marks[MARKS]; /* to be shown once acked, the first mark_count */
@@ -129,6 +131,11 @@ uint64_t part_stint(const struct followers *all, const struct part *p);
 bool part_place(struct follower *me, struct part *p);
 /* It is not followed any more, or given anew. */
 void part_leave(struct followers *all, struct part *p);
+
+/* --- follower_forget.c: states of partitions that are another's ------------------------------------------------ */
+
+/* Does what followers_forget asked for, when it can. */
+void part_forget(struct followers *all, struct part *p);
 
 /* --- follower_cache.c: the ids of a batch and their copies ---------------------------------------------------- */
 

@@ -45,6 +45,7 @@ struct profiler {
     struct ownership *ownership;
     struct followers *_Atomic followers; /* NULL at first, when partitions may be given already */
     struct eraser *eraser;
+    struct lost *lost; /* NULL: the log is of this process alone */
     struct meter *meter;
     struct disk_gauges disk;
     struct forward *forward; /* NULL: nobody else has the log */
@@ -303,11 +304,40 @@ static void commit_soon(void *arg, uint32_t partition)
     followers_commit(p->followers, partition);
 }
 
+static bool follows(void *arg, uint32_t partition)
+{
+    const struct profiler *p = arg;
+
+    return ownership_follows(p->ownership, partition);
+}
+
+static void forget(void *arg, uint32_t partition, int64_t below)
+{
+    struct profiler *p = arg;
+
+    followers_forget(p->followers, partition, below);
+}
+
+static int start_lost(struct profiler *p)
+{
+    if (!event_log_shared(p->log))
+        return 0;
+    p->lost = lost_new(&(struct lost_options){.log = p->log,
+                                              .state = p->state,
+                                              .partitions = p->conf->partitions,
+                                              .keep_ms = p->conf->profiler.keep_lost_ms,
+                                              .follows = follows,
+                                              .forget = forget,
+                                              .arg = p});
+    return p->lost ? 0 : -ENOMEM;
+}
+
 static int start_eraser(struct profiler *p, struct err *e)
 {
     return eraser_start(&(struct eraser_options){.log = p->log,
                                                  .state = p->state,
                                                  .cache = p->cache,
+                                                 .lost = p->lost,
                                                  .stats = p->stats,
                                                  .partitions = p->conf->partitions,
                                                  .shown = shown,
@@ -382,6 +412,7 @@ static int start_api(struct profiler *p, struct err *e)
                                            .cache = p->cache,
                                            .forward = p->forward,
                                            .backups = p->backups,
+                                           .lost = p->lost,
                                            .audit = p->audit,
                                            .instance = p->instance},
                      &p->api, e);
@@ -433,6 +464,8 @@ static int start_parts(struct profiler *p, struct err *e)
         r = join(p, e);
     if (r == 0)
         r = start_followers(p, e);
+    if (r == 0)
+        r = start_lost(p);
     if (r == 0)
         r = start_eraser(p, e);
     if (r == 0)
@@ -526,6 +559,7 @@ int profiler_stop(struct profiler *p, int64_t ms)
     lookups_free(p->lookups);
     meter_free(p->meter);
     eraser_free(p->eraser);
+    lost_free(p->lost);
     followers_free(p->followers);
     ownership_free(p->ownership);
     cache_free(p->cache);

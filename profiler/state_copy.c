@@ -2,6 +2,7 @@
  * its worker. */
 #include <assert.h>
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 
 #include "common/limits.h"
@@ -96,6 +97,8 @@ static int replace(struct state *s, uint32_t partition, struct store *copy, stru
         store_filler_swap(f);
         partition_restart(p, &meta, fresh);
         rc = erased_load(p, e);
+        if (rc == 0)
+            rc = definitions_load(p, e);
         pthread_rwlock_unlock(&p->place);
     } else if (fresh) {
         interval_unref(fresh);
@@ -121,5 +124,45 @@ int state_take_partition(struct state *s, uint32_t partition, const char *folder
     if (rc == 0)
         rc = replace(s, partition, copy, e);
     store_close(copy);
+    return rc;
+}
+
+/* --- forgetting one ------------------------------------------------------------------------------------------- */
+
+static void nothing(const struct state *s, struct meta *out)
+{
+    *out = (struct meta){.last_offset = -1, .flows = s->partition_count};
+    randombytes_buf(out->secret.b, sizeof out->secret.b);
+}
+
+static int forget(struct partition *p, struct store_filler *f, struct meta *meta, struct err *e)
+{
+    struct interval *fresh = interval_new();
+    int rc = fresh ? store_filler_end(f, e) : -ENOMEM;
+
+    if (rc < 0) {
+        if (fresh)
+            interval_unref(fresh);
+        return rc;
+    }
+    nothing(p->state, meta);
+    pthread_rwlock_wrlock(&p->place);
+    store_filler_swap(f);
+    partition_restart(p, meta, fresh);
+    pthread_rwlock_unlock(&p->place);
+    return 0;
+}
+
+int state_forget(struct state *s, uint32_t partition, struct err *e)
+{
+    struct meta *meta = malloc(sizeof *meta);
+    struct store_filler *f = NULL;
+    int rc = meta ? store_filler_new(s->store, partition, &f, e) : -ENOMEM;
+
+    assert(partition < s->partition_count && !s->read_only && !state_dirty(s, partition));
+    if (rc == 0)
+        rc = forget(&s->partitions[partition], f, meta, e);
+    store_filler_free(f);
+    free(meta);
     return rc;
 }

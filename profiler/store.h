@@ -101,7 +101,7 @@ struct store_filler;
 int store_filler_new(struct store *s, uint32_t partition, struct store_filler **out, struct err *e);
 /* In the order of keys, no key twice; key_meta() among them. */
 int store_filler_put(struct store_filler *f, struct str key, struct str value, struct err *e);
-/* From here on a crash comes back to the content that was put. */
+/* From here on a crash comes back to the content that was put; to that of before while it is none. */
 int store_filler_end(struct store_filler *f, struct err *e);
 /* After a store_filler_end that worked; nobody may read or write the partition meanwhile. */
 void store_filler_swap(struct store_filler *f);

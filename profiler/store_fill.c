@@ -132,7 +132,7 @@ int store_filler_end(struct store_filler *f, struct err *e)
         return -ENOMEM;
     for (size_t i = 0; i < f->n; i++)
         names[i] = f->files[i];
-    if (!text)
+    if (!text && f->n > 0)
         rocksdb_ingest_external_file_cf(f->s->db, f->family, names, f->n, f->s->ingest, &text);
     free(names);
     return text ? store_failed(text, e) : 0;

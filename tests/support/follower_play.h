@@ -88,6 +88,25 @@ bool state_dirty(struct state *s, uint32_t partition)
     return dirty;
 }
 
+int state_forget(struct state *s, uint32_t partition, struct err *e)
+{
+    int r = 0;
+
+    (void)s;
+    pthread_mutex_lock(&play.lock);
+    play.forgot_early |= play.uncommitted[partition] > 0 || play.unacked[partition] > 0 || play.stint[partition] != 0;
+    if (play.fail_forgets > 0) {
+        play.fail_forgets--;
+        err_set(e, "the disk is full");
+        r = -ENOSPC;
+    } else {
+        play.offset[partition] = play.began[partition] = play.disk[partition] = play.base[partition] = 0;
+        play.forgotten[partition]++;
+    }
+    pthread_mutex_unlock(&play.lock);
+    return r;
+}
+
 void state_begin_at(struct state *s, uint32_t partition, int64_t offset)
 {
     (void)s;

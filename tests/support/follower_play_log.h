@@ -85,6 +85,9 @@ static struct play {
     int64_t backup_base;
     bool damaged; /* it cannot be taken */
     int restores;
+    /* states that go */
+    int forgotten[PARTITIONS], fail_forgets;
+    bool forgot_early; /* one that was followed, or not all on disk */
     _Atomic int shown;
 } play;
 
