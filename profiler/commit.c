@@ -226,6 +226,8 @@ static int fill(struct commit *c)
         rc = commit_orders(c);
     if (rc == 0)
         rc = commit_tombstones(c);
+    if (rc == 0)
+        rc = commit_definitions(c);
     return rc == 0 ? put_meta(c) : rc;
 }
 
@@ -337,6 +339,7 @@ static void settle(struct partition *p)
     settle_persons(p);
     settle_orders(p);
     settle_tombstones(p);
+    settle_definitions(p);
     p->dirty_streams.n = p->dirty_profiles.n = 0;
 }
 

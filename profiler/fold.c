@@ -101,6 +101,23 @@ static void look_ahead(struct partition *p, const struct log_record *r, struct d
     table_fetch_bucket(&p->streams, &d->stream);
 }
 
+static int fold_command(struct partition *p, const struct log_record *r, const struct command *c, enum outcome *outcome,
+                        struct err *e)
+{
+    const char *why = NULL;
+    int rc;
+
+    if (c->kind == COMMAND_ERASE)
+        return erase_profile(p, c, e);
+    if (c->kind == COMMAND_UNLINK)
+        return device_unlink(p, c, e);
+    rc = define(p, c, &why);
+    if (rc < 0 || !why)
+        return rc;
+    *outcome = OUTCOME_BAD;
+    return emit_bad(p, r, why);
+}
+
 /* What other profilers and commands write counts for itself, anything else is said to be bad. */
 static int fold_other(struct partition *p, const struct log_record *r, const struct decoded *d, enum outcome *outcome,
                       struct err *e)
@@ -113,7 +130,7 @@ static int fold_other(struct partition *p, const struct log_record *r, const str
         return 0;
     }
     if (!d->why && r->kind == LOG_KIND_COMMAND)
-        return d->command.kind == COMMAND_ERASE ? erase_profile(p, &d->command, e) : device_unlink(p, &d->command, e);
+        return fold_command(p, r, &d->command, outcome, e);
     if (!d->why && cascade_take(p, &d->internal) == 0)
         return 0;
     *outcome = OUTCOME_BAD;

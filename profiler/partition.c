@@ -527,7 +527,9 @@ int partition_init(struct partition *p, struct state *s, uint32_t number, struct
     rc = p->interval && p->sent && p->heard ? tables_init(p) : -ENOMEM;
     if (rc == 0)
         rc = meta_load(p, e);
-    return rc < 0 ? rc : erased_load(p, e);
+    if (rc == 0)
+        rc = erased_load(p, e);
+    return rc < 0 ? rc : definitions_load(p, e);
 }
 
 /* Nothing is dirty any more: it was committed or is to be forgotten. */
@@ -561,6 +563,7 @@ void partition_restart(struct partition *p, const struct meta *meta, struct inte
         abort();
     meta_apply(p, meta);
     watch_restart(p);
+    definitions_clear(p);
     pthread_mutex_unlock(&p->lock);
     interval_unref(old);
 }
@@ -572,6 +575,8 @@ void partition_deinit(struct partition *p)
     drop_all(p);
     erased_deinit(&p->erased);
     watch_deinit(p);
+    definitions_clear(p);
+    free(p->definitions.v);
     table_deinit(&p->streams);
     table_deinit(&p->profiles);
     table_deinit(&p->orders);

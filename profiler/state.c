@@ -208,6 +208,7 @@ int state_open(const struct state_options *o, struct state **out, struct err *e)
     s->keyed = o->keyed;
     s->announce = o->announce;
     s->watch = o->watch;
+    s->watch_bytes = o->watch_bytes ? o->watch_bytes : LIMIT_WATCH_BYTES;
     randombytes_buf(&s->seed, sizeof s->seed);
     s->partitions = calloc(o->partitions, sizeof *s->partitions);
     rc = s->partitions ? open_all(s, o, e) : -ENOMEM;

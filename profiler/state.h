@@ -38,7 +38,8 @@ struct state_options {
     bool keyed;
     /* A cache is told of every profile before its change is shown: see state_unannounced. */
     bool announce;
-    bool watch; /* somebody asks who changed: see state_watch.h */
+    bool watch;           /* somebody asks who changed: see state_watch.h */
+    uint64_t watch_bytes; /* of ids noted for them, over all partitions; 0: LIMIT_WATCH_BYTES */
 };
 
 /* What became of a record of the log: exactly one each. */

@@ -298,6 +298,22 @@ struct watch {
     uint32_t restarts; /* [place] how often the partition became another one */
 };
 
+/* What is defined under a kind and a name, in one allocation. Immutable but for `dirty`. */
+struct definition {
+    enum definition_kind kind;
+    struct str name, body; /* behind the struct; body absent: it was removed */
+    int64_t time, version;
+    bool dirty; /* [worker] not on disk yet */
+};
+
+struct definitions {
+    struct definition **v; /* [lock] owned, and each; sorted by kind and name */
+    size_t n, cap;         /* [lock] */
+    size_t bytes;          /* [lock] of all texts */
+    size_t dirty;          /* [worker] how many are */
+    uint64_t changes;      /* [lock] another number for each change */
+};
+
 /* Records are decoded a few ahead of the fold, so that what they will touch is on its way from memory meanwhile. */
 #define DECODE_AHEAD 4
 
@@ -378,6 +394,7 @@ struct partition {
     struct emissions emissions;         /* [worker] */
     struct erased erased;
     struct watch watch;
+    struct definitions definitions;
     struct arena order_arena; /* [worker] one record's orders */
     struct arena arena_other; /* [worker] an event looked at in passing */
     struct buf scratch;       /* [worker] */
@@ -394,6 +411,7 @@ struct state {
     bool keyed;
     bool announce;
     bool watch;
+    uint64_t watch_bytes;
     _Atomic size_t watched; /* bytes of all notes */
     struct partition *partitions;
 };
@@ -693,6 +711,19 @@ void watch_deinit(struct partition *p);
 void watch_note(struct partition *p, struct profile *r);
 /* The partition became another one. With the lock, and `place` exclusively. */
 void watch_restart(struct partition *p);
+
+/* --- definitions.c -------------------------------------------------------------------------------------------- */
+
+/* Works off COMMAND_DEFINE. 0, or negative errno, and then nothing was shown; *why: it is refused, and why. */
+int define(struct partition *p, const struct command *c, const char **why);
+/* Reads what is on disk. */
+int definitions_load(struct partition *p, struct err *e);
+/* Forgets all. With the lock, or before others know the partition. */
+void definitions_clear(struct partition *p);
+int commit_definitions(struct commit *c);
+void settle_definitions(struct partition *p);
+/* NULL, or what is wrong with what stands under the key. */
+const char *definition_wrong(const struct partition *p, struct str key, struct str value);
 
 /* --- commit.c ------------------------------------------------------------------------------------------------- */
 

@@ -13,19 +13,21 @@
 
 /* --- noting: the worker, with the lock ------------------------------------------------------------------------ */
 
-static void begin(struct watch *w, uint64_t lost_in)
+static void begin(struct partition *p, uint64_t lost_in)
 {
+    struct watch *w = &p->watch;
+
     w->round++;
     w->count = 0;
     w->lost = true;
     w->lost_in = lost_in;
-    buf_init(&w->notes, LIMIT_WATCH_BYTES);
+    buf_init(&w->notes, p->state->watch_bytes);
 }
 
 /* Everybody is to be looked at, and stands on disk as far as they are known. */
 void watch_init(struct partition *p)
 {
-    begin(&p->watch, p->interval_number - 1);
+    begin(p, p->interval_number - 1);
 }
 
 static void let_go(struct partition *p, struct buf *notes)
@@ -42,7 +44,7 @@ void watch_deinit(struct partition *p)
 void watch_restart(struct partition *p)
 {
     let_go(p, &p->watch.notes);
-    begin(&p->watch, p->interval_number - 1);
+    begin(p, p->interval_number - 1);
     p->watch.restarts++;
 }
 
@@ -51,7 +53,8 @@ static bool write_note(struct partition *p, const struct profile *r)
     struct buf *b = &p->watch.notes;
     size_t before = b->n;
 
-    if (atomic_load_explicit(&p->state->watched, memory_order_relaxed) + KEY_HASH_BYTES + r->id.n > LIMIT_WATCH_BYTES)
+    if (atomic_load_explicit(&p->state->watched, memory_order_relaxed) + KEY_HASH_BYTES + r->id.n >
+        p->state->watch_bytes)
         return false;
     if (!buf_room(b, KEY_HASH_BYTES + 4 + r->id.n))
         return false;
@@ -112,7 +115,7 @@ static struct watch take(struct partition *p, bool *all)
     taken = *w;
     w->round++;
     w->count = 0;
-    buf_init(&w->notes, LIMIT_WATCH_BYTES);
+    buf_init(&w->notes, p->state->watch_bytes);
     pthread_mutex_unlock(&p->lock);
     return taken;
 }

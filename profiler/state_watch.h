@@ -37,9 +37,8 @@ struct key_hash state_watch_hash(struct state *s, uint32_t partition, struct str
 /* --- definitions ------------------------------------------------------------------------------------------------ */
 
 /* What everybody who folds has to know: audiences, webhooks, cut points. Said by COMMAND_DEFINE, a record in every
- * partition; of several about one name the latest by (time, text) stands, in whatever order they are read. */
-enum definition_kind { DEFINITION_AUDIENCE = 1, DEFINITION_CUTS = 2, DEFINITION_CAMPAIGN = 3, DEFINITION_KINDS };
-
+ * partition (proto/internal.h); of several about one name the latest by (time, text) stands, in whatever order they are
+ * read. What is too much by the bounds below and LIMIT_DEFINITIONS_BYTES is refused, and on the bad log. */
 struct state_definition {
     enum definition_kind kind;
     struct str name;
@@ -47,12 +46,11 @@ struct state_definition {
     int64_t time;    /* when it was said, ms */
     int64_t version; /* 1 + offset of the record, in this partition */
 };
-/* All that stand, removed ones left out, in the arena, sorted by kind and name. *changes: another number whenever one
- * changed (a quick question with out NULL). Any thread. 0 or negative errno. */
+/* All that stand, removed ones left out, in the arena, sorted by kind and name. *changes: another number, above 0,
+ * whenever one changed (a quick question with out NULL). Any thread. 0 or negative errno. */
 int state_definitions(struct state *s, uint32_t partition, struct arena *a, struct state_definition **out, size_t *n,
                       uint64_t *changes);
-#define DEFINITION_NAME_BYTES 64
-#define DEFINITION_BODY_BYTES (64 * 1024)
+/* Names of a partition, with those of what was removed. */
 #define DEFINITIONS_MAX 10000
 
 #endif

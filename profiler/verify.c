@@ -176,6 +176,14 @@ static void check_placed(struct verify *v, struct str key)
         verify_say(v, "a chunk or uids of a stream that is not there");
 }
 
+static void check_definition(struct verify *v, struct str key, struct str value)
+{
+    const char *wrong = definition_wrong(v->p, key, value);
+
+    if (wrong)
+        verify_say(v, "a definition %s", wrong);
+}
+
 /* --- walking -------------------------------------------------------------------------------------------------- */
 
 static int visit(struct verify *v, enum key_kind kind, struct str key, struct str value)
@@ -206,6 +214,9 @@ static int visit(struct verify *v, enum key_kind kind, struct str key, struct st
         return 0; /* with its device */
     case KEY_TOMBSTONE:
         return 0; /* read when the state was opened */
+    case KEY_DEFINITION:
+        check_definition(v, key, value);
+        return 0;
     case KEY_ACCOUNT:
         return verify_account(v, key, value);
     case KEY_ORDER:
@@ -279,7 +290,8 @@ static void check_counts(struct verify *v)
 static int verify_partition(struct verify *v)
 {
     static const enum key_kind kinds[] = {
-        KEY_STREAM, KEY_DEVICE, KEY_ACCOUNT, KEY_CHUNK, KEY_LATE, KEY_UIDS, KEY_ORDER, KEY_ORDER_HOME, KEY_PROFILE,
+        KEY_STREAM, KEY_DEVICE, KEY_ACCOUNT,    KEY_CHUNK,      KEY_LATE,
+        KEY_UIDS,   KEY_ORDER,  KEY_ORDER_HOME, KEY_DEFINITION, KEY_PROFILE,
     };
     int rc = 0;
 

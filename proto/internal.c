@@ -259,13 +259,27 @@ bool command_pack(const struct command *c, struct buf *b)
     m.until = c->until;
     put(&m.has_hash, &m.hash, c->hash);
     put(&m.has_alias, &m.alias, c->alias);
-    return pb_pack(&m.base, 8 * PB_FIELD_BYTES + c->device.n + c->user.n + c->hash.n + c->alias.n, b);
+    m.has_definition = c->definition != 0;
+    m.definition = c->definition;
+    put(&m.has_name, &m.name, c->name);
+    put(&m.has_body, &m.body, c->body);
+    size_t bytes = c->device.n + c->user.n + c->hash.n + c->alias.n + c->name.n + c->body.n;
+    return pb_pack(&m.base, bytes + 11 * PB_FIELD_BYTES, b);
+}
+
+static bool is_definition(const struct command *c)
+{
+    return c->definition >= DEFINITION_AUDIENCE && c->definition < DEFINITION_KINDS && c->name.n > 0 &&
+           c->name.n <= DEFINITION_NAME_BYTES && c->body.n <= DEFINITION_BODY_BYTES && !str_has(c->device) &&
+           !str_has(c->user);
 }
 
 static bool is_command(const struct command *c)
 {
     if (c->kind == COMMAND_UNLINK)
         return usable(c->device) && usable(c->user);
+    if (c->kind == COMMAND_DEFINE)
+        return is_definition(c);
     return c->kind == COMMAND_ERASE && c->hash.n == ERASURE_HASH_BYTES && c->alias.n == ERASURE_ALIAS_BYTES &&
            !(str_has(c->device) && str_has(c->user)) && (!str_has(c->device) || usable(c->device)) &&
            (!str_has(c->user) || usable(c->user));
@@ -285,6 +299,9 @@ int command_unpack(struct str bytes, struct arena *a, struct command *out)
                             .user = get(m->has_user, &m->user),
                             .until = m->until,
                             .hash = get(m->has_hash, &m->hash),
-                            .alias = get(m->has_alias, &m->alias)};
+                            .alias = get(m->has_alias, &m->alias),
+                            .definition = m->has_definition ? (enum definition_kind)m->definition : 0,
+                            .name = get(m->has_name, &m->name),
+                            .body = get(m->has_body, &m->body)};
     return m->has_until && is_command(out) ? CODEC_OK : CODEC_INVALID;
 }

@@ -76,18 +76,25 @@ bool internal_pack(const struct internal *r, struct buf *b);
  */
 int internal_unpack(struct str bytes, struct arena *a, struct internal *out);
 
-enum command_kind { COMMAND_UNLINK = 1, COMMAND_ERASE = 2 };
+enum command_kind { COMMAND_UNLINK = 1, COMMAND_ERASE = 2, COMMAND_DEFINE = 3 };
+
+/* What all partitions have to know. A definition goes to every one of them, placed. */
+enum definition_kind { DEFINITION_AUDIENCE = 1, DEFINITION_CUTS = 2, DEFINITION_CAMPAIGN = 3, DEFINITION_KINDS };
+#define DEFINITION_NAME_BYTES 64
+#define DEFINITION_BODY_BYTES (64 * KIB)
 
 #define ERASURE_HASH_BYTES 16
 #define ERASURE_ALIAS_BYTES 16
 
 struct command {
     enum command_kind kind;
-    int64_t time;            /* when it was ordered */
-    struct str device, user; /* to be erased: one of them, or neither: whom the hash means */
-    int64_t until;           /* event time */
-    struct str hash;         /* of an erasure: keyed, of the profile's id */
-    struct str alias;        /* of an erasure: random; stands for the user where their links were */
+    int64_t time;                    /* when it was ordered */
+    struct str device, user;         /* to be erased: one of them, or neither: whom the hash means */
+    int64_t until;                   /* event time */
+    struct str hash;                 /* of an erasure: keyed, of the profile's id */
+    struct str alias;                /* of an erasure: random; stands for the user where their links were */
+    enum definition_kind definition; /* of a definition, as the two below; 0 of others */
+    struct str name, body;           /* body absent: it is removed */
 };
 
 bool command_pack(const struct command *c, struct buf *b);

@@ -18,6 +18,7 @@
  *   'H' order 2 place                  a statement that stands, with its owner. The place is trust, turned round, and
  *                                      the order of events: those that count first come first
  *
+ *   'N' definition                     what is defined under a kind and a name: text and when it was said
  *   'E' hash                           that a person was erased: until when. The hash is of the profile's id under the
  *                                      shop's key, not the partition's
  *
@@ -61,6 +62,7 @@ enum key_kind {
     KEY_ACCOUNT = 'A',
     KEY_ORDER = 'O',
     KEY_ORDER_HOME = 'H',
+    KEY_DEFINITION = 'N',
     KEY_TOMBSTONE = 'E'
 };
 
