@@ -89,6 +89,9 @@ size_t rule_warnings(const struct rule *r, const struct rule_warning **out);
 size_t rule_tags(const struct rule *r, const struct str **out);
 size_t rule_audiences(const struct rule *r, const struct str **out);
 size_t rule_campaigns(const struct rule *r, const struct str **out);
+/* The operands of the && or || that the rule is, as they stand in its text: each compiles by itself. The whole where it
+ * is neither, or has more than `max`. */
+size_t rule_clauses(const struct rule *r, struct str *out, size_t max);
 /* The text as every writer would have it: equal bytes for rules that differ in blanks and brackets only. */
 bool rule_canonical(const struct rule *r, struct buf *b);
 
