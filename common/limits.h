@@ -140,6 +140,10 @@
 #define LIMIT_RULE_NODES 2000       /* names, constants, operators and functions of a rule */
 #define LIMIT_RULE_SCANS 200        /* functions of a rule that look through events */
 #define LIMIT_RULE_DAYS 36500       /* of a window */
+#define LIMIT_RULE_KEPT (16 * MIB)  /* of a person's events that are kept taken apart while rules look at them */
+#define LIMIT_RULE_OPEN (64 * MIB)  /* memory of one event beside them, and of a condition about one */
+#define LIMIT_RULE_VALUES 50000     /* of an event's properties; in more no rule looks */
+#define LIMIT_RULE_INTEREST 10000   /* events, the latest, that an interest is made of */
 #define LIMIT_RULE_WARNINGS 100     /* of one rule; further ones are left out */
 #define LIMIT_RULE_ARENA (8 * MIB)  /* memory of a compiled rule */
 

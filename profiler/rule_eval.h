@@ -18,7 +18,7 @@ struct rule_number;
 struct rule_value {
     enum rule_type type; /* RULE_ANY: absent */
     bool truth;
-    struct rule_number *number; /* in the arena of the subject */
+    const struct rule_number *number; /* in the arena of the subject, or the rule's */
     struct str text;
     bool day;                /* of a time: a calendar day, whose midnight in UTC `ms` is */
     int64_t ms;              /* of a time or a duration */

@@ -23,6 +23,9 @@ bool event_pack(const struct event *e, struct buf *b);
  * a later format; -ENOMEM when memory is out, which says nothing of the bytes. `bytes` must outlive `out`. */
 int event_unpack(struct str bytes, struct arena *a, struct event *out);
 
+/* Type and name of a packed event, without unpacking it: a span into the bytes. False for what is no event; that it is
+ * one says only event_unpack. */
+bool event_peek(struct str packed, enum event_type *type, struct str *name);
 /* About how much memory the event takes unpacked: quick, without unpacking it, and the same for the same bytes. */
 size_t event_unpacked_bytes(struct str packed);
 
