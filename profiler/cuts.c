@@ -13,7 +13,7 @@
 const unsigned cuts_facts[CUTS_FACTS] = {FACT_ORDERS,   FACT_ITEMS,    FACT_GROSS,          FACT_SPENT,
                                          FACT_DISCOUNT, FACT_SESSIONS, FACT_FIRST_ORDER_AT, FACT_LAST_ORDER_AT};
 
-#define NAMES_BYTES (64 * KIB) /* of a body; far more than it has */
+#define TEXT_BYTES (DEFINITION_BODY_BYTES + 4 * KIB)
 
 /* --- values ----------------------------------------------------------------------------------------------------- */
 
@@ -192,27 +192,141 @@ static bool read_body(const struct json *root, struct rule_cuts *out, uint64_t *
     return true;
 }
 
+/* A body, parsed; to be freed whatever became of it. */
+struct parsed {
+    struct json_parser *parser;
+    struct buf text;
+    const struct json *root;
+};
+
+/* 0, 1: it is no JSON, -ENOMEM. */
+static int parse(struct str body, struct parsed *p)
+{
+    *p = (struct parsed){.parser = json_parser_new()};
+    buf_init(&p->text, TEXT_BYTES);
+    if (body.n > TEXT_BYTES - JSON_PADDING)
+        return 1;
+    if (!p->parser || !buf_add_str(&p->text, body) || !buf_room(&p->text, JSON_PADDING))
+        return -ENOMEM;
+    int r = json_parse(p->parser, p->text.p, p->text.n, &p->root, NULL);
+    return r < 0 ? r : r != JSON_OK;
+}
+
+static void parsed_free(struct parsed *p)
+{
+    json_parser_free(p->parser);
+    buf_deinit(&p->text);
+}
+
 int cuts_read(struct str body, struct rule_cuts *out, uint64_t *people)
 {
-    struct json_parser *parser = json_parser_new();
-    const struct json *root;
     struct rule_cuts c = {0};
+    struct parsed p;
     uint64_t n = 0;
-    struct buf b;
+    int r = parse(body, &p);
 
-    buf_init(&b, NAMES_BYTES);
-    bool room = parser && buf_add_str(&b, body) && buf_room(&b, JSON_PADDING);
-    int r = room ? json_parse(parser, b.p, b.n, &root, NULL) : body.n > NAMES_BYTES - JSON_PADDING ? 1 : -ENOMEM;
-    if (r == JSON_OK && !read_body(root, &c, &n))
+    if (r == 0 && !read_body(p.root, &c, &n))
         r = 1;
     if (r == 0) {
         *out = c;
         if (people)
             *people = n;
     }
-    json_parser_free(parser);
-    buf_deinit(&b);
-    return r < 0 ? r : r != 0;
+    parsed_free(&p);
+    return r;
+}
+
+/* --- values of others ------------------------------------------------------------------------------------------- */
+
+static size_t different(const struct cuts_column *c)
+{
+    size_t n = c->n > 0;
+
+    for (size_t i = 1; i < c->n; i++)
+        n += c->v[i] != c->v[i - 1];
+    return n;
+}
+
+static void write_point(struct buf *b, int64_t value, size_t n)
+{
+    buf_addf(b, "%s[%" PRId64 ",%zu]", b->p[b->n - 1] == '[' ? "" : ",", value, n);
+}
+
+static void write_column(const struct cuts_column *c, struct buf *b)
+{
+    bool each = different(c) <= CUTS_POINTS;
+
+    for (size_t i = 0, end; each && i < c->n; i = end) {
+        for (end = i + 1; end < c->n && c->v[end] == c->v[i];)
+            end++;
+        write_point(b, c->v[i], end - i);
+    }
+    for (size_t k = 0; !each && k < CUTS_POINTS; k++) {
+        size_t from = c->n * k / CUTS_POINTS, to = c->n * (k + 1) / CUTS_POINTS;
+        write_point(b, c->v[from + (to - from) / 2], to - from);
+    }
+}
+
+bool cuts_values_write(struct cuts_values *v, struct str day, struct buf *b)
+{
+    buf_add_text(b, "{\"day\":");
+    json_write_str(b, day);
+    buf_addf(b, ",\"people\":%" PRIu64 ",\"values\":{", v->people);
+    for (size_t i = 0; i < CUTS_FACTS && !b->failed; i++) {
+        struct cuts_column *c = &v->of[i];
+        if (c->n > 0)
+            qsort(c->v, c->n, sizeof *c->v, compare);
+        json_write_key(b, rule_facts[cuts_facts[i]].name);
+        buf_add_char(b, '[');
+        write_column(c, b);
+        buf_add_char(b, ']');
+    }
+    return buf_add_text(b, "}}");
+}
+
+/* 0, 1, -ENOMEM, -EFBIG. */
+static int read_point(const struct json *pair, unsigned place, struct cuts_values *v)
+{
+    int64_t value, n;
+    int r = 0;
+
+    if (pair->type != JSON_ARRAY || pair->count != 2 || pair->child->type != JSON_NUMBER ||
+        pair->child->next->type != JSON_NUMBER || num_integer(pair->child->text, INT64_MAX, &value) != NUM_OK ||
+        num_integer(pair->child->next->text, LIMIT_CUTS_PEOPLE, &n) != NUM_OK)
+        return 1;
+    for (; r == 0 && n > 0; n--)
+        r = cuts_values_put(v, place, value);
+    return r;
+}
+
+static int read_values(const struct json *root, struct str day, struct cuts_values *v)
+{
+    const struct json *of = json_get(root, "day"), *n = json_get(root, "people"), *all = json_get(root, "values");
+    uint64_t people;
+    int r = 0;
+
+    if (!of || of->type != JSON_STRING || (str_has(day) && !str_eq(of->text, day)) || !n || n->type != JSON_NUMBER ||
+        num_u64(n->text, &people) != NUM_OK || !all || all->type != JSON_OBJECT)
+        return 1;
+    for (unsigned i = 0; v && r == 0 && i < CUTS_FACTS; i++) {
+        const struct json *list = json_get(all, rule_facts[cuts_facts[i]].name);
+        for (const struct json *p = list && list->type == JSON_ARRAY ? list->child : NULL; r == 0 && p; p = p->next)
+            r = read_point(p, i, v);
+    }
+    if (v && r == 0)
+        v->people += people;
+    return r;
+}
+
+int cuts_values_read(struct str body, struct str day, struct cuts_values *v)
+{
+    struct parsed p;
+    int r = parse(body, &p);
+
+    if (r == 0)
+        r = read_values(p.root, day, v);
+    parsed_free(&p);
+    return r;
 }
 
 /* --- the one that counts ---------------------------------------------------------------------------------------- */

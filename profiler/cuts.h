@@ -32,6 +32,15 @@ int cuts_values_put(struct cuts_values *v, unsigned place, int64_t value);
 /* The cut points; sorts the values. Of a fact that nobody has a value of there are none. */
 void cuts_values_make(struct cuts_values *v, int64_t made_at, struct rule_cuts *out);
 
+/* What another instance is told of the values of one partition: {"day":"2011-12-10","people":12,"values":{"orders":
+ * [[1,7],[2,5]],…}}, each with how many have it; where there are more than CUTS_POINTS different ones, those in the
+ * middle of as many equal shares. Sorts the values. False: it does not fit. */
+#define CUTS_POINTS 250
+bool cuts_values_write(struct cuts_values *v, struct str day, struct buf *b);
+/* Adds what was written; `v` NULL: only looks. 0, 1: it is none, or `day` is present and it is of another, -ENOMEM,
+ * -EFBIG. */
+int cuts_values_read(struct str body, struct str day, struct cuts_values *v);
+
 /* The fact's value in the unit of the cut points. False: it has none. */
 bool cuts_value(const struct facts *f, unsigned fact, int64_t *out);
 

@@ -1,5 +1,5 @@
-/* Making cut points of quintiles: when they are due, of whom, and saying them to every partition. The keeper's thread,
- * and whoever orders them. */
+/* Making cut points of quintiles: when they are due, and saying them to every partition. The keeper's thread, and
+ * whoever orders them. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -7,53 +7,19 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "profiler/cuts.h"
-#include "profiler/define.h"
 #include "profiler/tag_keeper_inside.h"
 
-#define BODY_BYTES DEFINITION_BODY_BYTES
-#define DEFINE_MS 10000
 #define FIRST_WAIT_MS (5 * TIME_SECOND)
 #define MOST_WAIT_MS (10 * TIME_MINUTE)
 #define DAILY_LOOK_MS (5 * TIME_SECOND)
+#define LATE_MS TIME_HOUR /* into the day; then what others said of another day will do */
 #define ARENA_BYTES (64 * MIB)
-
-/* --- who ------------------------------------------------------------------------------------------------------ */
-
-static bool all_here(const struct tag_keeper *k)
-{
-    for (uint32_t p = 0; p < k->parts.partitions; p++)
-        if (!k->parts.shows(k->parts.arg, p))
-            return false;
-    return true;
-}
-
-static int gather_one(void *arg, struct str id, struct rule_subject *s)
-{
-    (void)id;
-    return cuts_values_add(arg, s->facts);
-}
-
-static int gather(struct tag_keeper *k, int64_t as_of, struct cuts_values *out, struct err *e)
-{
-    int r = audiences_scan(k->parts.audiences, 0, as_of, gather_one, out, &k->stop, e);
-
-    if (r == 0 && atomic_load(&k->stop))
-        r = -ECANCELED;
-    if (r == 0 && out->people == 0) {
-        err_set(e, "nobody has a counted order");
-        r = -ENODATA;
-    }
-    return r;
-}
 
 /* --- saying them ------------------------------------------------------------------------------------------------ */
 
-static int define(struct tag_keeper *k, struct str name, struct str body, struct err *e)
+static bool is_day(const struct state_definition *d)
 {
-    return define_everywhere(
-        k->parts.log,
-        &(struct command){.time = k->parts.now(), .definition = DEFINITION_CUTS, .name = name, .body = body}, DEFINE_MS,
-        e);
+    return d->kind == DEFINITION_CUTS && d->name.n == CUTS_NAME_BYTES && d->name.p[4] == '-';
 }
 
 /* Those of days, the oldest first: definitions are sorted by kind and name. */
@@ -62,12 +28,9 @@ static struct str oldest_beyond(const struct state_definition *d, size_t n)
     struct str oldest = STR_NONE;
     size_t days = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        if (d[i].kind != DEFINITION_CUTS || d[i].name.n != CUTS_NAME_BYTES)
-            continue;
-        if (days++ == 0)
+    for (size_t i = 0; i < n; i++)
+        if (is_day(&d[i]) && days++ == 0)
             oldest = d[i].name;
-    }
     return days > LIMIT_CUTS_KEPT ? oldest : STR_NONE;
 }
 
@@ -83,7 +46,7 @@ static void forget_oldest(struct tag_keeper *k)
     arena_init(&a, ARENA_BYTES);
     if (state_definitions(k->parts.state, 0, &a, &d, &n, &changes) == 0) {
         struct str name = oldest_beyond(d, n);
-        if (str_has(name) && define(k, name, STR_NONE, &e) != 0)
+        if (str_has(name) && keeper_define(k, name, STR_NONE, &e) != 0)
             log_warn("profiler: the oldest cut points of quintiles stay: %s", e.text);
     }
     arena_deinit(&a);
@@ -94,16 +57,18 @@ static int publish(struct tag_keeper *k, const struct rule_cuts *cuts, uint64_t 
     char name[CUTS_NAME_BYTES + 1];
     struct buf body;
 
-    buf_init(&body, BODY_BYTES);
+    buf_init(&body, DEFINITION_BODY_BYTES);
     int r = cuts_write(cuts, people, &body) ? 0 : -ENOMEM;
     cuts_name(k->parts.rules->zone, cuts->made_at, name);
     if (r == 0)
-        r = define(k, str_of(name), buf_str(&body), e);
+        r = keeper_define(k, str_of(name), buf_str(&body), e);
     if (r == 0 && out)
         buf_add_str(out, buf_str(&body));
     buf_deinit(&body);
     return r;
 }
+
+/* --- making them ------------------------------------------------------------------------------------------------ */
 
 /* Whether both part people in the same way, whenever they were made. */
 static bool same_cuts(const struct rule_cuts *a, const struct rule_cuts *b)
@@ -119,17 +84,23 @@ static bool same_cuts(const struct rule_cuts *a, const struct rule_cuts *b)
     return true;
 }
 
-/* `unless`: such are not said again; NULL: whatever they are. 1: they are the same. */
-static int cut(struct tag_keeper *k, int64_t as_of, const struct rule_cuts *unless, struct buf *out, struct err *e)
+struct order_of_cuts {
+    int64_t as_of;                  /* TIME_NONE: now */
+    struct str day;                 /* of what others say; absent: of any */
+    const struct rule_cuts *unless; /* such are not said again; NULL: whatever they are */
+};
+
+/* 1: they are those of `unless`. */
+static int cut(struct tag_keeper *k, const struct order_of_cuts *o, struct buf *out, struct err *e)
 {
     struct cuts_values values;
     struct rule_cuts cuts;
 
     cuts_values_init(&values);
-    int r = gather(k, as_of, &values, e);
+    int r = keeper_gather(k, o->as_of, o->day, &values, e);
     if (r == 0)
-        cuts_values_make(&values, as_of == TIME_NONE ? k->parts.now() : as_of, &cuts);
-    if (r == 0 && unless && same_cuts(unless, &cuts))
+        cuts_values_make(&values, o->as_of == TIME_NONE ? k->parts.now() : o->as_of, &cuts);
+    if (r == 0 && o->unless && same_cuts(o->unless, &cuts))
         r = 1;
     else if (r == 0)
         r = publish(k, &cuts, values.people, out, e);
@@ -137,15 +108,10 @@ static int cut(struct tag_keeper *k, int64_t as_of, const struct rule_cuts *unle
     return r;
 }
 
-static int count_cut(struct tag_keeper *k, int64_t as_of, const struct rule_cuts *unless, struct buf *out,
-                     struct err *e)
+static int cut_and_count(struct tag_keeper *k, const struct order_of_cuts *o, struct buf *out, struct err *e)
 {
-    if (!all_here(k)) {
-        err_set(e, "the people of some partitions are not here");
-        return -EAGAIN;
-    }
     pthread_mutex_lock(&k->making);
-    int r = cut(k, as_of, unless, out, e);
+    int r = cut(k, o, out, e);
     if (r == 0) {
         stats_add(k->made, 1);
         forget_oldest(k);
@@ -158,37 +124,48 @@ static int count_cut(struct tag_keeper *k, int64_t as_of, const struct rule_cuts
 
 int tag_keeper_cut(struct tag_keeper *k, int64_t as_of, struct buf *out, struct err *e)
 {
-    return count_cut(k, as_of, NULL, out, e);
+    return cut_and_count(k, &(struct order_of_cuts){.as_of = as_of}, out, e);
 }
 
 /* --- when ------------------------------------------------------------------------------------------------------- */
 
-/* The latest that were made before now; *days: how many there are. */
-static int latest(struct tag_keeper *k, int64_t now, struct rule_cuts *out, size_t *days)
+struct known {
+    struct rule_cuts cuts; /* the latest that count now */
+    size_t days;           /* of which there are some */
+    bool said;             /* what values the people here have today, to those who have not everybody here */
+};
+
+static bool first_here(const struct tag_keeper *k, uint32_t *out)
+{
+    for (uint32_t p = 0; p < k->parts.partitions; p++)
+        if (k->parts.shows(k->parts.arg, p)) {
+            *out = p;
+            return true;
+        }
+    return false;
+}
+
+static int look(struct tag_keeper *k, int64_t now, struct str today, struct known *out)
 {
     struct state_definition *d;
     struct arena a;
     uint64_t changes;
+    uint32_t p;
     size_t n;
 
-    *days = 0;
+    *out = (struct known){.days = 0};
+    if (!first_here(k, &p))
+        return -EAGAIN;
     arena_init(&a, ARENA_BYTES);
-    int r = state_definitions(k->parts.state, 0, &a, &d, &n, &changes);
+    int r = state_definitions(k->parts.state, p, &a, &d, &n, &changes);
     if (r == 0)
-        r = cuts_at(d, n, now, out);
+        r = cuts_at(d, n, now, &out->cuts);
     for (size_t i = 0; r == 0 && i < n; i++)
-        *days += d[i].kind == DEFINITION_CUTS && d[i].name.n == CUTS_NAME_BYTES;
+        out->days += is_day(&d[i]);
+    if (r == 0)
+        out->said = keeper_shows_all(k) || keeper_values_said(k, d, n, today);
     arena_deinit(&a);
     return r;
-}
-
-static bool same_day(const struct tag_keeper *k, int64_t a, int64_t b)
-{
-    char x[CUTS_NAME_BYTES + 1], y[CUTS_NAME_BYTES + 1];
-
-    cuts_name(k->parts.rules->zone, a, x);
-    cuts_name(k->parts.rules->zone, b, y);
-    return memcmp(x, y, sizeof x) == 0;
 }
 
 static void wait_longer(struct tag_keeper *k)
@@ -199,32 +176,53 @@ static void wait_longer(struct tag_keeper *k)
     k->look_at = clock_monotonic() + k->wait_ms;
 }
 
-static void make(struct tag_keeper *k, const struct rule_cuts *unless)
+static void say_what(int r, const struct err *e)
 {
-    struct err e = {0};
-    int r = count_cut(k, TIME_NONE, unless, NULL, &e);
-
-    if (r < 0 && r != -ENODATA && r != -ECANCELED)
-        log_warn("profiler: no cut points of quintiles could be made, those of before go on to count: %s", e.text);
+    if (r < 0 && r != -ENODATA && r != -ECANCELED && r != -EAGAIN)
+        log_warn("profiler: no cut points of quintiles could be made, those of before go on to count: %s", e->text);
     else if (r == 0)
         log_info("profiler: cut points of quintiles were made");
 }
 
+/* What is due today, or on a first day may be worth another try. */
+static void work(struct tag_keeper *k, const struct known *is, int64_t now, struct str today, bool due)
+{
+    struct err e = {0};
+    int r = 0;
+
+    if (!is->said || (is->days <= 1 && !keeper_shows_all(k)))
+        r = keeper_say_values(k, today, &e);
+    if (r == 0 && k->parts.shows(k->parts.arg, 0)) {
+        bool late = now - k->due_at > LATE_MS;
+        r = cut_and_count(k,
+                          &(struct order_of_cuts){
+                              .as_of = TIME_NONE, .day = late ? STR_NONE : today, .unless = due ? NULL : &is->cuts},
+                          NULL, &e);
+    }
+    say_what(r, &e);
+}
+
 void cuts_look_after(struct tag_keeper *k)
 {
+    char today[CUTS_NAME_BYTES + 1], made[CUTS_NAME_BYTES + 1] = "";
     int64_t now = k->parts.now();
-    struct rule_cuts cuts;
-    size_t days;
+    struct known is;
 
-    if (clock_monotonic() < k->look_at || !all_here(k) || latest(k, now, &cuts, &days) != 0)
+    cuts_name(k->parts.rules->zone, now, today);
+    if (clock_monotonic() < k->look_at || look(k, now, str_of(today), &is) != 0)
         return;
-    atomic_store(&k->made_at, cuts.made_at == TIME_NONE ? 0 : cuts.made_at);
-    bool due = cuts.made_at == TIME_NONE || !same_day(k, cuts.made_at, now);
-    if (!due && days > 1) { /* an ordinary day */
+    atomic_store(&k->made_at, is.cuts.made_at == TIME_NONE ? 0 : is.cuts.made_at);
+    if (is.cuts.made_at != TIME_NONE)
+        cuts_name(k->parts.rules->zone, is.cuts.made_at, made);
+    bool due = strcmp(today, made) != 0;
+    if (!due && is.days > 1) { /* an ordinary day */
         k->wait_ms = 0;
+        k->due_at = 0;
         k->look_at = clock_monotonic() + DAILY_LOOK_MS;
         return;
     }
-    make(k, due ? NULL : &cuts);
+    if (k->due_at == 0)
+        k->due_at = now;
+    work(k, &is, now, str_of(today), due);
     wait_longer(k);
 }

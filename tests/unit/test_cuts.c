@@ -170,6 +170,47 @@ static void what_is_none_is_refused(void **state)
     assert_int_equal(cuts_read(STR_NONE, &c, NULL), 1);
 }
 
+/* Few different values come back as they were; of many each rank is right to one share. */
+static void values_of_others_are_read(void **state)
+{
+    (void)state;
+    for (int many = 0; many < 2; many++) {
+        struct cuts_values a, b;
+        struct rule_cuts x, y;
+        struct buf text;
+
+        cuts_values_init(&a);
+        cuts_values_init(&b);
+        buf_init(&text, DEFINITION_BODY_BYTES);
+        for (int i = 0; i < 20000; i++)
+            for (unsigned place = 0; place < CUTS_FACTS; place++)
+                assert_int_equal(cuts_values_put(&a, place, many ? -(int64_t)(next_random() >> 1) : next_below(250)),
+                                 0);
+        a.people = 20000;
+        assert_true(cuts_values_write(&a, STR_LIT("2011-12-10"), &text));
+        assert_int_equal(cuts_values_read(buf_str(&text), STR_LIT("2011-12-11"), &b), 1);
+        assert_int_equal(cuts_values_read(buf_str(&text), STR_LIT("2011-12-10"), NULL), 0);
+        assert_int_equal(b.people, 0);
+        assert_int_equal(cuts_values_read(buf_str(&text), STR_NONE, &b), 0);
+        assert_int_equal(b.people, 20000);
+        cuts_values_make(&a, 1, &x);
+        cuts_values_make(&b, 1, &y);
+        if (!many)
+            assert_memory_equal(&x, &y, sizeof x);
+        for (unsigned place = 0; place < CUTS_FACTS; place++)
+            for (int k = 0; k < 4; k++) {
+                size_t below = 0;
+                assert_int_equal(b.of[place].n, 20000);
+                while (below < 20000 && a.of[place].v[below] <= y.of[cuts_facts[place]].cuts[k])
+                    below++;
+                assert_in_range(below, 4000 * (k + 1) - 20000 / CUTS_POINTS, 4000 * (k + 1) + 20000 / CUTS_POINTS);
+            }
+        buf_deinit(&text);
+        cuts_values_deinit(&a);
+        cuts_values_deinit(&b);
+    }
+}
+
 /* Definitions of three days among others, as a partition has them. */
 static void the_latest_that_was_made_by_then_counts(void **state)
 {
@@ -230,6 +271,7 @@ int main(void)
         cmocka_unit_test(only_customers_count),
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(what_is_none_is_refused),
+        cmocka_unit_test(values_of_others_are_read),
         cmocka_unit_test(the_latest_that_was_made_by_then_counts),
         cmocka_unit_test(the_name_is_the_local_day),
     };
