@@ -23,7 +23,16 @@ struct exports_options {
     void *arg;
 };
 int exports_start(const struct exports_options *o, struct exports **out, struct err *e);
+/* Ends the thread: before audiences, state and log are closed. What is being made is made anew at the next start. NULL
+ * is allowed. */
 void exports_stop(struct exports *x);
+/* After exports_stop, and once nobody asks and nobody reads the stats. NULL is allowed. */
+void exports_free(struct exports *x);
+
+/* Somebody was erased, and is not shown any more: removes every file made before, and what is being made is made anew.
+ * They are gone when it returns. What deltas have told of them stands on as hashes until the removal is told. Any
+ * thread that may wait. */
+void exports_erase(struct exports *x);
 
 #define EXPORT_ID_BYTES 32
 /* Begins one as the body of the request says, for whoever may (`pii`) or may not see personal values in the clear. 0
@@ -32,12 +41,12 @@ void exports_stop(struct exports *x);
  */
 int exports_begin(struct exports *x, struct str audience, char *body, size_t n, const char *who, bool pii, char *id,
                   const char **code, struct err *e);
-/* {"id","state":"running"|"done"|"failed","progress":…,"manifest":{…}}. 0 or 1: there is none. */
+/* {"id","state":"running"|"done"|"failed"|"expired"|"erased","progress":…,"manifest":{…}}. 0 or 1: there is none. */
 int exports_show(struct exports *x, struct str id, struct buf *out);
 /* The finished file, opened; *size. 0, 1: there is none, -EBUSY: it is not finished. The caller closes. */
 int exports_open(struct exports *x, struct str id, int *fd, uint64_t *size, const char **content_type, char *file_name,
                  size_t file_name_size);
-/* All, newest first. */
+/* {"exports":[…]}: all, newest first. */
 int exports_list(struct exports *x, struct buf *out);
 /* {"campaign","reach":{…},"conversions":{…},…}: 0, 1: no such campaign, negative errno. May take its time. */
 int exports_campaign_report(struct exports *x, struct str campaign, int64_t days, struct buf *out, struct err *e);

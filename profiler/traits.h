@@ -12,6 +12,8 @@
  * vocabulary where they stand in `traits`. A value that does not fit the type of its name is as if it had not been
  * stated.
  *
+ * Beside traits and consent stand the marks of a person, which only an EVENT_MARK says (marks.h).
+ *
  * Values of personal traits are sealed with a key of the person, which stands wrapped in the bytes, in memory too. */
 #ifndef WAYMARK_TRAITS_H
 #define WAYMARK_TRAITS_H
@@ -109,5 +111,8 @@ enum traits_consent traits_consent_of(const struct traits *t, struct str purpose
 /* The value of one trait as JSON in the arena, personal ones opened; absent when there is none. For rules and exports.
  */
 struct str traits_value(const struct traits *t, const struct traits_rules *r, struct str name, struct arena *a);
+/* The values of several, opened at once; out[i] is as traits_value(names[i]) would have it. 0 or -ENOMEM. */
+int traits_values(const struct traits *t, const struct traits_rules *r, const struct str *names, size_t n,
+                  struct arena *a, struct str *out);
 
 #endif
