@@ -23,13 +23,20 @@ struct http_field {
     const char *value;
 };
 
+/* A part of a file as a body; whatever becomes of the answer, the file is closed. */
+struct http_file {
+    int fd;
+    uint64_t from, n;
+};
+
 struct http_answer {
     unsigned status;
     const char *content_type; /* NULL: application/json */
     const struct http_field *fields;
     size_t field_count;
-    struct str body;      /* copied unless body_buf is given */
-    struct buf *body_buf; /* taken: emptied by the call; then `body` is ignored */
+    struct str body;              /* copied unless body_buf is given */
+    struct buf *body_buf;         /* taken: emptied by the call; then `body` is ignored */
+    const struct http_file *file; /* taken; then both are ignored. NULL: none */
 };
 
 struct http_options {

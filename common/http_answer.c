@@ -1,6 +1,7 @@
 /* Answers: who gives one, and the hand-over to the thread that sends it. http_answer_send runs on any thread. */
 #include <assert.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "common/http_internal.h"
 
@@ -78,6 +79,8 @@ void http_answer_send(struct http_request *r, const struct http_answer *a)
     if (atomic_exchange(&r->claimed, true)) {
         if (a->body_buf)
             buf_deinit(a->body_buf);
+        if (a->file)
+            close(a->file->fd);
     } else {
         http_mhd_make(r, a);
         count(r, a->status);

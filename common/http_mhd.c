@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/http_internal.h"
@@ -29,11 +30,22 @@ static bool is_line(const char *s)
     return s && !strpbrk(s, "\r\n");
 }
 
+static struct MHD_Response *make_file_response(const struct http_file *f)
+{
+    struct MHD_Response *m = MHD_create_response_from_fd_at_offset64(f->n, f->fd, f->from);
+
+    if (!m)
+        close(f->fd);
+    return m;
+}
+
 static struct MHD_Response *make_response(const struct http_answer *a)
 {
     struct buf *b = a->body_buf;
     struct MHD_Response *m;
 
+    if (a->file)
+        return make_file_response(a->file);
     if (!b)
         return MHD_create_response_from_buffer(a->body.n, (void *)(size_t)a->body.p, MHD_RESPMEM_MUST_COPY);
     if (b->n == 0) {
@@ -50,7 +62,7 @@ static struct MHD_Response *make_response(const struct http_answer *a)
 
 bool http_mhd_make(struct http_request *r, const struct http_answer *a)
 {
-    size_t bytes = a->body_buf ? a->body_buf->n : a->body.n;
+    size_t bytes = a->file ? a->file->n : a->body_buf ? a->body_buf->n : a->body.n;
     struct MHD_Response *m = make_response(a);
 
     assert(!r->response && a->status >= 200 && a->status < 600);

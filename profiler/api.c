@@ -255,6 +255,14 @@ static bool is_loopback(const char *listen)
            strncmp(listen, "localhost:", 10) == 0;
 }
 
+/* Those under way look at it, those that wait are refused. */
+static void end_scans(struct api *a)
+{
+    atomic_store(&a->stopping, true);
+    if (a->scans)
+        lookups_finish(a->scans);
+}
+
 int api_start(const struct api_options *o, struct api **out, struct err *e)
 {
     const struct conf_profiler *conf = &o->conf->profiler;
@@ -282,6 +290,8 @@ int api_start(const struct api_options *o, struct api **out, struct err *e)
     if (r == 0)
         r = tokens_start(conf, o->stats, &a->tokens, e);
     if (r == 0)
+        r = lookups_start(1, &a->scans, e);
+    if (r == 0)
         r = tails_start(a, e);
     if (r == 0)
         r = http_server_start(&http, &a->server, e);
@@ -297,6 +307,8 @@ int api_start(const struct api_options *o, struct api **out, struct err *e)
         tls_stop(a->tls);
         tails_stop(a);
         tokens_stop(a->tokens);
+        end_scans(a);
+        lookups_free(a->scans);
         free(a);
         return r;
     }
@@ -314,12 +326,14 @@ void api_quiesce(struct api *a)
     http_server_quiesce(a->server);
     if (a->metrics_server)
         http_server_quiesce(a->metrics_server);
+    end_scans(a);
 }
 
 void api_stop(struct api *a, int64_t ms)
 {
     if (!a)
         return;
+    end_scans(a);
     tails_stop(a);
     http_server_stop(a->metrics_server, ms);
     http_server_stop(a->server, ms);
@@ -330,6 +344,7 @@ void api_stop(struct api *a, int64_t ms)
         a->o.audit = NULL;
         return; /* it may still, and needs what would be freed */
     }
+    lookups_free(a->scans);
     free(a);
 }
 

@@ -19,6 +19,9 @@ struct held_answer;
 struct settle;
 struct erasing;
 struct identity_step;
+struct definition;
+struct import;
+struct mark;
 
 /* A route: what it takes and who does it. */
 struct route {
@@ -118,6 +121,13 @@ struct ask {
     struct erasing *erasing;          /* DELETE of a profile, and what asks for it; api_erasure.h */
     /* many profiles */
     struct many *many;
+    /* audiences */
+    bool judged;                /* it has waited for that */
+    struct definition *defined; /* api_define.c */
+    struct mark *mark;          /* api_tag.c */
+    struct import *import;
+    struct audience_place place;
+    struct str person; /* of explain: another instance says whom a linked device means */
     /* on its way over the cache or another instance */
     struct cache_question question;
     struct peer_call peer;
@@ -135,6 +145,9 @@ struct api {
     struct tokens *tokens;
     _Atomic unsigned changing; /* changes that are on their way to the log */
     struct tails *tails;       /* api_tail_read.c */
+    struct lookups *scans;     /* look-ups that go through everybody have a thread of their own */
+    _Atomic bool stopping;     /* they are to end */
+    _Atomic int64_t defined;   /* the latest time of a definition that was made here */
 };
 
 /* --- finding a route (api_routes.c) --------------------------------------------------------------------------- */
@@ -255,6 +268,10 @@ void peers_init(struct api *a);
  * status 0, with words in the body, like none at all. The body is the caller's then. Any thread. */
 bool peer_ask(struct ask *ask, struct peer_call *c, const char *base, struct str path, const char *more,
               void (*done)(struct peer_call *c));
+/* The same, by POST with the body of the request when `body` is there, which must live until `done`; `ms` is how long
+ * the answer may take. */
+bool peer_ask_for(struct ask *ask, struct peer_call *c, const char *base, struct str path, const char *more,
+                  struct str body, int64_t ms, void (*done)(struct peer_call *c));
 /* The same for the positions in `after`, of partitions that the instance has: whether they are folded there, and with
  * `clean` whether nothing erased is in their files ("true"); or, of partitions that it need not have ("lost"), whether
  * nothing erased is in its files. NULL: neither. */

@@ -5,11 +5,12 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "profiler/api_ask.h"
 
-#define MOST_FIELDS 4
+#define MOST_FIELDS 8
 #define CHANGES_MS (LIMIT_KAFKA_MS + 5000) /* longer than the log takes to say what became of an append */
 
 /* An answer that waits for its record. */
@@ -132,6 +133,8 @@ static void refuse(struct ask *ask, const struct http_answer *lost, const char *
 {
     if (lost && lost->body_buf)
         buf_deinit(lost->body_buf);
+    if (lost && lost->file)
+        close(lost->file->fd);
     request_error(ask->request, 503, "unavailable", NULL, message);
 }
 

@@ -238,6 +238,8 @@ static bool set_headers(struct transfer *t)
     bool ok = !line.failed && safe_value(authorization) && add_header(t, forwarded);
     if (ok && str_has(authorization))
         ok = add_header(t, line.p);
+    if (ok && str_has(t->call->post))
+        ok = add_header(t, "Content-Type: application/json") && add_header(t, "Expect:");
     buf_deinit(&line);
     return ok;
 }
@@ -249,6 +251,10 @@ static bool set_options(struct transfer *t)
     bool ok = curl_easy_setopt(c, CURLOPT_URL, t->call->url) == CURLE_OK;
 
     ok = ok && curl_easy_setopt(c, CURLOPT_HTTPHEADER, t->headers) == CURLE_OK;
+    if (str_has(t->call->post)) {
+        ok = ok && curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->call->post.n) == CURLE_OK;
+        ok = ok && curl_easy_setopt(c, CURLOPT_POSTFIELDS, t->call->post.p) == CURLE_OK;
+    }
     ok = ok && curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
     ok = ok && curl_easy_setopt(c, CURLOPT_PROXY, "") == CURLE_OK;
     ok = ok && curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK;

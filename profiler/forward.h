@@ -18,6 +18,7 @@ struct forward;
 struct forward_call {
     const char *url; /* whole */
     struct str authorization;
+    struct str post;     /* JSON, sent by POST; absent: it is a GET */
     const char *request; /* 16 hex digits by which the asked one knows it again in its audit log; NULL: none */
     int64_t deadline;    /* monotonic ms */
     /* Called once, on the thread of the forwarder: it must be short. `status` 0: no answer, and `body` says why. */
