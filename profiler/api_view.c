@@ -1,11 +1,11 @@
 /* A profile's path and orders as of a time, and their fold. Identity and who has an order are as known now: the view
  * gives both, and what happened later is left out. Look-up threads. */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "common/limits.h"
 #include "profiler/api_ask.h"
 #include "profiler/render.h"
+#include "profiler/state_as_of.h"
 #include "proto/codec.h"
 
 int entry_decode(const struct path_entry *entry, struct arena *a, struct event *out)
@@ -15,44 +15,14 @@ int entry_decode(const struct path_entry *entry, struct arena *a, struct event *
 
 /* --- as of ---------------------------------------------------------------------------------------------------- */
 
-/* How many entries are not after the time. The order of events begins with time. */
-static size_t entries_up_to(const struct path_entry *path, size_t n, int64_t time)
+/* Who has nothing but marks is nobody. */
+static bool is_somebody(const struct view *v)
 {
-    size_t low = 0, high = n;
+    size_t i = 0;
 
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (path[middle].key.time <= time)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* The orders again, from the statements made up to then. An order that nobody had spoken of is left out. */
-static int orders_as_of(const struct fold_rules *rules, int64_t as_of, struct view *v)
-{
-    struct order *orders = arena_alloc(&v->arena, (v->state.order_count + 1) * sizeof *orders);
-
-    if (!orders)
-        return -ENOMEM;
-    v->order_count = 0;
-    for (size_t i = 0; i < v->state.order_count; i++) {
-        const struct order *o = &v->state.orders[i];
-        size_t n = 0;
-        while (n < o->statement_count && o->statements[n]->time <= as_of)
-            n++;
-        if (n == 0)
-            continue;
-        int r = order_build(o->statements, n, rules, &v->arena, &orders[v->order_count]);
-        if (r != 0)
-            return r;
-        v->order_count++;
-    }
-    qsort(orders, v->order_count, sizeof *orders, order_cmp); /* one that was placed later stood elsewhere then */
-    v->orders = orders;
-    return 0;
+    while (i < v->path_count && (v->state.path[i].flags & ENTRY_MARK))
+        i++;
+    return i < v->path_count;
 }
 
 int view_limit(const struct api *a, struct view *v, int64_t as_of, unsigned what)
@@ -60,10 +30,11 @@ int view_limit(const struct api *a, struct view *v, int64_t as_of, unsigned what
     int r = 0;
 
     if (what & VIEW_PATH)
-        v->path_count = entries_up_to(v->state.path, v->state.path_count, as_of);
+        v->path_count = path_up_to(v->state.path, v->state.path_count, as_of);
     if (what & VIEW_ORDERS)
-        r = orders_as_of(a->o.rules, as_of, v);
-    return r == 0 && (what & VIEW_PATH) && !(what & VIEW_NOBODY) && v->path_count == 0 ? STATE_NOT_FOUND : r;
+        r = orders_as_of(v->state.orders, v->state.order_count, a->o.rules, as_of, &v->arena, &v->orders,
+                         &v->order_count);
+    return r == 0 && (what & VIEW_PATH) && !(what & VIEW_NOBODY) && !is_somebody(v) ? STATE_NOT_FOUND : r;
 }
 
 int view_open(const struct api *a, uint32_t partition, struct str id, int64_t as_of, unsigned what, struct view *out,

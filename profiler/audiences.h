@@ -59,8 +59,8 @@ struct audience_info {
     struct str name, body, rule, description; /* in the arena */
     uint64_t size;
     bool building;
-    double progress; /* of building, 0 to 1 */
-    bool partial;    /* there are partitions whose people are not counted here */
+    double progress;   /* of building, 0 to 1 */
+    bool partial;      /* there are partitions whose people are not counted here */
     struct str broken; /* why the rule does not compile any more, and the members stay as they are; else absent */
     int64_t updated_at;
     int64_t version; /* of the definition: its time */
@@ -89,6 +89,9 @@ struct audience_count {
 };
 int audiences_count(struct audiences *a, const struct rule *rule, int64_t as_of, audience_visitor *each, void *arg,
                     const _Atomic bool *stop, struct audience_count *out, struct err *e);
+
+/* Whether audiences_count would answer from bitmaps alone at this moment. */
+bool audiences_counts_bitmaps(struct audiences *a, const struct rule *rule);
 
 /* Calls `each` with everybody who is here and a subject that has what `needs` (rule_needs) asks for, as of a moment or
  * now. -EAGAIN while nobody can be known yet. No lock is held while `each` runs. */

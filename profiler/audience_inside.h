@@ -1,0 +1,204 @@
+/* Inside the audiences: what their files share. Nobody else includes it.
+ *
+ *   audiences.c          start, stop, the thread and what it does in which order
+ *   audience_parts.c     partitions that come and go: rows into memory, the state compared with them
+ *   audience_topic.c     reading LOG_AUDIENCES back
+ *   audience_judge.c     one person: what is true of them, and what changes by it
+ *   audience_publish.c   changes onto LOG_AUDIENCES, and then into rows and bitmaps
+ *   audience_sets.c      numbers of audiences and values of tags, and who is in them
+ *   audience_questions.c audience_count.c audience_meter.c   what others ask
+ *
+ * One thread judges and is the only one who changes anything; it does so under `lock` taken alone, and reads without.
+ * Questions share `lock`, for short, never while they wait for the state or the disk but for a row. `wake_lock` is held
+ * with no other. */
+#ifndef WAYMARK_AUDIENCE_INSIDE_H
+#define WAYMARK_AUDIENCE_INSIDE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "profiler/audience_bits.h"
+#include "profiler/audience_change.h"
+#include "profiler/audience_people.h"
+#include "profiler/audience_rows.h"
+#include "profiler/audience_rules.h"
+#include "profiler/audience_subject.h"
+#include "profiler/audiences.h"
+
+/* A set of people by its number: an audience, or those with a value of a tag. */
+struct set {
+    int64_t updated_at; /* an audience's members changed last; 0: not since the start */
+    char *bytes;        /* as the rows' store has it: "a" NAME, "t" TAG 0 VALUE; NULL: the number is free */
+    size_t n;
+};
+
+struct sets {
+    struct set *v;
+    uint32_t n, cap;
+    uint32_t *index, index_size; /* open addressing; UINT32_MAX where there is none */
+    uint32_t used, tags_used;
+};
+
+/* One whose row is there and whose profile is not. */
+struct gone_id {
+    struct key_hash hash;
+    struct str id; /* malloc */
+};
+
+struct part {
+    uint32_t number;
+    bool here;        /* its rows are in memory */
+    bool known;       /* everybody in the state has been compared with them since */
+    bool unread;      /* the topic may say more than the rows: it is to be read back before anything is published */
+    bool compare;     /* everybody in the state is to be compared with them */
+    int64_t retry_at; /* monotonic: reading failed */
+    struct people people;
+    struct bits **sets; /* by set */
+    uint32_t set_cap;
+    int64_t place; /* next on the topic */
+    struct key_hash mark;
+    bool dirty; /* rows or the place are to be written */
+    struct arena changed_arena;
+    struct state_changed *changed; /* taken from the state, from changed_at on not judged yet */
+    size_t changed_n, changed_at;
+    uint32_t *again; /* numbers to be judged soon: they could not be */
+    uint32_t again_n, again_cap;
+    int64_t again_at; /* monotonic */
+    uint32_t *gone;   /* numbers */
+    uint32_t gone_n, gone_at, gone_cap;
+    struct gone_id *gone_ids; /* by hash */
+    size_t gone_id_n;
+    uint32_t cursor, lap_left; /* of the background: where it goes on, and how many numbers it has to pass */
+    uint64_t definitions;      /* the state's number of changes that were taken */
+    bool gathered;             /* its definitions are among those of the world */
+};
+
+struct verdict {
+    struct part *part;
+    uint32_t number; /* PERSON_NONE: unknown until now */
+    struct key_hash hash;
+    bool gone;
+    struct row was, now;          /* in the batch's arena */
+    size_t first_change, changes; /* of the batch */
+    bool failed;                  /* not all of its changes are on the topic */
+};
+
+struct batch {
+    struct arena arena; /* lives until the batch is applied */
+    struct arena scratch;
+    struct verdict v[LIMIT_AUDIENCE_BATCH];
+    size_t n;
+    struct batch_change {
+        struct audience_change c;
+        struct part *part;
+        struct str key; /* of the record; absent: of who was erased */
+        size_t verdict;
+    } * changes;
+    size_t change_count, change_cap;
+    struct buf out;
+};
+
+enum { JUDGED_EVENT, JUDGED_TIME, JUDGED_RULE, JUDGED_GONE, JUDGED_REASONS };
+
+struct audiences {
+    struct audiences_options o;
+    struct rows *rows;
+    pthread_rwlock_t lock;
+    struct sets sets;
+    struct part *parts;
+    struct world *world;
+    bool building[LIMIT_AUDIENCES]; /* by the world's index */
+    struct tags *next_tags;         /* under wake_lock: to be taken; NULL: none */
+
+    pthread_mutex_t wake_lock;
+    pthread_cond_t wake_cond;
+    bool woken, stopping;
+    pthread_t thread;
+    bool started;
+    /* How often it was woken; up to which of these nothing waits; and nobody who changed. */
+    atomic_ullong wakes, settled, caught_up;
+    struct batch batch;
+    struct log_reader *reader; /* holds the topic on the embedded log */
+    int64_t write_at;          /* monotonic: rows are to be written; TIME_NONE: nothing waits */
+    int64_t retry_at;          /* monotonic: publishing or writing failed */
+    int64_t retry_ms;
+    struct log_limit limit;
+    struct stats_counter *judged[JUDGED_REASONS], *changes[2], *failures;
+    atomic_llong behind_since; /* monotonic: since when somebody waits; 0: nobody */
+};
+
+static inline int64_t wall(const struct audiences *a)
+{
+    return a->o.now ? a->o.now(a->o.arg) : clock_now();
+}
+bool part_shows(struct audiences *a, uint32_t partition);
+
+/* --- audience_sets.c: the judging thread changes, under the lock ----------------------------------------------- */
+
+void sets_init(struct sets *s);
+void sets_deinit(struct sets *s);
+/* The number of a set, by its bytes; UINT32_MAX: there is none. */
+uint32_t sets_find(const struct sets *s, char kind, struct str first, struct str second);
+/* Finds or makes. UINT32_MAX: there are as many of tags as may be. */
+uint32_t sets_make(struct audiences *a, char kind, struct str first, struct str second);
+/* Of a number from the disk. */
+void sets_put(struct sets *s, uint32_t set, struct str bytes);
+/* The audience's name; absent when the set is none of an audience. */
+struct str set_audience(const struct sets *s, uint32_t set);
+/* Of a tag: false when it is none. */
+bool set_tag(const struct sets *s, uint32_t set, struct str *tag, struct str *value);
+/* Forgets the names of sets in which nobody is and that nothing defines. */
+void sets_sweep(struct audiences *a);
+const struct bits *part_set(const struct part *p, uint32_t set);
+void part_set_add(struct part *p, uint32_t set, uint32_t number);
+void part_set_remove(struct part *p, uint32_t set, uint32_t number);
+/* Everything that a row says of a number, into or out of the bitmaps. */
+void part_put_row(struct part *p, uint32_t number, const struct row *r);
+void part_drop_row(struct part *p, uint32_t number, const struct row *r);
+
+/* --- audience_parts.c: the judging thread -------------------------------------------------------------------- */
+
+/* Takes in partitions that are shown, lets go of those that are not. True when something changed. */
+bool parts_follow(struct audiences *a);
+/* Without any audience nobody needs the topic, which a shop that was there before it may not have. */
+bool needs_topic(const struct audiences *a);
+/* Takes what the state noted. False when there is nothing to judge by it. */
+bool part_take(struct audiences *a, struct part *p);
+void part_leave(struct audiences *a, struct part *p);
+/* To be judged again soon. */
+void part_again(struct part *p, uint32_t number);
+/* The background goes once more over everybody. */
+void part_lap(struct part *p);
+struct str part_gone_id(const struct part *p, const struct key_hash *hash);
+
+/* --- audience_topic.c: the judging thread -------------------------------------------------------------------- */
+
+/* Reads the topic from the partition's place to its end and applies what it says to the rows. 0 or negative errno. */
+int part_read_topic(struct audiences *a, struct part *p, struct err *e);
+/* Finds on the topic the ids of those whose profiles are gone. */
+int part_find_gone(struct audiences *a, struct part *p, struct err *e);
+
+/* --- audience_judge.c ------------------------------------------------------------------------------------------ */
+
+void batch_init(struct batch *b);
+void batch_deinit(struct batch *b);
+void batch_reset(struct batch *b);
+/* Adds what becomes of a person. `id` may be absent. 0, or negative errno: -EAGAIN later. */
+int batch_judge(struct audiences *a, struct part *p, const struct key_hash *hash, struct str id, struct err *e);
+bool batch_full(const struct batch *b);
+
+/* --- audience_publish.c ---------------------------------------------------------------------------------------- */
+
+/* Publishes the changes of the batch and applies what is on the topic. False when something failed. */
+bool batch_finish(struct audiences *a);
+/* Writes rows that wait, of all partitions. */
+bool rows_flush(struct audiences *a);
+
+/* --- audience_meter.c ------------------------------------------------------------------------------------------ */
+
+void audiences_meter(struct audiences *a);
+
+#endif

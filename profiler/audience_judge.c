@@ -1,0 +1,424 @@
+/* Judging one person: what the tags and audiences say of them now, beside what their row says. Nothing is changed here;
+ * verdicts gather in a batch. The judging thread. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/json.h"
+#include "profiler/audience_inside.h"
+#include "proto/codec.h"
+
+#define BATCH_CHANGES 4096 /* a batch with more takes nobody else */
+#define TAGS_BYTES (1 * MIB)
+
+void batch_init(struct batch *b)
+{
+    *b = (struct batch){0};
+    arena_init(&b->arena, LIMIT_AUDIENCE_ARENA);
+    arena_init(&b->scratch, LIMIT_AUDIENCE_ARENA);
+    buf_init(&b->out, TAGS_BYTES);
+}
+
+void batch_deinit(struct batch *b)
+{
+    arena_deinit(&b->arena);
+    arena_deinit(&b->scratch);
+    buf_deinit(&b->out);
+    free(b->changes);
+}
+
+void batch_reset(struct batch *b)
+{
+    arena_reset(&b->arena);
+    b->n = b->change_count = 0;
+}
+
+bool batch_full(const struct batch *b)
+{
+    return b->n == LIMIT_AUDIENCE_BATCH || b->change_count >= BATCH_CHANGES;
+}
+
+static bool has(const struct batch *b, const struct part *p, const struct key_hash *hash)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (b->v[i].part == p && key_hash_eq(&b->v[i].hash, hash))
+            return true;
+    return false;
+}
+
+/* --- the row that there is ------------------------------------------------------------------------------------- */
+
+static int read_was(struct audiences *a, struct verdict *v, struct err *e)
+{
+    struct str bytes;
+    int rc;
+
+    v->was = (struct row){.number = v->number, .version = -1, .due = TIME_NONE};
+    if (v->number == PERSON_NONE)
+        return 0;
+    rc = rows_get(a->rows, v->part->number, &v->hash, &a->batch.arena, &bytes, e);
+    if (rc == 0)
+        rc = row_unpack(bytes, &a->batch.arena, &v->was);
+    if (rc > 0)
+        v->was = (struct row){.number = v->number, .version = -1, .due = TIME_NONE};
+    return rc < 0 ? rc : 0;
+}
+
+/* --- what is true ---------------------------------------------------------------------------------------------- */
+
+/* In the middle of judging: what was found out about the audiences that come before. */
+struct judging {
+    const struct audiences *a;
+    const struct verdict *v;
+    bool *in;
+};
+
+static bool was_in(const struct audiences *a, const struct verdict *v, struct str name)
+{
+    uint32_t set = sets_find(&a->sets, 'a', name, STR_NONE);
+
+    return set != UINT32_MAX && row_membership(&v->was, set);
+}
+
+static bool in_audience(void *arg, struct str name)
+{
+    const struct judging *j = arg;
+    size_t at = world_find(j->a->world, name);
+
+    return at != SIZE_MAX && j->in[at];
+}
+
+static void take_next(int64_t *next, int64_t one)
+{
+    if (one != TIME_NONE && (*next == TIME_NONE || one < *next))
+        *next = one;
+}
+
+static int judge_audiences(struct judging *j, struct person_seen *p, int64_t *next)
+{
+    const struct world *w = j->a->world;
+    struct rule_result result;
+
+    for (size_t i = 0; i < w->n; i++)
+        j->in[i] = !w->v[i].rule && was_in(j->a, j->v, w->v[i].name);
+    p->s.in_audience = in_audience;
+    p->s.arg = j;
+    for (size_t i = 0; i < w->order_count; i++) {
+        uint32_t at = w->order[i];
+        int rc = rule_eval(w->v[at].rule, &p->s, &result);
+
+        if (rc != 0 || p->failed != 0)
+            return rc != 0 ? rc : p->failed;
+        j->in[at] = result.value.type == RULE_BOOL && result.value.truth;
+        take_next(next, result.next_change);
+    }
+    return 0;
+}
+
+/* --- the row that is to be ------------------------------------------------------------------------------------- */
+
+static int by_set(const void *a, const void *b)
+{
+    const struct membership *x = a, *y = b;
+
+    return (x->set > y->set) - (x->set < y->set);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static int make_memberships(struct audiences *a, struct verdict *v, const bool *in, int64_t now)
+{
+    const struct world *w = a->world;
+    struct row *r = &v->now;
+
+    r->in = arena_alloc(&a->batch.arena, (w->n + 1) * sizeof *r->in);
+    if (!r->in)
+        return -ENOMEM;
+    for (size_t i = 0; i < w->n; i++) {
+        if (!in[i])
+            continue;
+        uint32_t set = sets_make(a, 'a', w->v[i].name, STR_NONE);
+        const struct membership *was = row_membership(&v->was, set);
+        assert(set != UINT32_MAX);
+        r->in[r->in_count++] = (struct membership){set, was ? was->entered_at : now};
+    }
+    qsort(r->in, r->in_count, sizeof *r->in, by_set);
+    return 0;
+}
+
+static void add_more(struct buf *more, const struct json *m)
+{
+    if (more->n)
+        buf_add_char(more, ',');
+    json_write_str(more, m->key);
+    buf_add_char(more, ':');
+    buf_add_str(more, m->raw);
+}
+
+static int keep_tags(struct audiences *a, struct verdict *v, const struct json *root)
+{
+    struct row *r = &v->now;
+    struct buf more;
+
+    r->tags = arena_alloc(&a->batch.arena, (root->count + 1) * sizeof *r->tags);
+    if (!r->tags)
+        return -ENOMEM;
+    buf_init(&more, TAGS_BYTES);
+    for (const struct json *m = root->child; m; m = m->next) {
+        uint32_t set = sets_make(a, 't', m->key, m->raw);
+
+        if (set != UINT32_MAX)
+            r->tags[r->tag_count++] = set;
+        else
+            add_more(&more, m);
+    }
+    qsort(r->tags, r->tag_count, sizeof *r->tags, by_number);
+    r->more_tags = arena_dup(&a->batch.arena, more.n ? buf_str(&more) : STR_LIT(""));
+    bool fine = !more.failed && r->more_tags.p;
+    buf_deinit(&more);
+    return fine ? 0 : -ENOMEM;
+}
+
+static int make_tags(struct audiences *a, struct verdict *v, struct person_seen *p)
+{
+    struct buf *b = &a->batch.out;
+    struct json_parser *parser;
+    const struct json *root;
+    int rc;
+
+    v->now.more_tags = STR_LIT("");
+    if (!a->world->tags)
+        return 0;
+    buf_reset(b);
+    rc = tags_write_json(a->world->tags, p->tags, &p->s, b);
+    size_t n = b->n;
+    if (rc != 0 || n <= 2 || !buf_room(b, JSON_PADDING))
+        return rc < 0 ? rc : b->failed ? -ENOMEM : 0;
+    memset(b->p + n, 0, JSON_PADDING);
+    parser = json_parser_new();
+    rc = parser ? json_parse(parser, b->p, n, &root, NULL) : -ENOMEM;
+    if (rc == JSON_OK)
+        rc = keep_tags(a, v, root);
+    json_parser_free(parser);
+    return rc > 0 ? -EIO : rc;
+}
+
+static int judge_person(struct audiences *a, struct verdict *v, struct person_seen *p)
+{
+    bool in[LIMIT_AUDIENCES];
+    struct judging j = {.a = a, .v = v, .in = in};
+    int64_t next = TIME_NONE, now = p->s.now;
+    int rc = person_tags(p);
+
+    take_next(&next, p->tags_next);
+    if (rc == 0)
+        rc = judge_audiences(&j, p, &next);
+    if (rc != 0)
+        return rc;
+    if (next != TIME_NONE && next <= now)
+        next = now + 1;
+    v->now = (struct row){.number = v->number, .version = p->profile.version, .world = a->world->id, .due = next};
+    rc = make_memberships(a, v, in, now);
+    return rc == 0 ? make_tags(a, v, p) : rc;
+}
+
+/* --- what changes by it ---------------------------------------------------------------------------------------- */
+
+static int add_change(struct batch *b, const struct batch_change *c)
+{
+    if (b->change_count == b->change_cap) {
+        size_t cap = b->change_cap ? b->change_cap * 2 : 256;
+        struct batch_change *v = realloc(b->changes, cap * sizeof *v);
+
+        if (!v)
+            return -ENOMEM;
+        b->changes = v;
+        b->change_cap = cap;
+    }
+    b->changes[b->change_count++] = *c;
+    return 0;
+}
+
+/* The key of the person's events. */
+static struct str key_of(struct str id)
+{
+    const char *colon = id.n ? memchr(id.p, ':', id.n) : NULL;
+
+    return colon ? (struct str){colon + 1, (size_t)(str_end(id) - colon - 1)} : id;
+}
+
+static int64_t version_of_rule(const struct audiences *a, struct str name)
+{
+    size_t at = world_find(a->world, name);
+
+    return at == SIZE_MAX ? TIME_NONE : a->world->v[at].version;
+}
+
+static int add_differences(struct audiences *a, struct verdict *v, struct batch_change c)
+{
+    const struct row *was = &v->was, *now = &v->now;
+    size_t i = 0, k = 0;
+    int rc = 0;
+
+    while (rc == 0 && (i < was->in_count || k < now->in_count)) {
+        bool only_was = k == now->in_count || (i < was->in_count && was->in[i].set < now->in[k].set);
+        bool only_now = i == was->in_count || (k < now->in_count && now->in[k].set < was->in[i].set);
+        const struct membership *m = only_was ? &was->in[i] : &now->in[k];
+
+        i += !only_now;
+        k += !only_was;
+        if (!only_was && !only_now)
+            continue;
+        c.c.audience = set_audience(&a->sets, m->set);
+        c.c.entered = only_now;
+        c.c.entered_at = m->entered_at;
+        c.c.rule_version = version_of_rule(a, c.c.audience);
+        struct batch_change one = c;
+        if (c.c.rule_version == TIME_NONE && c.c.because != BECAUSE_ERASED)
+            one.c.because = BECAUSE_RULE; /* the audience was removed */
+        if (str_has(c.c.audience))
+            rc = add_change(&a->batch, &one);
+    }
+    return rc;
+}
+
+/* The event that was received last: it is the one by which the profile changed. */
+static int find_deciding(struct audiences *a, const struct person_seen *p, struct audience_change *c)
+{
+    const struct path_entry *best = NULL;
+    struct state_view view = {0};
+    struct event ev;
+    struct err e = {0};
+    bool own = !(p->viewed & VIEW_PATH);
+    int rc = own ? state_view(a->o.state, p->of.partition, p->of.id, VIEW_PATH, &view, &e) : 0;
+    const struct state_view *v = own ? &view : &p->view;
+
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    for (size_t i = 0; i < v->path_count; i++)
+        if (!best || v->path[i].key.received > best->key.received)
+            best = &v->path[i];
+    if (best && event_unpack(best->bytes, &a->batch.scratch, &ev) == CODEC_OK) {
+        c->message_id = arena_dup(&a->batch.arena, ev.message_id);
+        c->event_name = arena_dup(&a->batch.arena, ev.name);
+        c->event_time = ev.time;
+    }
+    if (own)
+        state_view_free(&view);
+    return 0;
+}
+
+static bool differs(const struct verdict *v)
+{
+    if (v->was.in_count != v->now.in_count)
+        return true;
+    for (size_t i = 0; i < v->was.in_count; i++)
+        if (v->was.in[i].set != v->now.in[i].set)
+            return true;
+    return false;
+}
+
+static int add_changes(struct audiences *a, struct verdict *v, struct person_seen *p, struct str id, bool told)
+{
+    struct batch_change c = {.part = v->part, .verdict = a->batch.n, .key = key_of(id)};
+
+    if (!differs(v))
+        return 0;
+    c.c = (struct audience_change){.id = id, .time = p->s.now, .version = v->now.version, .event_time = TIME_NONE};
+    if (v->was.version == v->now.version)
+        c.c.because = v->was.world == v->now.world ? BECAUSE_TIME : BECAUSE_RULE;
+    else
+        c.c.because = told || v->was.version >= 0 ? BECAUSE_EVENT : BECAUSE_RULE;
+    int rc = c.c.because == BECAUSE_EVENT ? find_deciding(a, p, &c.c) : 0;
+    return rc == 0 ? add_differences(a, v, c) : rc;
+}
+
+/* --- who is gone ----------------------------------------------------------------------------------------------- */
+
+static bool is_erased(struct audiences *a, struct str id)
+{
+    const struct event_key first = {.time = LIMIT_TIME_FIRST};
+    bool erased = false;
+
+    return str_has(id) && state_is_erased(a->o.state, id, &first, &erased, NULL) == 0 && erased;
+}
+
+/* On a log that is our own nothing may name who was erased. */
+static int judge_gone(struct audiences *a, struct verdict *v, struct str id)
+{
+    bool erased = is_erased(a, id), nameless = erased && !event_log_shared(a->o.log);
+    struct batch_change c = {.part = v->part, .verdict = a->batch.n};
+
+    v->gone = true;
+    v->now = (struct row){.version = v->was.version};
+    if (!str_has(id))
+        return 0;
+    c.key = nameless ? STR_NONE : key_of(id);
+    c.c = (struct audience_change){.id = nameless ? STR_NONE : id,
+                                   .time = wall(a),
+                                   .version = v->was.version,
+                                   .because = erased ? BECAUSE_ERASED : BECAUSE_EVENT,
+                                   .event_time = TIME_NONE};
+    return add_differences(a, v, c);
+}
+
+/* --- the whole ------------------------------------------------------------------------------------------------- */
+
+static int judge(struct audiences *a, struct verdict *v, struct str id, bool told, struct err *e)
+{
+    const struct person_of of = {.state = a->o.state,
+                                 .rules = a->o.rules,
+                                 .world = a->world,
+                                 .partition = v->part->number,
+                                 .id = id,
+                                 .needs = a->world->needs,
+                                 .now = wall(a),
+                                 .as_of = TIME_NONE};
+    struct person_seen p;
+    int rc = person_see(&p, &of, &a->batch.scratch, e);
+
+    if (rc == STATE_NOT_FOUND || rc == STATE_LINKED)
+        return v->number == PERSON_NONE ? 1 : judge_gone(a, v, id);
+    if (rc != 0)
+        return rc;
+    rc = judge_person(a, v, &p);
+    if (rc == 0)
+        rc = add_changes(a, v, &p, id, told);
+    person_seen_done(&p);
+    return rc;
+}
+
+int batch_judge(struct audiences *a, struct part *p, const struct key_hash *hash, struct str id, struct err *e)
+{
+    struct batch *b = &a->batch;
+    struct verdict *v = &b->v[b->n];
+    bool told = str_has(id);
+    int64_t version;
+    int rc = 0;
+
+    assert(!batch_full(b));
+    if (has(b, p, hash))
+        return 0;
+    *v = (struct verdict){.part = p, .hash = *hash, .number = people_find(&p->people, hash)};
+    v->first_change = b->change_count;
+    arena_reset(&b->scratch);
+    rc = read_was(a, v, e);
+    if (rc == 0 && !told)
+        rc = state_watch_find(a->o.state, p->number, hash, &b->arena, &id, &version, e);
+    if (rc == 0)
+        rc = judge(a, v, id, told, e);
+    else if (rc == STATE_NOT_FOUND)
+        rc = v->number == PERSON_NONE ? 1 : judge_gone(a, v, part_gone_id(p, hash));
+    if (rc != 0) {
+        b->change_count = v->first_change;
+        return rc < 0 ? rc : 0;
+    }
+    v->changes = b->change_count - v->first_change;
+    b->n++;
+    return 0;
+}

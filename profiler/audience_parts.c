@@ -1,0 +1,307 @@
+/* Partitions that come and go: their rows are read into memory, the topic behind them is read back, and the state is
+ * compared with them. The judging thread. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "profiler/audience_inside.h"
+
+#define RETRY_MS 500
+#define AGAIN_MS 50
+#define AGAIN_MOST 65536 /* beyond it the background finds them */
+
+bool part_shows(struct audiences *a, uint32_t partition)
+{
+    return !a->o.shows || a->o.shows(a->o.arg, partition);
+}
+
+/* --- what waits ------------------------------------------------------------------------------------------------ */
+
+static bool push(uint32_t **v, uint32_t *n, uint32_t *cap, uint32_t number)
+{
+    if (*n == *cap) {
+        uint32_t more = *cap ? *cap * 2 : 64;
+        uint32_t *grown = realloc(*v, more * sizeof *grown);
+
+        if (!grown)
+            abort();
+        *v = grown;
+        *cap = more;
+    }
+    (*v)[(*n)++] = number;
+    return true;
+}
+
+void part_lap(struct part *p)
+{
+    p->lap_left = p->people.n;
+}
+
+void part_again(struct part *p, uint32_t number)
+{
+    if (p->again_n == AGAIN_MOST) {
+        p->people.v[number].world = 0;
+        part_lap(p);
+        return;
+    }
+    if (p->again_n == 0)
+        p->again_at = clock_monotonic() + AGAIN_MS;
+    push(&p->again, &p->again_n, &p->again_cap, number);
+}
+
+/* --- the rows -------------------------------------------------------------------------------------------------- */
+
+struct loading {
+    struct audiences *a;
+    struct part *p;
+    struct arena arena;
+    uint64_t unread; /* rows that are none */
+};
+
+static bool knows_all(const struct audiences *a, const struct row *r)
+{
+    for (size_t i = 0; i < r->in_count; i++)
+        if (r->in[i].set >= a->sets.n || !a->sets.v[r->in[i].set].bytes)
+            return false;
+    for (size_t i = 0; i < r->tag_count; i++)
+        if (r->tags[i] >= a->sets.n || !a->sets.v[r->tags[i]].bytes)
+            return false;
+    return true;
+}
+
+static int load_row(void *arg, const struct key_hash *hash, struct str bytes)
+{
+    struct loading *l = arg;
+    struct part *p = l->p;
+    struct row r;
+    int rc;
+
+    arena_reset(&l->arena);
+    rc = row_unpack(bytes, &l->arena, &r);
+    if (rc < 0)
+        return rc;
+    if (rc > 0 || !knows_all(l->a, &r)) {
+        l->unread++;
+        return 0;
+    }
+    uint32_t number = people_add(&p->people, hash, r.number);
+    p->people.v[number].version = r.version;
+    p->people.v[number].world = number == r.number ? r.world : 0;
+    people_set_due(&p->people, number, r.due);
+    part_put_row(p, number, &r);
+    return 0;
+}
+
+/* Rows of other hashes say nothing: the state was made anew. Who is in which audience then stands on the topic. */
+static int check_mark(struct audiences *a, struct part *p, struct err *e)
+{
+    struct key_hash mark;
+    int rc = rows_place(a->rows, p->number, &p->place, &mark, e);
+
+    p->mark = state_watch_hash(a->o.state, p->number, STR_LIT("audiences"));
+    if (rc < 0)
+        return rc;
+    if (rc == 0 && key_hash_eq(&mark, &p->mark))
+        return 0;
+    p->place = 0;
+    return rc == 0 ? rows_wipe(a->rows, p->number, e) : 0;
+}
+
+static int load(struct audiences *a, struct part *p, struct err *e)
+{
+    struct loading l = {.a = a, .p = p};
+    int rc = check_mark(a, p, e);
+
+    if (rc != 0)
+        return rc;
+    arena_init(&l.arena, 16 * MIB);
+    pthread_rwlock_wrlock(&a->lock);
+    people_init(&p->people);
+    p->here = true;
+    rc = rows_walk(a->rows, p->number, load_row, &l, e);
+    pthread_rwlock_unlock(&a->lock);
+    arena_deinit(&l.arena);
+    if (l.unread)
+        log_warn("audiences: partition %u: %llu rows cannot be read; the people are judged anew", p->number,
+                 (unsigned long long)l.unread);
+    return rc;
+}
+
+static void forget_gone(struct part *p)
+{
+    for (size_t i = 0; i < p->gone_id_n; i++)
+        free((char *)p->gone_ids[i].id.p);
+    free(p->gone_ids);
+    p->gone_ids = NULL;
+    p->gone_id_n = 0;
+    p->gone_n = p->gone_at = 0;
+}
+
+void part_leave(struct audiences *a, struct part *p)
+{
+    pthread_rwlock_wrlock(&a->lock);
+    if (p->dirty) /* what is not written is found out again */
+        rows_write(a->rows, p->number, p->place, &p->mark, NULL);
+    p->here = p->known = false;
+    people_deinit(&p->people);
+    for (uint32_t i = 0; i < p->set_cap; i++)
+        bits_free(p->sets[i]);
+    free(p->sets);
+    p->sets = NULL;
+    p->set_cap = 0;
+    rows_forget(a->rows, p->number);
+    pthread_rwlock_unlock(&a->lock);
+    forget_gone(p);
+    free(p->gone);
+    free(p->again);
+    arena_deinit(&p->changed_arena);
+    *p = (struct part){.number = p->number};
+    arena_init(&p->changed_arena, SIZE_MAX);
+}
+
+/* --- comparing with the state ---------------------------------------------------------------------------------- */
+
+struct comparing {
+    struct audiences *a;
+    struct part *p;
+    struct bits *seen;
+};
+
+static int compare_one(void *arg, const struct key_hash *hash, struct str id, int64_t version)
+{
+    struct comparing *c = arg;
+    struct people *people = &c->p->people;
+    uint32_t number = people_find(people, hash);
+
+    (void)id;
+    if (number == PERSON_NONE) {
+        pthread_rwlock_wrlock(&c->a->lock);
+        number = people_add(people, hash, PERSON_NONE);
+        pthread_rwlock_unlock(&c->a->lock);
+    }
+    if (people->v[number].version != version)
+        people->v[number].world = 0;
+    bits_set(c->seen, number);
+    return 0;
+}
+
+static void list_gone(struct comparing *c)
+{
+    struct bits *left = bits_copy(c->p->people.everybody);
+    uint32_t numbers[512], from = 0;
+    size_t n;
+
+    bits_without(left, c->seen);
+    while ((n = bits_list(left, from, numbers, 512)) > 0) {
+        for (size_t i = 0; i < n; i++)
+            push(&c->p->gone, &c->p->gone_n, &c->p->gone_cap, numbers[i]);
+        from = numbers[n - 1] + 1;
+        if (from == 0)
+            break;
+    }
+    bits_free(left);
+}
+
+/* Who is in memory alone is not met, and is among those who are looked for one by one; so are the gone. */
+static int compare(struct audiences *a, struct part *p, struct err *e)
+{
+    struct comparing c = {a, p, bits_new()};
+    int rc = state_watch_walk(a->o.state, p->number, NULL, compare_one, &c, e);
+
+    forget_gone(p);
+    if (rc == 0)
+        list_gone(&c);
+    bits_free(c.seen);
+    if (rc == 0 && p->gone_n > 0)
+        rc = part_find_gone(a, p, e);
+    if (rc != 0)
+        return rc;
+    p->known = true;
+    part_lap(p);
+    return 0;
+}
+
+/* --- coming and going ------------------------------------------------------------------------------------------ */
+
+static void failed(struct audiences *a, struct part *p, const char *what, const struct err *e)
+{
+    p->retry_at = clock_monotonic() + RETRY_MS;
+    log_limited(&a->limit, LOG_WARN, "audiences: partition %u: %s: %s; trying again", p->number, what, e->text);
+}
+
+bool needs_topic(const struct audiences *a)
+{
+    return a->world && a->world->n > 0;
+}
+
+static bool come(struct audiences *a, struct part *p)
+{
+    struct err e = {0};
+
+    if (!p->here && load(a, p, &e) != 0) {
+        failed(a, p, "its rows cannot be read", &e);
+        part_leave(a, p);
+        p->retry_at = clock_monotonic() + RETRY_MS;
+        return false;
+    }
+    p->unread = p->compare = true;
+    return true;
+}
+
+static bool read_back(struct audiences *a, struct part *p)
+{
+    struct err e = {0};
+
+    if (!needs_topic(a))
+        return false;
+    if (part_read_topic(a, p, &e) == 0)
+        return true;
+    failed(a, p, "the topic of changes cannot be read back", &e);
+    return false;
+}
+
+bool parts_follow(struct audiences *a)
+{
+    int64_t now = clock_monotonic();
+    bool changed = false;
+
+    for (uint32_t i = 0; i < a->o.partitions; i++) {
+        struct part *p = &a->parts[i];
+        bool shows = part_shows(a, i);
+
+        if (p->here && !shows) {
+            part_leave(a, p);
+            changed = true;
+        }
+        if (!shows || now < p->retry_at)
+            continue;
+        if (!p->here && p->gathered)
+            changed = come(a, p) || changed;
+        if (p->here && p->unread)
+            changed = read_back(a, p) || changed;
+    }
+    return changed;
+}
+
+bool part_take(struct audiences *a, struct part *p)
+{
+    struct err e = {0};
+    bool all;
+
+    if (p->changed_at < p->changed_n)
+        return true;
+    if (!p->here || clock_monotonic() < p->retry_at)
+        return false;
+    arena_reset(&p->changed_arena);
+    p->changed_n = p->changed_at = 0;
+    if (state_watch_take(a->o.state, p->number, &p->changed_arena, &p->changed, &p->changed_n, &all) != 0) {
+        p->changed_n = 0;
+        return false;
+    }
+    p->compare = p->compare || all;
+    if (p->compare && compare(a, p, &e) != 0)
+        failed(a, p, "the state cannot be compared with the rows", &e);
+    else
+        p->compare = false;
+    return p->changed_n > 0;
+}

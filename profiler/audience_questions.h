@@ -1,0 +1,31 @@
+/* What the files of questions share; private to audience_*.c. */
+#ifndef WAYMARK_AUDIENCE_QUESTIONS_H
+#define WAYMARK_AUDIENCE_QUESTIONS_H
+
+#include "profiler/audience_inside.h"
+
+/* A reference, or NULL before there is one. */
+struct world *world_of(struct audiences *a);
+/* Whether people of some partition are not known here; with the lock. */
+bool audiences_partial(const struct audiences *a);
+
+struct who {
+    uint32_t partition;
+    struct str id;
+    unsigned needs;
+    int64_t as_of;
+};
+
+/* A person who is asked about. */
+struct asking {
+    struct audiences *a;
+    struct person_seen p;
+    struct key_hash hash;
+    bool evaluate; /* audiences are evaluated, not looked up */
+    bool *in;      /* then, by the world's index; NULL: not yet */
+};
+/* As person_see; then person_seen_done(&k->p). */
+int ask_person(struct audiences *a, struct world *w, const struct who *who, struct arena *arena, struct asking *k,
+               struct err *e);
+
+#endif

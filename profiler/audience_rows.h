@@ -1,0 +1,71 @@
+/* Rows of people on disk, in a RocksDB of the audiences' own: what was found out about each and when that is to be done
+ * again. Keys are the state's hashes; no ids stand there. What is written waits in memory, for a second at most, and
+ * goes to disk in one step for each partition, together with the place on LOG_AUDIENCES that it goes with. The judging
+ * thread writes; questions may read rows under the lock of the audiences.
+ *
+ *   'M'        place on the topic (8 bytes), the hash of a fixed text, which is another one when the hashes are
+ *   'R' hash   a row
+ * and in the family that all share:
+ *   'S' number (4 bytes)   a set of people: "a" NAME, or "t" TAG 0 VALUE as JSON */
+#ifndef WAYMARK_AUDIENCE_ROWS_H
+#define WAYMARK_AUDIENCE_ROWS_H
+
+#include "common/arena.h"
+#include "common/buf.h"
+#include "common/err.h"
+#include "proto/keys.h"
+
+struct rows;
+
+struct membership {
+    uint32_t set;
+    int64_t entered_at;
+};
+
+struct row {
+    uint32_t number;
+    int64_t version; /* of the profile; -1: not judged */
+    uint64_t world;
+    int64_t due;
+    struct membership *in; /* audiences, by set */
+    size_t in_count;
+    uint32_t *tags; /* sets of values of tags, by set */
+    size_t tag_count;
+    struct str more_tags; /* members of a JSON object, of values that have no set: "city":"X","n":1 */
+};
+
+bool row_pack(const struct row *r, struct buf *b);
+/* What it points to lies in the arena or in `bytes`. 0, 1: it is none, -ENOMEM. */
+int row_unpack(struct str bytes, struct arena *a, struct row *out);
+/* NULL: not in it. */
+const struct membership *row_membership(const struct row *r, uint32_t set);
+
+int rows_open(const char *path, uint32_t partitions, struct rows **out, struct err *e);
+/* Writes nothing. NULL is allowed. */
+void rows_close(struct rows *r);
+
+/* 0, 1: there is none, negative errno. The bytes are in the arena. */
+int rows_get(struct rows *r, uint32_t partition, const struct key_hash *hash, struct arena *a, struct str *out,
+             struct err *e);
+/* Takes a copy; absent bytes remove it. Memory that is out ends the process. */
+void rows_put(struct rows *r, uint32_t partition, const struct key_hash *hash, struct str bytes);
+/* Bytes that wait to be written, over all partitions. */
+size_t rows_waiting(const struct rows *r);
+/* Forgets what waits for a partition. */
+void rows_forget(struct rows *r, uint32_t partition);
+/* Writes what waits, with the place and the mark. 0 or negative errno, and then it waits on. */
+int rows_write(struct rows *r, uint32_t partition, int64_t place, const struct key_hash *mark, struct err *e);
+/* 0, 1: nothing was ever written, negative errno. */
+int rows_place(struct rows *r, uint32_t partition, int64_t *place, struct key_hash *mark, struct err *e);
+/* All rows on disk of a partition, by hash; `each` returns 0 to go on. */
+typedef int row_visitor(void *arg, const struct key_hash *hash, struct str bytes);
+int rows_walk(struct rows *r, uint32_t partition, row_visitor *each, void *arg, struct err *e);
+/* Removes them, and the place. */
+int rows_wipe(struct rows *r, uint32_t partition, struct err *e);
+
+/* Names a set, or forgets the name (absent): on disk with the next rows_write, before its rows. */
+void rows_put_set(struct rows *r, uint32_t set, struct str name);
+typedef int set_visitor(void *arg, uint32_t set, struct str name);
+int rows_sets(struct rows *r, set_visitor *each, void *arg, struct err *e);
+
+#endif

@@ -1,0 +1,200 @@
+/* Tags of people for answers, and how many have which. Any thread that may wait. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/json.h"
+#include "profiler/audience_questions.h"
+
+/* --- one person ------------------------------------------------------------------------------------------------ */
+
+struct tag_text {
+    size_t order;
+    struct str name, value;
+};
+
+static int by_order(const void *a, const void *b)
+{
+    const struct tag_text *x = a, *y = b;
+
+    return x->order != y->order ? (x->order > y->order) - (x->order < y->order) : str_cmp(x->name, y->name);
+}
+
+static void write_member(struct buf *out, size_t start, struct str name, struct str value)
+{
+    if (out->n > start + 1)
+        buf_add_char(out, ',');
+    json_write_str(out, name);
+    buf_add_char(out, ':');
+    buf_add_str(out, value);
+}
+
+/* With the lock. In the order of the file, those that it does not have at the end. */
+static int write_row(const struct audiences *a, const struct row *r, struct arena *arena, struct buf *out)
+{
+    struct tag_text *v = arena_alloc(arena, (r->tag_count + 1) * sizeof *v);
+    size_t n = 0, start = out->n;
+
+    if (!v)
+        return -ENOMEM;
+    for (size_t i = 0; i < r->tag_count; i++)
+        if (set_tag(&a->sets, r->tags[i], &v[n].name, &v[n].value)) {
+            v[n].order = a->world->tags ? tags_find(a->world->tags, v[n].name) : SIZE_MAX;
+            n++;
+        }
+    qsort(v, n, sizeof *v, by_order);
+    buf_add_char(out, '{');
+    for (size_t i = 0; i < n; i++)
+        write_member(out, start, v[i].name, v[i].value);
+    if (r->more_tags.n) {
+        if (n)
+            buf_add_char(out, ',');
+        buf_add_str(out, r->more_tags);
+    }
+    return buf_add_char(out, '}') ? 0 : -ENOMEM;
+}
+
+/* From the row, if it is of that version and nothing has become due. 1: it is not. */
+static int write_known(struct audiences *a, uint32_t partition, const struct key_hash *hash, int64_t version,
+                       struct arena *arena, struct buf *out)
+{
+    const struct part *p = &a->parts[partition];
+    struct str bytes;
+    struct row r;
+    int rc = 1;
+
+    pthread_rwlock_rdlock(&a->lock);
+    uint32_t number = p->here ? people_find(&p->people, hash) : PERSON_NONE;
+    if (number != PERSON_NONE && p->people.v[number].version == version && a->world &&
+        p->people.v[number].world == a->world->id)
+        rc = rows_get(a->rows, partition, hash, arena, &bytes, NULL);
+    if (rc == 0)
+        rc = row_unpack(bytes, arena, &r);
+    if (rc == 0 && (r.version != version || (r.due != TIME_NONE && r.due <= wall(a))))
+        rc = 1;
+    if (rc == 0)
+        rc = write_row(a, &r, arena, out);
+    pthread_rwlock_unlock(&a->lock);
+    return rc;
+}
+
+static int write_fresh(struct audiences *a, struct world *w, const struct who *who, struct arena *arena,
+                       struct buf *out, struct err *e)
+{
+    struct asking k;
+    int rc = ask_person(a, w, who, arena, &k, e);
+
+    if (rc != 0)
+        return rc;
+    rc = person_tags(&k.p);
+    if (rc == 0)
+        rc = tags_write_json(w->tags, k.p.tags, &k.p.s, out);
+    person_seen_done(&k.p);
+    return rc;
+}
+
+int audiences_tags(struct audiences *a, uint32_t partition, struct str id, struct buf *out)
+{
+    struct key_hash hash = state_watch_hash(a->o.state, partition, id);
+    struct world *w = world_of(a);
+    struct arena arena;
+    struct str found;
+    struct err e = {0};
+    size_t before = out->n;
+    int64_t version;
+    int rc;
+
+    if (!w || !w->tags) {
+        world_unref(w);
+        return buf_add_text(out, "{}") ? 0 : -ENOMEM;
+    }
+    arena_init(&arena, LIMIT_AUDIENCE_ARENA);
+    rc = state_watch_find(a->o.state, partition, &hash, &arena, &found, &version, &e);
+    if (rc == 0)
+        rc = write_known(a, partition, &hash, version, &arena, out);
+    if (rc == 1) {
+        const struct who who = {partition, id, w->tag_needs, TIME_NONE};
+
+        out->n = before;
+        rc = write_fresh(a, w, &who, &arena, out, &e);
+    }
+    if (rc > 0) {
+        out->n = before;
+        rc = buf_add_text(out, "{}") ? 0 : -ENOMEM;
+    }
+    arena_deinit(&arena);
+    world_unref(w);
+    return rc;
+}
+
+/* --- everybody ------------------------------------------------------------------------------------------------- */
+
+struct tag_count {
+    size_t order;
+    struct str name, value;
+    uint64_t n;
+};
+
+static int by_tag(const void *a, const void *b)
+{
+    const struct tag_count *x = a, *y = b;
+    int c = x->order != y->order ? (x->order > y->order) - (x->order < y->order) : str_cmp(x->name, y->name);
+
+    return c ? c : str_cmp(x->value, y->value);
+}
+
+/* With the lock. */
+static size_t count_sets(const struct audiences *a, struct tag_count *v)
+{
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < a->sets.n; i++) {
+        struct tag_count *t = &v[n];
+
+        if (!set_tag(&a->sets, i, &t->name, &t->value))
+            continue;
+        t->n = 0;
+        for (uint32_t p = 0; p < a->o.partitions; p++)
+            t->n += bits_count(part_set(&a->parts[p], i));
+        t->order = a->world && a->world->tags ? tags_find(a->world->tags, t->name) : SIZE_MAX;
+        n += t->n > 0;
+    }
+    return n;
+}
+
+static void write_counts(const struct tag_count *v, size_t n, struct buf *out)
+{
+    buf_add_char(out, '{');
+    for (size_t i = 0; i < n; i++) {
+        bool first = i == 0 || !str_eq(v[i].name, v[i - 1].name);
+
+        if (first) {
+            if (i)
+                buf_add_text(out, "},");
+            json_write_str(out, v[i].name);
+            buf_add_text(out, ":{");
+        } else {
+            buf_add_char(out, ',');
+        }
+        if (v[i].value.n && v[i].value.p[0] == '"')
+            buf_add_str(out, v[i].value);
+        else
+            buf_addf(out, "\"%.*s\"", STR_ARG(v[i].value));
+        buf_addf(out, ":%llu", (unsigned long long)v[i].n);
+    }
+    buf_add_text(out, n ? "}}" : "}");
+}
+
+int audiences_tag_counts(struct audiences *a, struct buf *out)
+{
+    pthread_rwlock_rdlock(&a->lock);
+    struct tag_count *v = malloc((a->sets.n + 1) * sizeof *v);
+    if (v) {
+        size_t n = count_sets(a, v);
+
+        qsort(v, n, sizeof *v, by_tag);
+        write_counts(v, n, out);
+    }
+    pthread_rwlock_unlock(&a->lock);
+    free(v);
+    return v && !out->failed ? 0 : -ENOMEM;
+}
