@@ -323,7 +323,10 @@ void exports_stop(struct exports *x)
     pthread_mutex_lock(&x->lock);
     x->stopping = true;
     atomic_store(&x->halt, true);
+    atomic_store(&x->ending, true);
     pthread_cond_broadcast(&x->asked);
+    while (x->reports > 0)
+        pthread_cond_wait(&x->rested, &x->lock);
     pthread_mutex_unlock(&x->lock);
     if (x->started)
         pthread_join(x->thread, NULL);

@@ -48,7 +48,9 @@ int exports_open(struct exports *x, struct str id, int *fd, uint64_t *size, cons
                  size_t file_name_size);
 /* {"exports":[…]}: all, newest first. */
 int exports_list(struct exports *x, struct buf *out);
-/* {"campaign","reach":{…},"conversions":{…},…}: 0, 1: no such campaign, negative errno. May take its time. */
+/* What a campaign earned within `days` of each person's assignment: {"campaign","days","reach":{"exported","held_out"},
+ * "conversions":{…},"amount":{…},"by_day":[…],"by_assignment":[…],"partial"}. 0, 1: no such campaign, -EINVAL (days),
+ * -EBUSY, another negative errno. May take its time: a thread that may wait. */
 int exports_campaign_report(struct exports *x, struct str campaign, int64_t days, struct buf *out, struct err *e);
 
 #endif

@@ -83,7 +83,8 @@ struct exports {
     bool again;                   /* [lock] what is being made holds somebody who was erased */
     _Atomic bool halt;            /* ends what is being made */
     _Atomic uint64_t looked_at, expected;
-    _Atomic uint64_t reports; /* campaign reports under way */
+    _Atomic bool ending; /* ends reports */
+    unsigned reports;    /* [lock] under way */
     struct stats_counter *made, *failures, *rows, *file_bytes;
 };
 

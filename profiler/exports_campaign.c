@@ -1,0 +1,130 @@
+/* The report of a campaign: a walk over everybody who is here, for those whom it has marked. The thread of who asks. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/json.h"
+#include "profiler/export_request.h"
+#include "profiler/exports_inside.h"
+#include "profiler/exports_report.h"
+#include "profiler/marks.h"
+
+#define REPORTS 2 /* at once */
+#define TRIES 200 /* for the memory that views share */
+#define PAUSE_US 20000
+#define ID_KIND_BYTES 5 /* "user:" */
+
+struct reporting {
+    struct exports *x;
+    struct str campaign;
+    struct report report;
+    struct arena arena; /* of one person */
+    struct err *e;
+};
+
+static int view_orders(struct reporting *g, struct str id, struct state_view *v)
+{
+    const struct exports *x = g->x;
+    struct str key = {id.p + ID_KIND_BYTES, id.n - ID_KIND_BYTES};
+    uint32_t partition = event_log_partition(key, x->o.partitions);
+    int rc;
+
+    for (int i = 0; i < TRIES; i++) {
+        rc = state_view(x->o.state, partition, id, VIEW_ORDERS, v, g->e);
+        if ((rc != -EBUSY && rc != -EAGAIN) || atomic_load(&x->ending))
+            break;
+        usleep(PAUSE_US);
+    }
+    return rc;
+}
+
+static int look_at(void *arg, struct str id, struct rule_subject *s)
+{
+    struct reporting *g = arg;
+    struct state_view v;
+    struct mark mark;
+
+    arena_reset(&g->arena);
+    if (!s->traits || id.n <= ID_KIND_BYTES)
+        return 0;
+    int rc = marks_find(s->traits, MARK_CAMPAIGN, g->campaign, &g->arena, &mark);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    bool held_out = memmem(mark.value.p, mark.value.n, "\"held_out\"", strlen("\"held_out\"")) != NULL;
+    rc = view_orders(g, id, &v);
+    if (rc != 0)
+        return rc < 0 ? rc : 0; /* gone meanwhile */
+    rc = report_add(&g->report, held_out ? ARM_HELD_OUT : ARM_EXPORTED, mark.time, v.orders, v.order_count);
+    state_view_free(&v);
+    return rc;
+}
+
+static void write_report(struct reporting *g, struct buf *out)
+{
+    const struct exports *x = g->x;
+    uint32_t here = 0;
+
+    for (uint32_t p = 0; p < x->o.partitions; p++)
+        here += x->o.shows(x->o.arg, p);
+    buf_add_char(out, '{');
+    json_write_member(out, "campaign", g->campaign);
+    report_write(&g->report, out);
+    json_write_key(out, "partitions");
+    buf_addf(out, "{\"here\":%u,\"all\":%u},\"partial\":%s}", here, x->o.partitions,
+             here < x->o.partitions ? "true" : "false");
+}
+
+static int report_all(struct reporting *g, struct buf *out)
+{
+    const struct report *r = &g->report;
+    int rc = audiences_scan(g->x->o.audiences, RULE_NEEDS_TRAITS | RULE_NEEDS_MARKS, TIME_NONE, look_at, g,
+                            &g->x->ending, g->e);
+
+    if (rc == 0 && r->all[ARM_EXPORTED].people + r->all[ARM_HELD_OUT].people == 0)
+        return 1;
+    if (rc == 0)
+        write_report(g, out);
+    return rc > 0 ? -EIO : rc == 0 && out->failed ? -ENOMEM : rc;
+}
+
+static bool enter(struct exports *x)
+{
+    pthread_mutex_lock(&x->lock);
+    bool in = !x->stopping && x->reports < REPORTS;
+    x->reports += in;
+    pthread_mutex_unlock(&x->lock);
+    return in;
+}
+
+static void leave(struct exports *x)
+{
+    pthread_mutex_lock(&x->lock);
+    x->reports--;
+    pthread_cond_broadcast(&x->rested);
+    pthread_mutex_unlock(&x->lock);
+}
+
+int exports_campaign_report(struct exports *x, struct str campaign, int64_t days, struct buf *out, struct err *e)
+{
+    struct reporting g = {.x = x, .campaign = campaign, .e = e};
+
+    if (!export_name_valid(campaign))
+        return 1;
+    if (days < 1 || days > LIMIT_CAMPAIGN_DAYS) {
+        err_set(e, "days: needs a whole number from 1 to %d", LIMIT_CAMPAIGN_DAYS);
+        return -EINVAL;
+    }
+    if (!enter(x)) {
+        err_set(e, "%d reports are being made already", REPORTS);
+        return -EBUSY;
+    }
+    arena_init(&g.arena, LIMIT_EXPORT_ARENA);
+    int rc = report_init(&g.report, x->o.rules, days, clock_now());
+    if (rc == 0)
+        rc = report_all(&g, out);
+    report_deinit(&g.report);
+    arena_deinit(&g.arena);
+    leave(x);
+    return rc;
+}
