@@ -127,8 +127,9 @@ const struct rule_function rule_functions[] = {
     {"exported", "exported(\"campaign\")", "whether the person was in an export for that campaign", 1, 1,
      rule_call_exported},
     {"quintile", "quintile(spent)",
-     "1 to 5: where the person stands among people with an order, 5 is best; of orders, spent, last_order_at", 1, 1,
-     rule_call_quintile},
+     "1 to 5: where the person stands among people with an order, 5 is best; of orders, items, gross, spent, discount, "
+     "sessions, first_order_at, last_order_at",
+     1, 1, rule_call_quintile},
     {"top", "top(\"category\", \"views\")",
      "the name in that group of by with the greatest figure (the group's first one unless given)", 1, 2, rule_call_top},
     {"names", "names(\"category\", \"ordered\")", "how many names in that group of by have that figure", 1, 2,

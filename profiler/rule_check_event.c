@@ -3,8 +3,10 @@
  * Each that looks through events costs a pass over those of its name, so their number is bounded, and none stands in
  * the condition of another: that would cost a pass for every event. */
 #include <assert.h>
+#include <stdio.h>
 
 #include "common/limits.h"
+#include "profiler/cuts.h"
 #include "profiler/rule_check.h"
 
 static bool is_order_event(struct str name)
@@ -198,14 +200,34 @@ struct rule_node *rule_call_exported(struct rule_checker *c, const struct rule_a
     return n->text.p && rule_list_name(c, &c->rule->campaigns, &c->rule->campaign_count, n->text) ? n : NULL;
 }
 
+static bool has_quintiles(enum rule_fact fact)
+{
+    for (size_t i = 0; i < CUTS_FACTS; i++)
+        if (cuts_facts[i] == fact)
+            return true;
+    return false;
+}
+
+static struct rule_node *fail_quintile(struct rule_checker *c, const struct rule_ast *a)
+{
+    char list[160];
+    size_t n = 0;
+
+    for (size_t i = 0; i < CUTS_FACTS; i++) {
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", rule_facts[cuts_facts[i]].name);
+        assert(n < sizeof list);
+    }
+    return rule_fail(c->source, rule_ast_place(a), "quintile is of one of: %s", list);
+}
+
 struct rule_node *rule_call_quintile(struct rule_checker *c, const struct rule_ast *a)
 {
     const struct rule_ast *of = a->kids[0];
     enum rule_fact fact = of->kind == AST_NAME ? rule_fact_find(of->text) : RULE_FACTS;
     struct rule_node *n;
 
-    if (fact != FACT_ORDERS && fact != FACT_SPENT && fact != FACT_LAST_ORDER_AT)
-        return rule_fail(c->source, rule_ast_place(a), "quintile is of orders, spent or last_order_at");
+    if (!has_quintiles(fact))
+        return fail_quintile(c, a);
     n = rule_node_make(c, a, OP_QUINTILE, RULE_NUMBER, 0);
     if (n)
         n->fact = fact;
