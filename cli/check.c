@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "common/tls.h"
+#include "profiler/tags.h"
 
 /* How many tokens its file adds; -1 after saying what is wrong with it. */
 static long count_tokens(const struct conf_profiler *p)
@@ -20,6 +21,27 @@ static long count_tokens(const struct conf_profiler *p)
     n = t ? (long)t->count : -1;
     conf_tokens_free(t);
     buf_deinit(&errors);
+    return n;
+}
+
+/* How many tags there are; -1 after saying what is wrong with their file. Places that may not mean what was meant are
+ * said too. */
+static long count_tags(const struct conf *conf)
+{
+    struct tags *t = NULL;
+    struct buf errors, warnings;
+
+    buf_init(&errors, 1 << 20);
+    buf_init(&warnings, 1 << 20);
+    bool good = tags_load(conf->profiler.tags_file, conf->vocabulary, &t, &errors, &warnings) == 0;
+    if (errors.n > 0)
+        fwrite(errors.p, 1, errors.n, stderr);
+    if (warnings.n > 0 && conf->profiler.tags_file)
+        fwrite(warnings.p, 1, warnings.n, stderr);
+    long n = good ? (long)tags_count(t) : -1;
+    tags_unref(t);
+    buf_deinit(&errors);
+    buf_deinit(&warnings);
     return n;
 }
 
@@ -54,10 +76,11 @@ int cli_check(const struct cli_command *c, int argc, char **argv)
     if (!conf)
         return EXIT_FAILED;
     long more = count_tokens(&conf->profiler);
-    bool good = check_tls(conf) && more >= 0;
+    long tags = count_tags(conf);
+    bool good = check_tls(conf) && more >= 0 && tags >= 0;
     if (good)
-        printf("%s: good: %u partitions, %zu keys, %zu tokens, data in %s\n", conf->file, conf->partitions,
-               conf->collector.key_count, conf->profiler.token_count + (size_t)more, conf->data);
+        printf("%s: good: %u partitions, %zu keys, %zu tokens, %ld tags, data in %s\n", conf->file, conf->partitions,
+               conf->collector.key_count, conf->profiler.token_count + (size_t)more, tags, conf->data);
     conf_free(conf);
     return good ? EXIT_OK : EXIT_FAILED;
 }

@@ -185,6 +185,8 @@ static void finish(struct world *w)
     w->tag_needs = w->tags ? tags_needs(w->tags) : 0;
     w->needs = w->tag_needs;
     hash = mix(hash, &tags, sizeof tags);
+    w->tags_id = w->tag_needs & RULE_NEEDS_CUTS ? mix(hash, &w->cuts.made_at, sizeof w->cuts.made_at) : hash;
+    w->tags_id += w->tags_id == 0;
     for (size_t i = 0; i < w->n; i++) {
         const struct audience *a = &w->v[i];
 
@@ -214,7 +216,9 @@ int world_new(const struct state_definition *d, size_t n, struct tags *tags, con
     if (rc == 0)
         rc = put_in_order(w);
     if (rc == 0)
-        rc = cuts_at(d, n, now, &w->cuts);
+        rc = cuts_history(d, n, &w->arena, &w->history, &w->history_count);
+    if (rc == 0 && cuts_pick(w->history, w->history_count, now))
+        w->cuts = *cuts_pick(w->history, w->history_count, now);
     if (rc != 0) {
         world_unref(w);
         return rc;

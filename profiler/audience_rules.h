@@ -21,10 +21,13 @@ struct audience {
 
 struct world {
     atomic_uint refs;
-    uint64_t id; /* another one whenever somebody may be judged otherwise; never 0 */
+    uint64_t id;      /* another one whenever somebody may be judged otherwise; never 0 */
+    uint64_t tags_id; /* the same of tags alone */
     struct arena arena;
     struct tags *tags;
-    struct rule_cuts cuts;
+    struct rule_cuts cuts;     /* those that count now */
+    struct rule_cuts *history; /* all of them, by made_at; for questions as of a moment */
+    size_t history_count;
     struct audience *v; /* by name */
     size_t n;
     uint32_t *order; /* indexes of those with a rule, after those that their rules name */

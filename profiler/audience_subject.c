@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "profiler/cuts.h"
 #include "profiler/state_as_of.h"
 #include "proto/codec.h"
 
@@ -203,7 +204,8 @@ int person_see(struct person_seen *p, const struct person_of *of, struct arena *
     p->tags_next = TIME_NONE;
     p->s = (struct rule_subject){.now = then ? of->as_of : of->now,
                                  .rules = of->rules,
-                                 .cuts = &of->world->cuts,
+                                 .cuts = then ? cuts_pick(of->world->history, of->world->history_count, of->as_of)
+                                              : &of->world->cuts,
                                  .tag = tag_of,
                                  .tag_arg = p,
                                  .arena = a};

@@ -55,7 +55,7 @@ static int write_row(const struct audiences *a, const struct row *r, struct aren
 
 /* From the row, if it is of that version and nothing has become due. 1: it is not. */
 static int write_known(struct audiences *a, uint32_t partition, const struct key_hash *hash, int64_t version,
-                       struct arena *arena, struct buf *out)
+                       struct arena *arena, struct buf *out, struct tags_good *good)
 {
     const struct part *p = &a->parts[partition];
     struct str bytes;
@@ -71,52 +71,63 @@ static int write_known(struct audiences *a, uint32_t partition, const struct key
         rc = row_unpack(bytes, arena, &r);
     if (rc == 0 && (r.version != version || (r.due != TIME_NONE && r.due <= wall(a))))
         rc = 1;
-    if (rc == 0)
+    if (rc == 0) {
+        *good = (struct tags_good){a->world->tags_id, r.due};
         rc = write_row(a, &r, arena, out);
+    }
     pthread_rwlock_unlock(&a->lock);
     return rc;
 }
 
 static int write_fresh(struct audiences *a, struct world *w, const struct who *who, struct arena *arena,
-                       struct buf *out, struct err *e)
+                       struct buf *out, struct tags_good *good)
 {
     struct asking k;
-    int rc = ask_person(a, w, who, arena, &k, e);
+    struct err e = {0};
+    int rc = ask_person(a, w, who, arena, &k, &e);
 
     if (rc != 0)
         return rc;
     rc = person_tags(&k.p);
     if (rc == 0)
         rc = tags_write_json(w->tags, k.p.tags, &k.p.s, out);
+    *good = (struct tags_good){w->tags_id, k.p.tags_next};
     person_seen_done(&k.p);
     return rc;
 }
 
-int audiences_tags(struct audiences *a, uint32_t partition, struct str id, struct buf *out)
+static int write_tags(struct audiences *a, struct world *w, const struct who *who, struct arena *arena, struct buf *out,
+                      struct tags_good *good)
 {
-    struct key_hash hash = state_watch_hash(a->o.state, partition, id);
-    struct world *w = world_of(a);
-    struct arena arena;
+    struct key_hash hash = state_watch_hash(a->o.state, who->partition, who->id);
     struct str found;
     struct err e = {0};
     size_t before = out->n;
     int64_t version;
-    int rc;
+    int rc = 1;
 
-    if (!w || !w->tags) {
-        world_unref(w);
-        return buf_add_text(out, "{}") ? 0 : -ENOMEM;
-    }
+    if (who->as_of == TIME_NONE)
+        rc = state_watch_find(a->o.state, who->partition, &hash, arena, &found, &version, &e);
+    if (who->as_of == TIME_NONE && rc == 0)
+        rc = write_known(a, who->partition, &hash, version, arena, out, good);
+    if (rc != 1)
+        return rc;
+    out->n = before;
+    return write_fresh(a, w, who, arena, out, good);
+}
+
+int audiences_tags(struct audiences *a, uint32_t partition, struct str id, int64_t as_of, struct buf *out,
+                   struct tags_good *good)
+{
+    struct world *w = world_of(a);
+    size_t before = out->n;
+    struct arena arena;
+    int rc = 1;
+
+    *good = (struct tags_good){w ? w->tags_id : 0, TIME_NONE};
     arena_init(&arena, LIMIT_AUDIENCE_ARENA);
-    rc = state_watch_find(a->o.state, partition, &hash, &arena, &found, &version, &e);
-    if (rc == 0)
-        rc = write_known(a, partition, &hash, version, &arena, out);
-    if (rc == 1) {
-        const struct who who = {partition, id, w->tag_needs, TIME_NONE};
-
-        out->n = before;
-        rc = write_fresh(a, w, &who, &arena, out, &e);
-    }
+    if (w && w->tags)
+        rc = write_tags(a, w, &(struct who){partition, id, w->tag_needs, as_of}, &arena, out, good);
     if (rc > 0) {
         out->n = before;
         rc = buf_add_text(out, "{}") ? 0 : -ENOMEM;
@@ -124,6 +135,15 @@ int audiences_tags(struct audiences *a, uint32_t partition, struct str id, struc
     arena_deinit(&arena);
     world_unref(w);
     return rc;
+}
+
+uint64_t audiences_tags_by(struct audiences *a)
+{
+    struct world *w = world_of(a);
+    uint64_t by = w ? w->tags_id : 0;
+
+    world_unref(w);
+    return by;
 }
 
 /* --- everybody ------------------------------------------------------------------------------------------------- */

@@ -33,6 +33,9 @@ struct audiences_options {
     uint32_t partitions;
     /* Whether the partition is ours and everything that was shown before is folded again. Quick. */
     bool (*shows)(void *arg, uint32_t partition);
+    /* 0: the partition is another's; else a number that is another one each time that it is given. NULL: all are ours,
+     * always. Quick. */
+    uint64_t (*stint)(void *arg, uint32_t partition);
     /* A person's tags changed without a new version: copies in a cache are to be forgotten. May be NULL. */
     void (*retagged)(void *arg, uint32_t partition, struct str id);
     /* More was judged, or definitions or tags were taken: whoever waits for it may look again. Quick. May be NULL. */
@@ -47,8 +50,10 @@ int audiences_start(const struct audiences_options *o, struct audiences **out, s
 void audiences_wake(struct audiences *a);
 /* Another set of tags: everybody is judged anew by and by. Takes a reference. Any thread. */
 void audiences_retag(struct audiences *a, struct tags *t);
-/* Writes down what there is. NULL is allowed. */
+/* Writes down what there is, and judges nobody any more; questions are answered. NULL is allowed. */
 void audiences_stop(struct audiences *a);
+/* After audiences_stop, and once nobody asks and nobody reads the stats. NULL is allowed. */
+void audiences_free(struct audiences *a);
 
 /* --- questions: any thread that may wait; about the partitions that are here ---------------------------------------
  */
@@ -108,8 +113,17 @@ struct audience_rule;
 const struct rule *audience_rule_get(struct audiences *a, struct str name, struct audience_rule **ref);
 void audience_rule_release(struct audience_rule *ref);
 
-/* Tags of a person as last judged, as JSON for answers: {"lifecycle":"growing"}; "{}" for who was not judged yet. */
-int audiences_tags(struct audiences *a, uint32_t partition, struct str id, struct buf *out);
+/* How long tags in an answer are right, if nothing is folded. */
+struct tags_good {
+    uint64_t by;   /* of the tags and cut points that they are by: never 0, the same number wherever those are the same */
+    int64_t until; /* the first moment at which time may change one; TIME_NONE: never */
+};
+/* Tags of a person now, or as of a moment, as JSON for answers: {"lifecycle":"growing"}; "{}" for who is not there. 0 or
+ * negative errno. */
+int audiences_tags(struct audiences *a, uint32_t partition, struct str id, int64_t as_of, struct buf *out,
+                   struct tags_good *good);
+/* What tags are by now, 0: not known yet. Quick. */
+uint64_t audiences_tags_by(struct audiences *a);
 /* How many have each value of each tag: {"lifecycle":{"new":3,…},…}. */
 int audiences_tag_counts(struct audiences *a, struct buf *out);
 

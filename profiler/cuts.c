@@ -363,3 +363,41 @@ int cuts_at(const struct state_definition *d, size_t n, int64_t at, struct rule_
     }
     return 0;
 }
+
+static int by_time(const void *a, const void *b)
+{
+    const struct rule_cuts *x = a, *y = b;
+
+    return (x->made_at > y->made_at) - (x->made_at < y->made_at);
+}
+
+int cuts_history(const struct state_definition *d, size_t n, struct arena *a, struct rule_cuts **out, size_t *count)
+{
+    size_t most = 0, k = 0;
+
+    for (size_t i = 0; i < n; i++)
+        most += d[i].kind == DEFINITION_CUTS && d[i].name.n == CUTS_NAME_BYTES;
+    struct rule_cuts *v = arena_alloc(a, (most + 1) * sizeof *v);
+    if (!v)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        if (d[i].kind != DEFINITION_CUTS || d[i].name.n != CUTS_NAME_BYTES)
+            continue;
+        int r = cuts_read(d[i].body, &v[k], NULL);
+        if (r < 0)
+            return r;
+        k += r == 0;
+    }
+    if (k > 0)
+        qsort(v, k, sizeof *v, by_time);
+    *out = v;
+    *count = k;
+    return 0;
+}
+
+const struct rule_cuts *cuts_pick(const struct rule_cuts *history, size_t count, int64_t at)
+{
+    while (count > 0 && history[count - 1].made_at > at)
+        count--;
+    return count ? &history[count - 1] : NULL;
+}

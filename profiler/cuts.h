@@ -57,4 +57,9 @@ void cuts_name(const struct zone *zone, int64_t at, char out[CUTS_NAME_BYTES + 1
  * `at` or before; made_at TIME_NONE when there are none. 0 or -ENOMEM. */
 int cuts_at(const struct state_definition *d, size_t n, int64_t at, struct rule_cuts *out);
 
+/* All of them that can be read, by made_at, in the arena, for who asks as of many moments. 0 or -ENOMEM. */
+int cuts_history(const struct state_definition *d, size_t n, struct arena *a, struct rule_cuts **out, size_t *count);
+/* Of these the latest made at `at` or before; NULL: there are none. */
+const struct rule_cuts *cuts_pick(const struct rule_cuts *history, size_t count, int64_t at);
+
 #endif

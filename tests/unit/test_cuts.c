@@ -242,6 +242,18 @@ static void the_latest_that_was_made_by_then_counts(void **state)
     }
     assert_int_equal(cuts_at(d, 5, made[2] + 1000 * TIME_DAY, &got), 0);
     assert_true(got.made_at == made[2]);
+
+    struct rule_cuts *history;
+    struct arena a;
+    size_t n;
+    arena_init(&a, 1 << 20);
+    assert_int_equal(cuts_history(d, 5, &a, &history, &n), 0);
+    assert_int_equal(n, 3);
+    assert_null(cuts_pick(history, n, made[0] - 1));
+    for (int i = 0; i < 3; i++)
+        assert_true(cuts_pick(history, n, made[i] + 1)->made_at == made[i]);
+    assert_null(cuts_pick(history, 0, made[2]));
+    arena_deinit(&a);
     for (int i = 0; i < 3; i++)
         buf_deinit(&body[i]);
 }
