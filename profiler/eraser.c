@@ -3,6 +3,7 @@
  * A turn takes all partitions in which something was erased, and one walk over the log serves them all:
  *
  *   commit   what was erased is gone from what a crash comes back to
+ *   tell     files that were made of people are removed
  *   forget   Redis has confirmed that it has no copy
  *   compact  the state's files are written anew
  *   settle   everything is folded and on disk that the erasures have set off in other partitions
@@ -54,6 +55,7 @@ struct eraser {
     /* The last walk over the whole log, so that what else fails does not make it walk again and again. */
     uint64_t walked_for; /* a hash of what the turn was for; 0: none */
     bool walked_through; /* and no name had to stay because Redis did not answer */
+    uint64_t told_for; /* the last turn of which o.erased was told; 0: none */
     uint64_t late_seen;
     int64_t late_at; /* monotonic: not before */
     int64_t backoff_ms;
@@ -343,6 +345,16 @@ static bool end_turn(struct eraser *x)
     return all;
 }
 
+/* Once, however often the turn is tried again. */
+static void tell(struct eraser *x)
+{
+    uint64_t now = purpose(x);
+
+    if (x->o.erased && now != 0 && now != x->told_for)
+        x->o.erased(x->o.arg);
+    x->told_for = now;
+}
+
 /* Whether nothing is left to do of what it was for. */
 static bool turn(struct eraser *x, unsigned erasing)
 {
@@ -352,6 +364,7 @@ static bool turn(struct eraser *x, unsigned erasing)
     x->forgets = true;
     if (erasing > 0 && !wait_for(x, is_on_disk, false))
         return false;
+    tell(x);
     clear_state(x);
     if (!shared && !has_walked(x) && (!settle(x) || !blank(x)))
         return false;

@@ -32,6 +32,9 @@ struct eraser_options {
     void (*commit)(void *arg, uint32_t partition);
     /* A partition has become clean. All three must be quick. */
     void (*cleaned)(void *arg);
+    /* Somebody was erased and is not shown any more: files that were made of people before are removed when it returns.
+     * May take its time; NULL: there are none. */
+    void (*erased)(void *arg);
     void *arg;
 };
 
