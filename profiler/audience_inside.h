@@ -55,6 +55,7 @@ struct part {
     bool unread;      /* the topic may say more than the rows: it is to be read back before anything is published */
     bool compare;     /* everybody in the state is to be compared with them */
     int64_t retry_at; /* monotonic: reading failed */
+    uint64_t stint;   /* for which it is here */
     struct people people;
     struct bits **sets; /* by set */
     uint32_t set_cap;
@@ -135,6 +136,7 @@ static inline int64_t wall(const struct audiences *a)
     return a->o.now ? a->o.now(a->o.arg) : clock_now();
 }
 bool part_shows(struct audiences *a, uint32_t partition);
+uint64_t part_stint(struct audiences *a, uint32_t partition);
 
 /* --- audience_sets.c: the judging thread changes, under the lock ----------------------------------------------- */
 

@@ -15,6 +15,11 @@ bool part_shows(struct audiences *a, uint32_t partition)
     return !a->o.shows || a->o.shows(a->o.arg, partition);
 }
 
+uint64_t part_stint(struct audiences *a, uint32_t partition)
+{
+    return a->o.stint ? a->o.stint(a->o.arg, partition) : 1;
+}
+
 /* --- what waits ------------------------------------------------------------------------------------------------ */
 
 static bool push(uint32_t **v, uint32_t *n, uint32_t *cap, uint32_t number)
@@ -267,14 +272,15 @@ bool parts_follow(struct audiences *a)
 
     for (uint32_t i = 0; i < a->o.partitions; i++) {
         struct part *p = &a->parts[i];
-        bool shows = part_shows(a, i);
+        uint64_t stint = part_stint(a, i);
 
-        if (p->here && !shows) {
+        if (p->here && stint != p->stint) {
             part_leave(a, p);
             changed = true;
         }
-        if (!shows || now < p->retry_at)
+        if (now < p->retry_at || !part_shows(a, i))
             continue;
+        p->stint = stint;
         if (!p->here && p->gathered)
             changed = come(a, p) || changed;
         if (p->here && p->unread)

@@ -75,6 +75,14 @@ static int gather_one(struct gathering *g, const struct state_definition *d)
     return keep(g, &v[at], d) ? 0 : -ENOMEM;
 }
 
+/* One whose term has run out for a moment is still ours. */
+static bool counts(struct audiences *a, uint32_t partition)
+{
+    const struct part *p = &a->parts[partition];
+
+    return p->here ? part_stint(a, partition) == p->stint : part_shows(a, partition);
+}
+
 static int gather(struct audiences *a, struct gathering *g)
 {
     struct state_definition *d;
@@ -82,7 +90,8 @@ static int gather(struct audiences *a, struct gathering *g)
     int rc = 0;
 
     for (uint32_t p = 0; p < a->o.partitions && rc == 0; p++) {
-        if (!part_shows(a, p))
+        a->parts[p].gathered = false;
+        if (!counts(a, p))
             continue;
         arena_reset(&g->one);
         rc = state_definitions(a->o.state, p, &g->one, &d, &n, &a->parts[p].definitions);
@@ -98,8 +107,8 @@ static bool other_definitions(struct audiences *a)
     uint64_t changes;
 
     for (uint32_t p = 0; p < a->o.partitions; p++)
-        if (part_shows(a, p) && state_definitions(a->o.state, p, NULL, NULL, NULL, &changes) == 0 &&
-            changes != a->parts[p].definitions)
+        if (counts(a, p) && state_definitions(a->o.state, p, NULL, NULL, NULL, &changes) == 0 &&
+            (changes != a->parts[p].definitions || !a->parts[p].gathered))
             return true;
     return false;
 }
@@ -187,9 +196,9 @@ static bool follow_rules(struct audiences *a)
 /* --- who is to be judged --------------------------------------------------------------------------------------- */
 
 /* Whether what comes out may be published. */
-static bool ready(const struct audiences *a, const struct part *p)
+static bool ready(struct audiences *a, const struct part *p)
 {
-    return p->here && (!p->unread || !needs_topic(a));
+    return p->here && (!p->unread || !needs_topic(a)) && part_shows(a, p->number);
 }
 
 /* One by number. Who cannot be judged now is tried again soon. */
@@ -278,7 +287,7 @@ static void judge_background(struct audiences *a, struct part *p, int64_t until)
     }
 }
 
-static bool waits(const struct audiences *a, const struct part *p, int64_t now)
+static bool waits(struct audiences *a, const struct part *p, int64_t now)
 {
     uint32_t due = people_first_due(&p->people);
 
@@ -330,7 +339,7 @@ static void finish_laps(struct audiences *a)
 
 /* --- the thread ------------------------------------------------------------------------------------------------ */
 
-static bool anybody_waits(const struct audiences *a)
+static bool anybody_waits(struct audiences *a)
 {
     int64_t now = wall(a);
 
@@ -520,8 +529,11 @@ static struct audiences *audiences_new(const struct audiences_options *o)
     return a;
 }
 
-static void audiences_free(struct audiences *a)
+void audiences_free(struct audiences *a)
 {
+    if (!a)
+        return;
+    assert(!a->started);
     for (uint32_t i = 0; i < a->o.partitions; i++) {
         if (a->parts[i].here)
             part_leave(a, &a->parts[i]);
@@ -562,18 +574,19 @@ int audiences_start(const struct audiences_options *o, struct audiences **out, s
     if (pthread_create(&a->thread, NULL, judge_main, a) != 0)
         abort();
     pthread_setname_np(a->thread, "audiences");
+    a->started = true;
     *out = a;
     return 0;
 }
 
 void audiences_stop(struct audiences *a)
 {
-    if (!a)
+    if (!a || !a->started)
         return;
     pthread_mutex_lock(&a->wake_lock);
     a->stopping = true;
     pthread_cond_signal(&a->wake_cond);
     pthread_mutex_unlock(&a->wake_lock);
     pthread_join(a->thread, NULL);
-    audiences_free(a);
+    a->started = false;
 }

@@ -16,6 +16,7 @@
 #include "common/process.h"
 #include "profiler/address.h"
 #include "profiler/api.h"
+#include "profiler/audiences.h"
 #include "profiler/audit.h"
 #include "profiler/backup.h"
 #include "profiler/cache.h"
@@ -26,6 +27,7 @@
 #include "profiler/lookup.h"
 #include "profiler/meter.h"
 #include "profiler/ownership.h"
+#include "profiler/tag_keeper.h"
 
 #define LEAST_PARTITION_BYTES (1 * MIB)
 #define STOP_API_MS 5000
@@ -51,6 +53,8 @@ struct profiler {
     struct forward *forward; /* NULL: nobody else has the log */
     struct backups *backups;
     struct audit *audit;
+    struct tag_keeper *tag_keeper;
+    struct audiences *_Atomic audiences; /* NULL at first, when partitions may be shown already */
     struct api *api;
     bool joined;
 };
@@ -166,7 +170,10 @@ void profiler_settings_deinit(struct profiler_settings *s)
 static void more_shown(void *arg)
 {
     struct profiler *p = arg;
+    struct audiences *a = atomic_load(&p->audiences);
 
+    if (a)
+        audiences_wake(a);
     lookups_wake(p->lookups);
 }
 
@@ -211,7 +218,7 @@ static void changed(void *arg, uint32_t partition)
 
     if (f)
         followers_wake(f, partition);
-    lookups_wake(p->lookups);
+    more_shown(p);
 }
 
 /* --- starting ------------------------------------------------------------------------------------------------- */
@@ -360,6 +367,63 @@ static void traits_gauges(struct buf *out, void *arg)
     stats_gauge_line(out, "waymark_traits_unfit", NULL, (double)atomic_load(&c->unfit));
 }
 
+/* Of the audiences and what stands beside them, on their threads. */
+static bool shows(void *arg, uint32_t partition)
+{
+    const struct profiler *p = arg;
+
+    return ownership_ask(p->ownership, partition) == OWNERSHIP_SERVES;
+}
+
+static void judged(void *arg)
+{
+    struct profiler *p = arg;
+
+    lookups_wake(p->lookups);
+}
+
+static int start_tags(struct profiler *p, struct err *e)
+{
+    return tag_keeper_start(&p->conf->profiler, p->conf->vocabulary, p->stats, &p->tag_keeper, e);
+}
+
+static int start_audiences(struct profiler *p, struct err *e)
+{
+    char path[4096];
+    struct audiences *a = NULL;
+    struct tags *tags;
+
+    if (snprintf(path, sizeof path, "%s/audiences", p->conf->data) >= (int)sizeof path) {
+        err_set(e, "the path of the data folder is too long");
+        return -ENAMETOOLONG;
+    }
+    tags = tag_keeper_set(p->tag_keeper);
+    int r = audiences_start(&(struct audiences_options){.path = path,
+                                                        .rules = &p->settings.rules,
+                                                        .log = p->log,
+                                                        .state = p->state,
+                                                        .stats = p->stats,
+                                                        .tags = tags,
+                                                        .partitions = p->conf->partitions,
+                                                        .shows = shows,
+                                                        .stint = stint,
+                                                        .moved = judged,
+                                                        .arg = p},
+                            &a, e);
+    tags_unref(tags);
+    if (r != 0)
+        return r;
+    atomic_store(&p->audiences, a);
+    tag_keeper_run(p->tag_keeper, &(struct tag_keeper_parts){.audiences = a,
+                                                             .state = p->state,
+                                                             .log = p->log,
+                                                             .rules = &p->settings.rules,
+                                                             .partitions = p->conf->partitions,
+                                                             .shows = shows,
+                                                             .arg = p});
+    return 0;
+}
+
 static int start_meter(struct profiler *p)
 {
     p->meter = meter_new(&(struct meter_options){.stats = p->stats,
@@ -414,6 +478,8 @@ static int start_api(struct profiler *p, struct err *e)
                                            .backups = p->backups,
                                            .lost = p->lost,
                                            .audit = p->audit,
+                                           .audiences = p->audiences,
+                                           .tag_keeper = p->tag_keeper,
                                            .instance = p->instance},
                      &p->api, e);
 }
@@ -452,6 +518,7 @@ static int start_parts(struct profiler *p, struct err *e)
     if (r == 0)
         r = process_instance(p->conf, p->instance, sizeof p->instance, e);
     p->settings.state.announce = has_cache(p->conf);
+    p->settings.state.watch = true;
     if (r == 0)
         r = state_open(&p->settings.state, &p->state, e);
     if (r == 0)
@@ -478,6 +545,10 @@ static int start_parts(struct profiler *p, struct err *e)
         r = start_backups(p, e);
     if (r == 0)
         r = start_audit(p, e);
+    if (r == 0)
+        r = start_tags(p, e);
+    if (r == 0)
+        r = start_audiences(p, e);
     if (r == 0)
         r = start_api(p, e);
     if (r == 0)
@@ -515,6 +586,7 @@ uint16_t profiler_port(const struct profiler *p)
 void profiler_reload(struct profiler *p)
 {
     api_reload(p->api);
+    tag_keeper_reload(p->tag_keeper);
 }
 
 /* --- stopping ------------------------------------------------------------------------------------------------- */
@@ -545,6 +617,7 @@ int profiler_stop(struct profiler *p, int64_t ms)
         return 0;
     if (p->api)
         api_quiesce(p->api);
+    tag_keeper_stop(p->tag_keeper);
     eraser_stop(p->eraser);
     int r = stop_following(p, ms);
     if (p->cache)
@@ -554,6 +627,9 @@ int profiler_stop(struct profiler *p, int64_t ms)
     backups_stop(p->backups);
     audit_stop(p->audit, STOP_AUDIT_MS);
     api_stop(p->api, STOP_API_MS);
+    audiences_stop(p->audiences);
+    audiences_free(p->audiences);
+    tag_keeper_free(p->tag_keeper);
     audit_free(p->audit);
     forward_free(p->forward);
     lookups_free(p->lookups);
