@@ -59,15 +59,23 @@ static int write_identity(struct ask *ask, struct buf *b, struct err *e)
     return r;
 }
 
-static void write_profile(const struct ask *ask, struct buf *b, const struct state_profile *p)
+static int write_profile(const struct ask *ask, struct buf *b, const struct state_profile *p)
 {
     const struct traits_show all = {.groups = (1u << TRAIT_GROUPS) - 1, .clear = true, .verbose = true};
+    struct tags_good good;
+    struct buf tags;
 
-    profile_write_ids(b, p);
-    json_write_key(b, "profile");
-    buf_add_char(b, '{');
-    profile_write_known(ask->api->o.rules, &all, b, p);
-    buf_add_char(b, '}');
+    buf_init(&tags, LIMIT_ANSWER_BYTES);
+    int r = add_tags(ask, ask->partition, ask->id, &tags, &good);
+    if (r == 0) {
+        profile_write_ids(b, p);
+        json_write_key(b, "profile");
+        buf_add_char(b, '{');
+        profile_write_known(ask->api->o.rules, &all, b, p, buf_str(&tags));
+        buf_add_char(b, '}');
+    }
+    buf_deinit(&tags);
+    return r;
 }
 
 /* Facts and traits are those of the view: what was folded since it was taken is not in its events either. */
@@ -83,7 +91,7 @@ static int write_person(struct ask *ask, struct view *v, struct buf *b, struct e
         if (ask->as_of != TIME_NONE || p.version != v->state.version)
             r = profile_of_view(ask, v, &p);
         if (r == 0)
-            write_profile(ask, b, &p);
+            r = write_profile(ask, b, &p);
         traits_deinit(&p.traits);
         facts_deinit(&p.facts);
     }
@@ -282,7 +290,7 @@ void run_data(struct ask *ask)
     struct err e = {0};
     struct buf body;
     struct view v;
-    int r = view_open(ask->api, ask->partition, ask->id, ask->as_of, VIEW_PATH | VIEW_ORDERS, &v, &e);
+    int r = view_open(ask->api, ask->partition, ask->id, ask->as_of, VIEW_PATH | VIEW_ORDERS | VIEW_MARKS, &v, &e);
 
     buf_init(&body, LIMIT_ANSWER_BYTES);
     if (r == 0) {

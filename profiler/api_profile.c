@@ -1,4 +1,6 @@
 /* One profile. Look-up threads. */
+#include <errno.h>
+
 #include "common/limits.h"
 #include "profiler/api_ask.h"
 #include "profiler/profile_json.h"
@@ -56,7 +58,7 @@ static int profile_as_of(const struct ask *ask, uint32_t partition, struct str i
                          struct err *e)
 {
     struct view v;
-    int r = view_open(ask->api, partition, id, ask->as_of, VIEW_PATH | VIEW_ORDERS, &v, e);
+    int r = view_open(ask->api, partition, id, ask->as_of, VIEW_PATH | VIEW_ORDERS | VIEW_MARKS, &v, e);
 
     if (r != 0)
         return r;
@@ -65,10 +67,32 @@ static int profile_as_of(const struct ask *ask, uint32_t partition, struct str i
     return r;
 }
 
-int add_profile(const struct ask *ask, uint32_t partition, struct str id, struct buf *b, int64_t *version,
-                struct err *e)
+int add_tags(const struct ask *ask, uint32_t partition, struct str id, struct buf *b, struct tags_good *good)
 {
-    const struct fold_rules *rules = ask->api->o.rules;
+    struct audiences *a = ask->api->o.audiences;
+
+    *good = (struct tags_good){.until = TIME_NONE};
+    if (!a)
+        return buf_add_text(b, "{}") ? 0 : -ENOMEM;
+    return audiences_tags(a, partition, id, ask->as_of, b, good);
+}
+
+static int write_profile(const struct ask *ask, uint32_t partition, const struct state_profile *p, struct buf *b,
+                         struct tags_good *good)
+{
+    struct buf tags;
+
+    buf_init(&tags, LIMIT_ANSWER_BYTES);
+    int r = add_tags(ask, partition, p->id, &tags, good);
+    if (r == 0)
+        profile_write_shown(ask->api->o.rules, &ask->show, b, p, buf_str(&tags));
+    buf_deinit(&tags);
+    return r;
+}
+
+int add_profile(const struct ask *ask, uint32_t partition, struct str id, struct buf *b, int64_t *version,
+                struct tags_good *good, struct err *e)
+{
     struct state_profile p = {.device_count = 0};
     struct arena arena;
     int r;
@@ -78,10 +102,9 @@ int add_profile(const struct ask *ask, uint32_t partition, struct str id, struct
     if (r == 0) {
         if (ask->as_of != TIME_NONE)
             r = profile_as_of(ask, partition, id, &p, e);
-        if (r == 0) {
-            profile_write_shown(rules, &ask->show, b, &p);
-            *version = p.version;
-        }
+        if (r == 0)
+            r = write_profile(ask, partition, &p, b, good);
+        *version = p.version;
         traits_deinit(&p.traits);
         facts_deinit(&p.facts);
     }
@@ -91,9 +114,14 @@ int add_profile(const struct ask *ask, uint32_t partition, struct str id, struct
 
 /* Another instance asked because the cache did not have it: the next one finds it there. The ticket is older than what
  * was read, so that a copy which has changed since is dropped (rule `fill`). */
-static void fill_cache(const struct ask *ask, uint64_t ticket, const struct buf *body, int64_t version)
+static void fill_cache(const struct ask *ask, uint64_t ticket, const struct buf *body, int64_t version,
+                       const struct tags_good *good)
 {
-    const struct cache_copy copy = {.id = ask->id, .answer = buf_str(body), .version = version};
+    const struct cache_copy copy = {.id = ask->id,
+                                    .answer = buf_str(body),
+                                    .version = version,
+                                    .tags = good->by,
+                                    .until = good->until == TIME_NONE ? 0 : good->until};
 
     cache_fill(ask->api->o.cache, ask->partition, ticket, &copy);
 }
@@ -104,13 +132,14 @@ void run_profile(struct ask *ask)
     bool fill = cache && cache_wants(cache, ask->partition);
     uint64_t ticket = fill ? cache_ticket(cache, ask->partition) : 0;
     int64_t version = 0;
+    struct tags_good good;
     struct err e = {0};
     struct buf body;
 
     buf_init(&body, LIMIT_ANSWER_BYTES);
-    int r = add_profile(ask, ask->partition, ask->id, &body, &version, &e);
+    int r = add_profile(ask, ask->partition, ask->id, &body, &version, &good, &e);
     if (r == 0 && fill && !body.failed)
-        fill_cache(ask, ticket, &body, version);
+        fill_cache(ask, ticket, &body, version, &good);
     if (r == 0)
         ask_answer(ask, &body);
     else if (r == STATE_NOT_FOUND)

@@ -104,7 +104,7 @@ static bool write_event(const struct ask *ask, struct buf *b, struct str bytes, 
     }
     /* Once persons are joined this is still who the event named, not who has it. */
     struct str profile = e.erased ? STR_NONE : id_join(str_has(e.user_id) ? "user:" : "anon:", event_log_key(&e), a);
-    if (is_erased(ask, &e, profile))
+    if (e.type == EVENT_MARK || is_erased(ask, &e, profile))
         return false;
     render_event_members(b, &(struct render_event){.event = &e, .rules = ask->api->o.rules});
     json_write_member(b, "profile", profile);

@@ -263,7 +263,7 @@ static int refold(struct partition *p, struct profile *r, struct err *e)
     struct state_view view;
     struct facts facts;
     struct traits was, traits;
-    int rc = state_view(p->state, p->number, r->id, VIEW_PATH | VIEW_ORDERS | VIEW_UNCOUNTED, &view, e);
+    int rc = state_view(p->state, p->number, r->id, VIEW_PATH | VIEW_ORDERS | VIEW_UNCOUNTED | VIEW_MARKS, &view, e);
 
     assert(rc != STATE_NOT_FOUND);
     if (rc < 0)

@@ -209,10 +209,18 @@ static int fold_event(struct folding *fo, const struct event *e, size_t i)
     return rc;
 }
 
+/* The first and the last that is no mark. */
+static void fold_ends(struct facts *f, const struct path_entry *e)
+{
+    if (f->events++ == 0)
+        f->first_event_at = e->key.time;
+    f->last_key = e->key;
+    f->last_event_at = e->key.time;
+}
+
 static int fold_path(struct folding *fo)
 {
     const struct fold_input *in = fo->in;
-    struct facts *f = &fo->f;
     uint32_t sessions;
     int rc;
 
@@ -226,18 +234,16 @@ static int fold_path(struct folding *fo)
     for (size_t i = 0; i < in->path_count && rc == 0; i++) {
         struct event e;
 
+        if (in->path[i].flags & ENTRY_MARK)
+            continue;
+        fold_ends(&fo->f, &in->path[i]);
         rc = in->decode(in->arg, &in->path[i], &e);
         if (rc == 0)
             rc = fold_event(fo, &e, i);
     }
-    if (rc != 0)
-        return rc;
-    f->sessions = sessions;
-    f->events = in->path_count;
-    f->last_key = in->path[in->path_count - 1].key;
-    f->first_event_at = in->path[0].key.time;
-    f->last_event_at = f->last_key.time;
-    return 0;
+    if (rc == 0)
+        fo->f.sessions = sessions;
+    return rc;
 }
 
 /* --- orders --------------------------------------------------------------------------------------------------- */

@@ -65,6 +65,14 @@ static const char *check_stripped(const struct log_record *r, const struct event
     return order_is_stripped(ev) ? NULL : "it says that its person was erased, and is not what is left of an order";
 }
 
+/* Nobody marks people who only has a key of a web page; and a mark says of whom, not that a device is somebody's. */
+static const char *check_mark(const struct event *ev)
+{
+    if (ev->trust != TRUST_SERVER)
+        return "it is a mark, and not from a server";
+    return str_has(ev->user_id) && str_has(ev->anonymous_id) ? "it is a mark with two ids" : NULL;
+}
+
 /* NULL when the record is an event; else what is wrong. */
 static const char *decode(const struct partition *p, const struct log_record *r, struct decoded *d)
 {
@@ -88,7 +96,8 @@ static const char *decode(const struct partition *p, const struct log_record *r,
         return check_stripped(r, ev);
     if (!str_has(event_log_key(ev)) || ev->anonymous_id.n > KEY_ID_MAX_BYTES || ev->user_id.n > KEY_ID_MAX_BYTES)
         return "it has no usable id";
-    return check_key(p, r, event_log_key(ev));
+    const char *why = ev->type == EVENT_MARK ? check_mark(ev) : NULL;
+    return why ? why : check_key(p, r, event_log_key(ev));
 }
 
 static void look_ahead(struct partition *p, const struct log_record *r, struct decoded *d)

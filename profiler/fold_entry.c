@@ -291,6 +291,15 @@ static void apply_traits(struct folding *f)
     f->traits = old;
 }
 
+/* Adds it to the facts. False when only a fold of everything can tell. */
+static bool count(struct folding *f, bool in_order)
+{
+    struct facts *facts = &f->stream->profile->facts;
+
+    return facts_add_event(facts, f->ev, f->flags, f->p->state->rules) == FACTS_OK &&
+           !facts_touch_matters(facts, f->flags, in_order, false);
+}
+
 static void apply_facts(struct folding *f)
 {
     struct profile *r = f->stream->profile;
@@ -303,8 +312,7 @@ static void apply_facts(struct folding *f)
     lost = sessions_lost(f) || f->copy != COPY_NONE;
     if (str_has(r->user) || r->refold) /* of a device with links: its events are its users' */
         return;
-    if (lost || facts_add_event(&r->facts, f->ev, f->flags, f->p->state->rules) != FACTS_OK ||
-        facts_touch_matters(&r->facts, f->flags, in_order, false))
+    if (lost || (!(f->flags & ENTRY_MARK) && !count(f, in_order)))
         r->refold = true;
     apply_traits(f);
 }

@@ -122,6 +122,8 @@ unsigned entry_flags(const struct event *e, const struct fold_rules *rules)
     unsigned flags = 0;
     enum order_status status;
 
+    if (e->type == EVENT_MARK)
+        return ENTRY_MARK;
     if (e->type == EVENT_PAGE || e->type == EVENT_SCREEN)
         flags |= ENTRY_PAGE;
     if (e->campaign.name.n)

@@ -15,7 +15,8 @@ enum entry_flag {
     ENTRY_PAGE = 2,     /* page or screen */
     ENTRY_TOUCH = 4,    /* would be a touch if it starts a session: campaign, click id or external referrer */
     ENTRY_CAMPAIGN = 8, /* has a campaign name */
-    ENTRY_ORDER = 16    /* states an order */
+    ENTRY_ORDER = 16,   /* states an order */
+    ENTRY_MARK = 32     /* is a mark: in no path that is shown, no fact counts it */
 };
 
 /* Flags of an event. */

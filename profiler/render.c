@@ -20,6 +20,8 @@ const char *render_type(enum event_type type)
         return "alias";
     case EVENT_ORDER:
         return "order";
+    case EVENT_MARK:
+        return "mark";
     }
     return "unknown";
 }

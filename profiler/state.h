@@ -153,8 +153,9 @@ struct state_view {
     void *private;
 };
 /* As state_profile; -EBUSY when others' views hold so much memory that this one has to wait. */
-/* VIEW_NOBODY: also of a profile without events, which nobody is: one that has the orders of erased people. */
-enum { VIEW_PATH = 1, VIEW_ORDERS = 2, VIEW_NOBODY = 8 };
+/* VIEW_NOBODY: also of a profile without events, which nobody is: one that has the orders of erased people.
+ * VIEW_MARKS: marks stand in the path, too, flagged ENTRY_MARK; for who folds traits from it. */
+enum { VIEW_PATH = 1, VIEW_ORDERS = 2, VIEW_NOBODY = 8, VIEW_MARKS = 16 };
 int state_view(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_view *out,
                struct err *e);
 void state_view_free(struct state_view *v);

@@ -200,7 +200,7 @@ static int facts_by_folding(struct partition *p, struct key_hash hash, uint64_t 
     struct state_view view;
     struct facts facts;
     struct traits traits;
-    int rc = state_view(p->state, p->number, out->id, VIEW_PATH | VIEW_ORDERS, &view, e);
+    int rc = state_view(p->state, p->number, out->id, VIEW_PATH | VIEW_ORDERS | VIEW_MARKS, &view, e);
 
     if (rc != 0)
         return rc;

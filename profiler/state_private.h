@@ -759,7 +759,7 @@ enum { VIEW_UNCOUNTED = 4 };
 
 /* --- view_fold.c ---------------------------------------------------------------------------------------------- */
 
-/* Folds the profile anew from a view with path and orders. 0 and facts, or negative errno. */
+/* Folds the profile anew from a view with path, marks and orders. 0 and facts, or negative errno. */
 int state_view_fold(const struct state_view *v, const struct fold_rules *rules, struct facts *out);
 /* Likewise of the traits; `was`: whose keys are kept, or NULL. */
 int state_view_traits(const struct state_view *v, const struct fold_rules *rules, const struct traits *was,

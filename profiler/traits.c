@@ -143,7 +143,7 @@ static bool displaces(const struct step *s, const struct trait_list *l, struct s
 
 static int apply(const struct step *s, const struct statement *st)
 {
-    struct trait_list *l = st->consent ? &s->o->consents : &s->o->traits;
+    struct trait_list *l = open_traits_list(s->o, st->in);
     struct trait *t = trait_list_find(l, st->name);
     bool no_memory;
 
@@ -377,7 +377,8 @@ int traits_differ(const struct traits *a, const struct traits *b, const struct t
     if (rc == 0)
         rc = open_side(&y, b, r, &arena);
     if (rc == 0)
-        rc = !same_list(&x, &x.o.traits, &y, &y.o.traits) || !same_list(&x, &x.o.consents, &y, &y.o.consents);
+        rc = !same_list(&x, &x.o.traits, &y, &y.o.traits) || !same_list(&x, &x.o.consents, &y, &y.o.consents) ||
+             !same_list(&x, &x.o.marks, &y, &y.o.marks);
     seal_person_clear(&x.person);
     seal_person_clear(&y.person);
     arena_deinit(&arena);

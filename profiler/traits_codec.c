@@ -1,10 +1,10 @@
 /* The bytes of a person's traits, and the traits spread out while something changes. Pure but for the keys; the thread
  * of the caller.
  *
- *   version 1
+ *   version 1, or 2 when there are marks
  *   length, the person's key as it is wrapped; 0 when nothing is sealed
  *   count, stamps in the order of events: time, received - time, position, 16 bytes of uid, source
- *   count, traits by name; count, purposes by name. Of each:
+ *   count, traits by name; count, purposes by name; in version 2 count, marks by letter and name. Of each:
  *     name, flags, first stamp
  *     SET     stamp, unless NULL: value
  *     ONCE    stamp, last stamp, value
@@ -18,16 +18,24 @@
 
 #include "profiler/traits_inside.h"
 
-#define VERSION 1
+enum { VERSION = 1, VERSION_MARKS = 2 };
 /* No sum of increments, each of 10^9 at most, has greater upper bits. */
 #define SUM_HIGH (INT64_C(1) << 40)
-#define MOST_STAMPS (6 * (LIMIT_TRAITS + LIMIT_CONSENTS))
+#define MOST_STAMPS (6 * (LIMIT_TRAITS + LIMIT_CONSENTS + MARKS_PER_PERSON))
 
 enum flag { SET = 1, SET_NULL = 2, SET_SEALED = 4, ONCE = 8, ONCE_SEALED = 16, ADD = 32, FLAGS = 63 };
 
 void open_traits_init(struct open_traits *o, struct arena *a)
 {
-    *o = (struct open_traits){.arena = a, .traits = {.limit = LIMIT_TRAITS}, .consents = {.limit = LIMIT_CONSENTS}};
+    *o = (struct open_traits){.arena = a,
+                              .traits = {.limit = LIMIT_TRAITS},
+                              .consents = {.limit = LIMIT_CONSENTS},
+                              .marks = {.limit = MARKS_PER_PERSON}};
+}
+
+struct trait_list *open_traits_list(struct open_traits *o, enum stated_in in)
+{
+    return in == IN_TRAITS ? &o->traits : in == IN_CONSENTS ? &o->consents : &o->marks;
 }
 
 /* Twice the room, in the arena. NULL when memory is out. */
@@ -254,11 +262,13 @@ static int read_list(struct open_traits *o, struct cursor_in *in, struct trait_l
 int open_traits_read(struct open_traits *o, struct str bytes)
 {
     struct cursor_in in = {bytes.p, str_end(bytes), false};
+    uint64_t version;
     int rc;
 
     if (bytes.n == 0)
         return 0;
-    if (read_number(&in, UINT64_MAX) != VERSION)
+    version = read_number(&in, VERSION_MARKS);
+    if (version < VERSION)
         in.bad = true;
     struct str wrapped = read_text(&in, SEAL_WRAPPED_BYTES);
     o->wrapped = wrapped.n ? wrapped : STR_NONE;
@@ -267,6 +277,10 @@ int open_traits_read(struct open_traits *o, struct str bytes)
         rc = read_list(o, &in, &o->traits);
     if (rc == 0)
         rc = read_list(o, &in, &o->consents);
+    if (rc == 0 && version == VERSION_MARKS)
+        rc = read_list(o, &in, &o->marks);
+    if (rc == 0 && version == VERSION_MARKS && o->marks.n == 0)
+        in.bad = true;
     if (rc == 0 && (in.bad || in.p != in.end))
         rc = 1;
     return rc;
@@ -342,6 +356,7 @@ static int write_stamps(struct writing *w)
         return -ENOMEM;
     each_stamp(&o->traits, mark, w->place);
     each_stamp(&o->consents, mark, w->place);
+    each_stamp(&o->marks, mark, w->place);
     for (size_t i = 0; i < o->stamp_count; i++)
         if (w->place[i])
             used[n++] = (struct used){&o->stamps[i], (uint32_t)i};
@@ -483,15 +498,17 @@ static int write_all(struct writing *w)
 {
     int rc = seal_all(w);
 
-    if (rc != 0 || w->o->traits.n + w->o->consents.n == 0)
+    if (rc != 0 || w->o->traits.n + w->o->consents.n + w->o->marks.n == 0)
         return rc;
-    buf_add_varint(w->b, VERSION);
+    buf_add_varint(w->b, w->o->marks.n ? VERSION_MARKS : VERSION);
     write_text(w->b, str_has(w->o->wrapped) ? w->o->wrapped : STR_LIT(""));
     rc = write_stamps(w);
     if (rc != 0)
         return rc;
     write_list(w, &w->o->traits);
     write_list(w, &w->o->consents);
+    if (w->o->marks.n)
+        write_list(w, &w->o->marks);
     return w->b->failed ? -ENOMEM : 0;
 }
 

@@ -15,7 +15,7 @@ struct folding {
 
 static int fold_statement(struct folding *f, const struct statement *st, uint32_t stamp)
 {
-    struct trait_list *l = st->consent ? &f->o.consents : &f->o.traits;
+    struct trait_list *l = open_traits_list(&f->o, st->in);
     struct trait *t = trait_list_find(l, st->name);
     bool no_memory = false, is_new = !t;
     struct held now = {stamp, st->personal ? HELD_TO_SEAL : HELD_CLEAR, arena_dup(&f->kept, st->value)};

@@ -6,14 +6,18 @@
 #include "common/json.h"
 #include "common/limits.h"
 #include "common/num.h"
+#include "profiler/marks.h"
 #include "profiler/traits.h"
 
 /* --- what an event states (traits_read.c) ---------------------------------------------------------------------- */
 
 enum stated { STATED_SET, STATED_ONCE, STATED_ADD };
 
+/* Where a name stands: of consents it is a purpose, and the value true or false; of marks mark_name(). */
+enum stated_in { IN_TRAITS, IN_CONSENTS, IN_MARKS };
+
 struct statement {
-    bool consent; /* name is a purpose, value true or false */
+    enum stated_in in;
     enum stated how;
     struct str name;  /* the vocabulary's */
     struct str value; /* JSON; absent: it is removed */
@@ -23,12 +27,29 @@ struct statement {
 };
 
 struct statements {
-    struct statement *v; /* by consent, name and how, no two alike */
+    struct statement *v; /* by list, name and how, no two alike */
     size_t n, cap;
 };
 
 /* Everything the event states, in the arena. 0 or -ENOMEM. */
 int traits_read(const struct event *e, const struct traits_rules *r, struct arena *a, struct statements *out);
+
+/* Of a mark in the traits: a letter for its kind, and its name. */
+#define MARK_NAME_PREFIX 1
+static inline char mark_letter(enum mark_kind kind)
+{
+    return kind == MARK_TAG ? 't' : 'c';
+}
+/* What an EVENT_MARK says (marks.c): {"tags":{…},"campaigns":{…}}. Each with its value, {"value":…,"until":…} or
+ * absent; what is none is passed over. `say` returns false to stop. */
+struct marks_said {
+    bool (*say)(void *arg, struct str name, struct str value);
+    void *arg;
+    struct arena *arena;
+    bool no_memory;
+    unsigned unfit; /* how many were passed over */
+};
+void marks_read(struct marks_said *to, const struct json *root);
 
 /* --- values (traits_fit.c) -------------------------------------------------------------------------------------- */
 
@@ -80,7 +101,7 @@ struct open_traits {
     struct str wrapped;  /* the person's key; absent: none yet */
     struct stamp *stamps;
     size_t stamp_count, stamp_cap;
-    struct trait_list traits, consents;
+    struct trait_list traits, consents, marks;
 };
 
 void open_traits_init(struct open_traits *o, struct arena *a);
@@ -91,6 +112,7 @@ enum { OPEN_LOCKED = 1 };
 int open_traits_write(struct open_traits *o, const struct traits_rules *r, struct traits *out);
 /* A stamp more; -ENOMEM or its number. */
 int64_t open_traits_stamp(struct open_traits *o, const struct event *e);
+struct trait_list *open_traits_list(struct open_traits *o, enum stated_in in);
 struct trait *trait_list_find(const struct trait_list *l, struct str name);
 /* Puts in a name that is not there, if the list has room; NULL: it has none, or memory is out (*no_memory). */
 struct trait *trait_list_add(struct open_traits *o, struct trait_list *l, struct str name, bool *no_memory);

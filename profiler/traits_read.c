@@ -34,12 +34,13 @@ static bool in_extra(const struct event *e)
 /* A group states its own traits, and of the person only the consent. */
 static bool is_of_person(const struct event *e)
 {
-    return e->type != EVENT_GROUP;
+    return e->type != EVENT_GROUP && e->type != EVENT_MARK;
 }
 
 bool traits_in_event(const struct event *e)
 {
-    return str_has(e->consent) || (is_of_person(e) && (str_has(e->sealed) || str_has(e->traits) || in_extra(e)));
+    return str_has(e->consent) || e->type == EVENT_MARK ||
+           (is_of_person(e) && (str_has(e->sealed) || str_has(e->traits) || in_extra(e)));
 }
 
 static void add(struct reading *r, struct statement s)
@@ -159,7 +160,7 @@ static void read_unset(struct reading *r, const struct json *list)
 static void read_purpose(struct reading *r, const struct json *m)
 {
     const struct json *granted = m->type == JSON_OBJECT ? json_get(m, "granted") : m;
-    struct statement s = {.consent = true};
+    struct statement s = {.in = IN_CONSENTS};
 
     if (!granted || granted->type > JSON_TRUE || m->key.n == 0 || m->key.n > LIMIT_PURPOSE_BYTES) {
         unfit(r);
@@ -180,6 +181,26 @@ static void read_consent(struct reading *r, const struct json *o)
     }
     for (const struct json *m = o->child; m && !r->no_memory; m = m->next)
         read_purpose(r, m);
+}
+
+/* --- marks ----------------------------------------------------------------------------------------------------- */
+
+static bool say_mark(void *arg, struct str name, struct str value)
+{
+    struct reading *r = arg;
+
+    add(r, (struct statement){.in = IN_MARKS, .name = name, .value = value});
+    return !r->no_memory;
+}
+
+static void read_marks(struct reading *r, const struct json *o)
+{
+    struct marks_said to = {.say = say_mark, .arg = r, .arena = r->arena};
+
+    marks_read(&to, o);
+    r->no_memory = r->no_memory || to.no_memory;
+    for (unsigned i = 0; i < to.unfit; i++)
+        unfit(r);
 }
 
 /* --- documents ------------------------------------------------------------------------------------------------- */
@@ -270,8 +291,8 @@ static void read_sealed(struct reading *r, struct str sealed)
 
 static int by_place(const struct statement *a, const struct statement *b)
 {
-    if (a->consent != b->consent)
-        return a->consent ? 1 : -1;
+    if (a->in != b->in)
+        return a->in < b->in ? -1 : 1;
     int c = str_cmp(a->name, b->name);
     if (c != 0)
         return c;
@@ -306,7 +327,9 @@ int traits_read(const struct event *e, const struct traits_rules *rules, struct 
     struct reading r = {.rules = rules, .arena = a, .out = out};
 
     *out = (struct statements){0};
-    if (str_has(e->consent))
+    if (e->type == EVENT_MARK)
+        read_document(&r, e->properties, read_marks);
+    else if (str_has(e->consent))
         read_document(&r, e->consent, read_consent);
     if (is_of_person(e)) {
         if (str_has(e->traits))

@@ -107,7 +107,8 @@ static int check_traits(struct profile_check *c, struct str kept)
 
 static int check_all(struct profile_check *c, const struct profile_record *record, struct err *e)
 {
-    int rc = state_view(c->v->state, c->v->partition, c->id, VIEW_PATH | VIEW_ORDERS | VIEW_UNCOUNTED, &c->view, e);
+    int rc = state_view(c->v->state, c->v->partition, c->id, VIEW_PATH | VIEW_ORDERS | VIEW_UNCOUNTED | VIEW_MARKS,
+                        &c->view, e);
 
     if (rc == -EIO || rc == STATE_NOT_FOUND) {
         differs(c, "its path and orders cannot be read");

@@ -53,6 +53,8 @@ struct reading {
     struct table devices; /* of its path: anybody can make many */
     struct path_entry *path;
     size_t path_count, path_cap;
+    bool marks;      /* they are wanted */
+    size_t unmarked; /* entries of the path that are none */
     bool counted;
     bool heeds;    /* what is held */
     uint64_t held; /* bytes counted for it */
@@ -274,8 +276,9 @@ static int add_event(struct reading *r, const struct event_key *key, unsigned fl
     struct path_entry entry = {*key, flags & ~(unsigned)ENTRY_PLACED, device, bytes, NULL};
     struct internal_version version;
 
-    if ((flags & ENTRY_GONE) || key->time <= r->own_after)
+    if ((flags & ENTRY_GONE) || key->time <= r->own_after || ((flags & ENTRY_MARK) && !r->marks))
         return 0;
+    r->unmarked += !(flags & ENTRY_MARK);
     if ((flags & ENTRY_PLACED) && !placed_event(bytes, &version, &entry.bytes))
         return -EIO;
     return add_entry(r, &entry);
@@ -525,7 +528,7 @@ static int is_nobody(struct reading *r, struct key_hash profile, unsigned what, 
 
     if (!r->empty && r->refold && !(what & VIEW_PATH))
         rc = read_path(r, profile);
-    *out = r->empty || (r->refold && r->path_count == 0);
+    *out = r->empty || (r->refold && r->unmarked == 0);
     return rc;
 }
 
@@ -565,6 +568,7 @@ int state_view(struct state *s, uint32_t partition, struct str id, unsigned what
     if (!r)
         return -ENOMEM;
     r->own_after = INT64_MIN;
+    r->marks = what & VIEW_MARKS;
     r->counted = s->view_bytes && !(what & VIEW_UNCOUNTED);
     r->heeds = !(what & VIEW_UNCOUNTED);
     pthread_rwlock_rdlock(&s->partitions[partition].place);

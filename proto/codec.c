@@ -50,7 +50,7 @@
 #define ADD_SIZE(field) +from->field.n
 
 static_assert((int)WAYMARK__V1__EVENT_TYPE__EVENT_PAGE == EVENT_PAGE &&
-                  (int)WAYMARK__V1__EVENT_TYPE__EVENT_ORDER == EVENT_ORDER &&
+                  (int)WAYMARK__V1__EVENT_TYPE__EVENT_MARK == EVENT_MARK &&
                   (int)WAYMARK__V1__TRUST__TRUST_SERVER == TRUST_SERVER &&
                   (int)WAYMARK__V1__ORDER_STATUS__STATUS_CANCELLED == STATUS_CANCELLED,
               "enums are numbered alike");
@@ -484,7 +484,7 @@ static bool get_order(const Waymark__V1__Order *m, struct arena *a, struct order
 /* Whether the rest of the program may rely on what the envelope says. */
 static bool envelope_sane(const struct event *e)
 {
-    return e->type >= EVENT_PAGE && e->type <= EVENT_ORDER && (e->trust == TRUST_BEACON || e->trust == TRUST_SERVER) &&
+    return e->type >= EVENT_PAGE && e->type <= EVENT_MARK && (e->trust == TRUST_BEACON || e->trust == TRUST_SERVER) &&
            event_log_key(e).n > 0 && e->user_id.n <= LIMIT_ID_BYTES && e->anonymous_id.n <= LIMIT_ID_BYTES &&
            e->message_id.n <= LIMIT_ID_BYTES && time_sane(e->time) && time_sane(e->received) &&
            (e->original_time == TIME_NONE || time_sane(e->original_time)) &&

@@ -17,7 +17,8 @@ enum event_type {
     EVENT_IDENTIFY = 4,
     EVENT_GROUP = 5,
     EVENT_ALIAS = 6,
-    EVENT_ORDER = 7 /* an order log */
+    EVENT_ORDER = 7, /* an order log */
+    EVENT_MARK = 8   /* what the shop notes about a person, nothing that they did: profiler/marks.h */
 };
 
 enum event_trust { TRUST_BEACON = 1, TRUST_SERVER = 2 };
