@@ -91,6 +91,13 @@ static void write_kafka(struct buf *b, const struct receipt *r)
                             : "personal values stand there sealed; the brokers do not say how long the rest is kept");
 }
 
+#define BACKUPS                                                                                                        \
+    "copies made before completed_at hold the person until they are deleted; one that is restored erases the person "  \
+    "again before it shows anything"
+#define FORMER                                                                                                         \
+    "; a profiler that is down, or has no partition, may hold the person in what it keeps of one that it had, until "  \
+    "profiler.keep_lost after it is up"
+
 static void write_receipt(struct buf *b, const struct receipt *r)
 {
     const struct state_erasure *e = r->erasure;
@@ -105,10 +112,7 @@ static void write_receipt(struct buf *b, const struct receipt *r)
              e->orders);
     write_done(b, r);
     write_kafka(b, r);
-    json_write_member(b, "backups",
-                      STR_LIT("copies made before completed_at hold the person until they are deleted, and so does "
-                              "what a profiler keeps of a partition that is another's now; one that is restored "
-                              "erases the person again before it shows anything"));
+    json_write_member(b, "backups", r->shared ? STR_LIT(BACKUPS FORMER) : STR_LIT(BACKUPS));
     buf_add_char(b, '}');
 }
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from support.cluster import Cluster, not_sanitized
 from support.erased import (Person, Shop, Story, check_gone, found_in,
-                            found_in_redis, killed_soon, places, profile_path, limits, unclean)
+                            found_in_redis, killed_soon, places, profile_path)
 from support.instance import wait_until
 from support.outage import wait_served
 from support.redis import Redis
@@ -106,10 +106,9 @@ def test_redis_is_killed_meanwhile_and_comes_back_with_what_it_had(kafka):
         story.shop.check_stopped()
 
 
-@unclean
 def test_a_profiler_is_killed_meanwhile(kafka, redis):
-    """Whichever has the partitions then completes it."""
-    with Cluster(kafka, profilers=2, redis=redis) as c:
+    """Whichever has the partitions then completes it; what is left with the one that was down goes once that is up."""
+    with Cluster(kafka, profilers=2, redis=redis, more_profiler='  keep_lost: 2s\n') as c:
         wait_served(c)
         for n, delay in enumerate((0, 0.05, 0.3)):
             story = Story(Shop(c))
@@ -130,7 +129,6 @@ def test_a_profiler_is_killed_meanwhile(kafka, redis):
         story.shop.check_stopped()
 
 
-@limits
 def test_nothing_is_left_with_a_profiler_that_had_the_partitions_before(kafka):
     """One had all; another came and took some over; then the person is erased."""
     with Cluster(kafka, profilers=2, partitions=4) as c:

@@ -15,8 +15,7 @@ ALPHABET = string.ascii_letters + string.digits
 MARK = 24
 FAST = '  commit_interval: 100ms\n'
 # What falls short, by name: a test that passes all the same is said to (XPASS), and loses its mark.
-unclean = pytest.mark.xfail(reason='what a profiler that was killed on the way left in its files is not always gone within 100 s')
-limits = pytest.mark.xfail(reason='what a cleaned log, or the folder of a profiler that had the partition before, does not know')
+limits = pytest.mark.xfail(reason='what a cleaned log does not know')
 
 
 class Marks:
