@@ -551,7 +551,7 @@ int exports_show(struct exports *x, struct str id, struct buf *out)
 
 int exports_list(struct exports *x, struct buf *out)
 {
-    buf_add_text(out, "{\"exports\":[");
+    buf_add_char(out, '[');
     pthread_mutex_lock(&x->lock);
     for (const struct export_entry *n = x->entries; n; n = n->next) {
         if (n != x->entries)
@@ -559,7 +559,7 @@ int exports_list(struct exports *x, struct buf *out)
         write_entry(x, n, out);
     }
     pthread_mutex_unlock(&x->lock);
-    buf_add_text(out, "]}");
+    buf_add_char(out, ']');
     return out->failed ? -ENOMEM : 0;
 }
 

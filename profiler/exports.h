@@ -46,7 +46,7 @@ int exports_show(struct exports *x, struct str id, struct buf *out);
 /* The finished file, opened; *size. 0, 1: there is none, -EBUSY: it is not finished. The caller closes. */
 int exports_open(struct exports *x, struct str id, int *fd, uint64_t *size, const char **content_type, char *file_name,
                  size_t file_name_size);
-/* {"exports":[…]}: all, newest first. */
+/* […]: all, newest first. */
 int exports_list(struct exports *x, struct buf *out);
 /* What a campaign earned within `days` of each person's assignment: {"campaign","days","reach":{"exported","held_out"},
  * "conversions":{…},"amount":{…},"by_day":[…],"by_assignment":[…],"partial"}. 0, 1: no such campaign, -EINVAL (days),
