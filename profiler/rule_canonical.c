@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "profiler/rule_check.h"
+#include "profiler/rule_lex.h"
 #include "profiler/rule_number.h"
 
 /* How strongly what is written binds. */
@@ -37,48 +38,35 @@ static void write_digits(__int128 v, size_t least, struct buf *b)
         buf_add_char(b, digits[--n]);
 }
 
-/* The power of ten by which it becomes whole; 0 below: there is none that fits. */
-static __int128 decimal_scale(struct rule_number v, size_t *places)
-{
-    __int128 scale = 1;
-
-    for (*places = 0; *places <= 36; ++*places, scale *= 10)
-        if (scale % v.below == 0)
-            return scale;
-    return 0;
-}
-
 static int number_binding(struct rule_number v)
 {
-    size_t places;
+    unsigned places;
+    __int128 digits;
 
-    if (decimal_scale(rule_number_reduced(v), &places) == 0)
+    if (!rule_decimal(v, &places, &digits))
         return BIND_PRODUCT;
     return rule_number_sign(v) < 0 ? BIND_UNARY : BIND_POSTFIX;
 }
 
 static void write_number(struct rule_number v, struct buf *b)
 {
-    size_t places;
-    __int128 scale, whole;
+    unsigned places;
+    __int128 digits, scale = 1;
 
-    v = rule_number_reduced(v);
-    scale = decimal_scale(v, &places);
-    if (v.above < 0) {
+    if (v.above < 0)
         buf_add_char(b, '-');
-        v.above = -v.above;
-    }
-    whole = v.above / v.below;
-    if (scale == 0) {
-        write_digits(v.above, 1, b);
+    if (!rule_decimal(v, &places, &digits)) {
+        write_digits(v.above < 0 ? -v.above : v.above, 1, b);
         buf_add_text(b, " / ");
         write_digits(v.below, 1, b);
         return;
     }
-    write_digits(whole, 1, b);
+    for (unsigned i = 0; i < places; i++)
+        scale *= 10;
+    write_digits(digits / scale, 1, b);
     if (places > 0) {
         buf_add_char(b, '.');
-        write_digits(v.above % v.below * (scale / v.below), places, b);
+        write_digits(digits % scale, places, b);
     }
 }
 

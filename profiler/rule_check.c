@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "common/limits.h"
+#include "profiler/rule_lex.h"
 #include "profiler/rule_number.h"
 
 const char *const rule_type_names[RULE_TYPES] = {"any", "bool", "number", "string", "time", "duration", "list", "map"};
@@ -349,8 +350,11 @@ static void fold_constants(struct rule_node *n)
     if (!compute[n->op] || n->kids[0]->op != OP_NUMBER || n->kids[1]->op != OP_NUMBER ||
         !compute[n->op](n->kids[0]->number, n->kids[1]->number, &result))
         return;
+    result = rule_number_reduced(result);
+    if (!rule_number_writable(result))
+        return;
     n->op = OP_NUMBER;
-    n->number = rule_number_reduced(result);
+    n->number = result;
     n->kid_count = 0;
 }
 

@@ -61,6 +61,11 @@ bool rule_lex_next(struct rule_lexer *l, struct rule_token *out);
 
 /* A number as it stands in a rule: decimal with fraction and exponent, or 0x…. False: it has too many digits. */
 bool rule_read_number(struct str text, struct rule_number *out);
+/* The same number as `digits` / 10^places, without its sign; false when it does not end within what can be read: then
+ * `places` is more than that, or it has too many digits. In lowest terms. */
+bool rule_decimal(struct rule_number v, unsigned *places, __int128 *digits);
+/* Whether it can be written so that it is read as the same: as a decimal, else as a quotient. In lowest terms. */
+bool rule_number_writable(struct rule_number v);
 /* The inside of a string literal with CEL's escapes. *bad is the offset of an escape that is none; then NULL. `to` has
  * room for text.n bytes; what was written is in *n. */
 char *rule_read_escapes(struct str text, char *to, size_t *n, size_t *bad);

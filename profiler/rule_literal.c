@@ -2,6 +2,40 @@
 #include "profiler/rule_lex.h"
 #include "profiler/rule_number.h"
 
+/* What rule_number_read reads. */
+#define DIGITS 36
+
+static __int128 power_of_ten(unsigned n)
+{
+    __int128 v = 1;
+
+    while (n-- > 0)
+        v *= 10;
+    return v;
+}
+
+bool rule_decimal(struct rule_number v, unsigned *places, __int128 *digits)
+{
+    for (*places = 0; *places <= DIGITS; ++*places) {
+        __int128 scale = power_of_ten(*places);
+        if (scale % v.below == 0)
+            return !__builtin_mul_overflow(v.above < 0 ? -v.above : v.above, scale / v.below, digits) &&
+                   *digits < power_of_ten(DIGITS);
+    }
+    return false;
+}
+
+bool rule_number_writable(struct rule_number v)
+{
+    const __int128 limit = power_of_ten(DIGITS);
+    unsigned places;
+    __int128 digits;
+
+    if (v.above <= -limit || v.above >= limit || v.below >= limit)
+        return false;
+    return rule_decimal(v, &places, &digits) || places > DIGITS;
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -15,9 +49,9 @@ static bool read_hex(struct str text, struct rule_number *out)
 {
     *out = (struct rule_number){0, 1};
     for (size_t i = 2; i < text.n; i++) {
-        if (out->above >> 120)
-            return false;
         out->above = out->above * 16 + hex_digit(text.p[i]);
+        if (!rule_number_writable(*out))
+            return false;
     }
     return true;
 }
