@@ -348,9 +348,12 @@ bool prepare_ready(struct ask *ask);
 void run_metrics(struct ask *ask);
 bool prepare_profile(struct ask *ask);
 void run_profile(struct ask *ask);
-/* Appends the profile's object. 0, STATE_NOT_FOUND (nothing is written), negative errno. */
+/* Appends the profile's object. 0, STATE_NOT_FOUND (nothing is written), negative errno. *good: what its tags are by
+ * and until when they are right. */
 int add_profile(const struct ask *ask, uint32_t partition, struct str id, struct buf *b, int64_t *version,
-                struct err *e);
+                struct tags_good *good, struct err *e);
+/* Appends the object of the person's tags, as of the moment that was asked for. 0 or negative errno. */
+int add_tags(const struct ask *ask, uint32_t partition, struct str id, struct buf *b, struct tags_good *good);
 /* Puts facts, traits and version of a view in the place of those in `out`. 0 or negative errno. */
 int profile_of_view(const struct ask *ask, struct view *v, struct state_profile *out);
 void run_profiles(struct ask *ask);

@@ -492,6 +492,7 @@ static bool read_here(struct many *m, struct wanted *w)
 {
     struct ask *ask = m->ask;
     struct err e = {0};
+    struct tags_good good;
     int64_t version;
     bool answered;
 
@@ -502,7 +503,7 @@ static bool read_here(struct many *m, struct wanted *w)
         return !answered;
     w->at = m->here.n;
     if (r == 0)
-        r = add_profile(ask, w->partition, w->id, &m->here, &version, &e);
+        r = add_profile(ask, w->partition, w->id, &m->here, &version, &good, &e);
     if (r != 0 && r != STATE_NOT_FOUND) {
         m->here.n = w->at;
         broken(m, w->partition, r, &e);

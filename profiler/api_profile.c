@@ -138,7 +138,7 @@ void run_profile(struct ask *ask)
 
     buf_init(&body, LIMIT_ANSWER_BYTES);
     int r = add_profile(ask, ask->partition, ask->id, &body, &version, &good, &e);
-    if (r == 0 && fill && !body.failed)
+    if (r == 0 && fill && !body.failed && (good.by != 0 || !ask->api->o.audiences))
         fill_cache(ask, ticket, &body, version, &good);
     if (r == 0)
         ask_answer(ask, &body);

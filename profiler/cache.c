@@ -165,6 +165,7 @@ int cache_start(const struct cache_options *o, struct cache **out, struct err *e
     c->conf = o->redis;
     c->partitions = o->partitions;
     c->shop = o->shop;
+    c->tags = o->tags;
     c->arg = o->arg;
     c->confirm_ms = LIMIT_CACHE_CONFIRM_MS;
     c->read_ms = LIMIT_CACHE_READ_MS;

@@ -12,11 +12,15 @@
  *   fresh     a generation is random, belongs to one partition and one connection, and ends with either
  *   shop      ... and begins with the shop's number: where two shops have one prefix by mistake, neither believes the
  *             other's copies
+ *   tags      a copy says which tags and cut points its tags are by, and until when: it is believed where the same ones
+ *             count, and until then
  *
  * (claim, wait, asked and clock are the owner's: ownership.h.)
  *
  * Keys, PREFIX from the configuration, {id} as in the API ("user:42"):
- *   PREFIX profile:{id}                     generation (32 hex digits), blank, version, newline, the answer's JSON
+ *   PREFIX profile:{id}                     generation (32 hex digits), blank, version, and where there are tags
+ *                                           blank, what they are by, blank, until when (ms, 0: for ever); newline,
+ *                                           the answer's JSON
  *   PREFIX lease:{partition}:{run_id}       the generation that may be believed
  *
  * Others may read the copies; without the lease they may see what is older than what was shown.
@@ -49,6 +53,9 @@ struct cache_options {
     /* Rule `shop`: a number that all profilers of this shop give, and no others; 0 while it is not known, when nothing
      * is leased or believed. Quick, any thread. NULL: nobody else reads or writes these keys. */
     uint64_t (*shop)(void *arg);
+    /* Rule `tags`: a number of what the tags in an answer are by, the same wherever those are the same; 0 while it is not
+     * known, when no copy is believed. Quick, any thread. NULL: there are no tags. */
+    uint64_t (*tags)(void *arg);
     void *arg;
 };
 
@@ -78,6 +85,8 @@ bool cache_wants(struct cache *c, uint32_t partition);
 struct cache_copy {
     struct str id, answer;
     int64_t version;
+    uint64_t tags; /* what its tags are by: cache_options.tags of who made it */
+    int64_t until; /* the first moment, by the wall clock, at which time may change them; 0: never */
 };
 void cache_end(struct cache *c, uint32_t partition, const struct cache_copy *copies, size_t n);
 

@@ -98,6 +98,7 @@ struct cache {
     const struct conf_redis *conf;
     uint32_t partitions;
     uint64_t (*shop)(void *arg);
+    uint64_t (*tags)(void *arg);
     void *arg;
     _Atomic unsigned without;
     int64_t confirm_ms,

@@ -344,12 +344,12 @@ static bool write_copy(const struct cache *c, const struct generation *g, const 
     int digits = snprintf(ttl, sizeof ttl, "%lld", (long long)c->conf->ttl_ms);
     struct buf key, value;
 
-    if (copy->answer.n > LIMIT_CACHE_COPY_BYTES - 64)
+    if (copy->answer.n > LIMIT_CACHE_COPY_BYTES - 128)
         return false;
     buf_init(&key, KEY_BYTES);
     buf_init(&value, LIMIT_CACHE_COPY_BYTES);
     cache_key_profile(&key, c->conf->prefix, copy->id);
-    cache_value_write(&value, g, copy->version, copy->answer);
+    cache_value_write(&value, g, &(struct cache_head){copy->version, copy->tags, copy->until}, copy->answer);
     const struct str words[] = {STR_LIT("SET"), buf_str(&key), buf_str(&value), STR_LIT("PX"), {ttl, (size_t)digits}};
     bool written = !key.failed && !value.failed && redis_command(text, words, c->conf->ttl_ms > 0 ? 5 : 3);
     buf_deinit(&key);

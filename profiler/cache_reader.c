@@ -65,20 +65,28 @@ static bool is_ours(struct cache *c, struct str lease)
     return false;
 }
 
+/* Rule `tags`. */
+static bool tags_hold(const struct cache *c, const struct cache_head *head)
+{
+    if (!c->tags)
+        return head->tags == 0;
+    return head->tags != 0 && head->tags == c->tags(c->arg) && (head->until == 0 || clock_now() < head->until);
+}
+
 /* Rules `run` and `fresh` at the reader: the copy's generation must be that of the lease. */
 static void judge(struct cache *c, struct cache_question *q, const struct redis_reply *lease,
                   const struct redis_reply *copy, int64_t now)
 {
     struct str text = STR_NONE;
-    int64_t version = 0;
+    struct cache_head head = {0};
     enum cache_result result = CACHE_MISS;
 
     if (now - q->asked > c->read_ms)
         result = CACHE_LATE;
     else if (lease->kind == REDIS_STRING && copy->kind == REDIS_STRING && is_ours(c, lease->text) &&
-             cache_value_read(copy->text, lease->text, &version, &text))
+             cache_value_read(copy->text, lease->text, &head, &text) && tags_hold(c, &head))
         result = CACHE_HIT;
-    answer(c, q, result, text, version);
+    answer(c, q, result, text, head.version);
 }
 
 /* An error answers its group only: Redis loads its data, or this key holds something else. */

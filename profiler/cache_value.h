@@ -1,7 +1,7 @@
 /* The keys of the cache and what stands behind them, which other services may read too:
  *
- *   PREFIX profile:user:42                     3f…(32 hex digits) 1017\n{"id":"user:42",…
- *   PREFIX lease:{partition}:{run_id}          3f…(32 hex digits)
+ *   PREFIX profile:user:42                     3f…(32 hex digits) 1017 88172645463325252
+ * 1323475200000\n{"id":"user:42",… PREFIX lease:{partition}:{run_id}          3f…(32 hex digits)
  *
  * Pure. */
 #ifndef WAYMARK_CACHE_VALUE_H
@@ -24,8 +24,14 @@ void cache_key_profile(struct buf *out, const char *prefix, struct str id);
 /* `run_id` NULL: without. */
 void cache_key_lease(struct buf *out, const char *prefix, uint32_t partition, const char *run_id);
 
-void cache_value_write(struct buf *out, const struct generation *g, int64_t version, struct str answer);
+/* What stands before an answer, behind the generation. */
+struct cache_head {
+    int64_t version;
+    uint64_t tags; /* 0: there are none; then `until` is 0, too, and neither is written */
+    int64_t until;
+};
+void cache_value_write(struct buf *out, const struct generation *g, const struct cache_head *head, struct str answer);
 /* False when it is no such copy, or one of another generation than `lease`. The answer points into `copy`. */
-bool cache_value_read(struct str copy, struct str lease, int64_t *version, struct str *answer);
+bool cache_value_read(struct str copy, struct str lease, struct cache_head *head, struct str *answer);
 
 #endif

@@ -31,6 +31,9 @@ struct followers_options {
     int (*restore)(void *arg, uint32_t partition, int64_t log_begin, bool other, struct err *e);
     /* Called by a follower whenever more is shown to look-ups than before. Must be quick. May be NULL. */
     void (*shown)(void *arg);
+    /* Appends the object of a person's tags for a copy, and says what they are by and until when they are right
+     * (cache.h). False: there is to be no copy. NULL: there are no tags. */
+    bool (*tags)(void *arg, uint32_t partition, struct str id, struct buf *out, uint64_t *by, int64_t *until);
     void *arg;
     struct stats *stats; /* gets waymark_internal_*; may be NULL */
 };

@@ -24,7 +24,7 @@ struct batch_ids {
     size_t at[KINDS * LIMIT_FOLD_BATCH]; /* where the answer of a copy begins */
     size_t id_count;
     struct buf text; /* of the ids */
-    struct buf answers;
+    struct buf answers, tags;
 };
 
 struct batch_ids *batch_ids_new(void)
@@ -35,6 +35,7 @@ struct batch_ids *batch_ids_new(void)
         return NULL;
     buf_init(&b->text, KINDS * LIMIT_FOLD_BATCH * (size_t)(KEY_ID_MAX_BYTES + 5));
     buf_init(&b->answers, LIMIT_BATCH_COPY_BYTES);
+    buf_init(&b->tags, LIMIT_CACHE_COPY_BYTES);
     return b;
 }
 
@@ -44,6 +45,7 @@ void batch_ids_free(struct batch_ids *b)
         return;
     buf_deinit(&b->text);
     buf_deinit(&b->answers);
+    buf_deinit(&b->tags);
     free(b);
 }
 
@@ -111,6 +113,24 @@ int64_t batch_begin(struct follower *me, const struct part *p)
 
 /* --- after ---------------------------------------------------------------------------------------------------- */
 
+static void write_copy(struct follower *me, const struct part *p, struct str id, const struct state_profile *profile,
+                       size_t *count)
+{
+    const struct followers_options *o = &me->all->o;
+    struct batch_ids *b = me->ids;
+    size_t at = b->answers.n;
+    uint64_t by = 0;
+    int64_t until = 0;
+
+    buf_reset(&b->tags);
+    if (o->tags && (!o->tags(o->arg, p->number, id, &b->tags, &by, &until) || b->tags.failed))
+        return;
+    profile_write(o->rules, &b->answers, profile, o->tags ? buf_str(&b->tags) : STR_NONE);
+    b->at[*count] = at;
+    b->copies[(*count)++] = (struct cache_copy){
+        .id = id, .answer = {NULL, b->answers.n - at}, .version = profile->version, .tags = by, .until = until};
+}
+
 /* Adds the copy of a profile that has changed from offset `from` on. False when there is no room for more. */
 static bool add_copy(struct follower *me, const struct part *p, struct str id, int64_t from, size_t *count)
 {
@@ -120,12 +140,8 @@ static bool add_copy(struct follower *me, const struct part *p, struct str id, i
 
     arena_init(&arena, LIMIT_LOOKUP_ARENA);
     if (state_profile(me->all->o.state, p->number, id, &arena, &profile, NULL) == 0) {
-        if (profile.version > from) {
-            size_t at = b->answers.n;
-            profile_write(me->all->o.rules, &b->answers, &profile);
-            b->at[*count] = at;
-            b->copies[(*count)++] = (struct cache_copy){id, {NULL, b->answers.n - at}, profile.version};
-        }
+        if (profile.version > from)
+            write_copy(me, p, id, &profile, count);
         traits_deinit(&profile.traits);
         facts_deinit(&profile.facts);
     }

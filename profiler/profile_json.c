@@ -26,7 +26,7 @@ void profile_write_ids(struct buf *b, const struct state_profile *p)
 }
 
 void profile_write_known(const struct fold_rules *rules, const struct traits_show *show, struct buf *b,
-                         const struct state_profile *p)
+                         const struct state_profile *p, struct str tags)
 {
     static const struct traits_rules none = {0};
 
@@ -36,22 +36,23 @@ void profile_write_known(const struct fold_rules *rules, const struct traits_sho
     traits_write_json(&p->traits, rules->traits ? rules->traits : &none, show, b);
     json_write_key(b, "consent");
     traits_write_consent(&p->traits, b);
-    buf_add_text(b, ",\"tags\":{}");
+    json_write_key(b, "tags");
+    buf_add_str(b, str_has(tags) ? tags : STR_LIT("{}"));
 }
 
 void profile_write_shown(const struct fold_rules *rules, const struct traits_show *show, struct buf *b,
-                         const struct state_profile *p)
+                         const struct state_profile *p, struct str tags)
 {
     buf_add_char(b, '{');
     json_write_member(b, "id", p->id);
     profile_write_ids(b, p);
     json_write_key(b, "version");
     buf_addf(b, "%" PRId64, p->version);
-    profile_write_known(rules, show, b, p);
+    profile_write_known(rules, show, b, p, tags);
     buf_add_char(b, '}');
 }
 
-void profile_write(const struct fold_rules *rules, struct buf *b, const struct state_profile *p)
+void profile_write(const struct fold_rules *rules, struct buf *b, const struct state_profile *p, struct str tags)
 {
-    profile_write_shown(rules, &TRAITS_SHOW_PUBLIC, b, p);
+    profile_write_shown(rules, &TRAITS_SHOW_PUBLIC, b, p, tags);
 }

@@ -6,15 +6,15 @@
 #include "profiler/rules.h"
 #include "profiler/state.h"
 
-/* Appends the profile's object, as its copy in the cache is: without personal values. One that does not fit sets
- * b->failed. Pure. */
-void profile_write(const struct fold_rules *rules, struct buf *b, const struct state_profile *p);
+/* Appends the profile's object, as its copy in the cache is: without personal values. `tags` is their object; absent:
+ * {}. What does not fit sets b->failed. Pure. */
+void profile_write(const struct fold_rules *rules, struct buf *b, const struct state_profile *p, struct str tags);
 /* The same with the traits that `show` says. Pure but for the keys. */
 void profile_write_shown(const struct fold_rules *rules, const struct traits_show *show, struct buf *b,
-                         const struct state_profile *p);
+                         const struct state_profile *p, struct str tags);
 /* Of these, "ids", and the members behind "version", for an answer that puts them elsewhere. */
 void profile_write_ids(struct buf *b, const struct state_profile *p);
 void profile_write_known(const struct fold_rules *rules, const struct traits_show *show, struct buf *b,
-                         const struct state_profile *p);
+                         const struct state_profile *p, struct str tags);
 
 #endif

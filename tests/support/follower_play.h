@@ -182,9 +182,10 @@ int state_profile(struct state *s, uint32_t partition, struct str id, struct are
     return 0;
 }
 
-void profile_write(const struct fold_rules *r, struct buf *b, const struct state_profile *p)
+void profile_write(const struct fold_rules *r, struct buf *b, const struct state_profile *p, struct str tags)
 {
     (void)r;
+    (void)tags;
     buf_addf(b, "{\"id\":\"%.*s\"}", STR_ARG(p->id));
 }
 

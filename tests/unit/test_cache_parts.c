@@ -113,7 +113,7 @@ static void keys_and_values(void **state)
 {
     struct generation g;
     struct buf key, value;
-    int64_t version = 0;
+    struct cache_head head = {0};
     struct str answer = STR_NONE;
 
     (void)state;
@@ -127,22 +127,36 @@ static void keys_and_values(void **state)
 
     memset(g.digits, 'a', sizeof g.digits);
     struct str lease = {g.digits, sizeof g.digits};
-    cache_value_write(&value, &g, INT64_MAX, STR_LIT("{\"a\":1}\n2"));
-    assert_true(cache_value_read(buf_str(&value), lease, &version, &answer));
-    assert_true(version == INT64_MAX);
+    cache_value_write(&value, &g, &(struct cache_head){.version = INT64_MAX}, STR_LIT("{\"a\":1}\n2"));
+    assert_true(cache_value_read(buf_str(&value), lease, &head, &answer));
+    assert_true(head.version == INT64_MAX && head.tags == 0 && head.until == 0);
     assert_true(str_is(answer, "{\"a\":1}\n2"));
     /* Every shorter one is none, or has a shorter answer. */
     for (size_t n = 0; n < value.n; n++)
-        assert_int_equal(cache_value_read((struct str){value.p, n}, lease, &version, &answer), n >= 53);
-    assert_false(cache_value_read(buf_str(&value), (struct str){g.digits, 31}, &version, &answer));
+        assert_int_equal(cache_value_read((struct str){value.p, n}, lease, &head, &answer), n >= 53);
+    assert_false(cache_value_read(buf_str(&value), (struct str){g.digits, 31}, &head, &answer));
     value.p[3] = 'b';
-    assert_false(cache_value_read(buf_str(&value), lease, &version, &answer));
+    assert_false(cache_value_read(buf_str(&value), lease, &head, &answer));
     value.p[3] = 'a';
     value.p[40] = '-';
-    assert_false(cache_value_read(buf_str(&value), lease, &version, &answer));
+    assert_false(cache_value_read(buf_str(&value), lease, &head, &answer));
     value.p[40] = '9';
     value.p[33] = value.p[34] = '9'; /* greater than a version can be */
-    assert_false(cache_value_read(buf_str(&value), lease, &version, &answer));
+    assert_false(cache_value_read(buf_str(&value), lease, &head, &answer));
+
+    buf_reset(&value);
+    cache_value_write(&value, &g, &(struct cache_head){7, UINT64_MAX, INT64_MAX}, STR_LIT("{}"));
+    assert_true(cache_value_read(buf_str(&value), lease, &head, &answer));
+    assert_true(head.version == 7 && head.tags == UINT64_MAX && head.until == INT64_MAX);
+    assert_true(str_is(answer, "{}"));
+    for (size_t n = 0; n < value.n - 2; n++)
+        assert_false(cache_value_read((struct str){value.p, n}, lease, &head, &answer));
+    static const char *const bad[] = {"", " ", "7 ", "7 5", "7 5 ", "7 0 5", "7 5 6 ", "7 5 6 7", "7 -5 6", "7  5 6"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        buf_reset(&value);
+        buf_addf(&value, "%.*s %s\n{}", STR_ARG(lease), bad[i]);
+        assert_false(cache_value_read(buf_str(&value), lease, &head, &answer));
+    }
     buf_deinit(&key);
     buf_deinit(&value);
 }
