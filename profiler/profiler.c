@@ -22,6 +22,7 @@
 #include "profiler/cache.h"
 #include "profiler/checkpoint.h"
 #include "profiler/eraser.h"
+#include "profiler/exports.h"
 #include "profiler/follower.h"
 #include "profiler/forward.h"
 #include "profiler/lookup.h"
@@ -55,6 +56,8 @@ struct profiler {
     struct audit *audit;
     struct tag_keeper *tag_keeper;
     struct audiences *_Atomic audiences; /* NULL at first, when partitions may be shown already */
+    struct exports *_Atomic exports;     /* NULL at first, when people may be erased already */
+    _Atomic bool erased;                 /* somebody was since the start */
     struct api *api;
     bool joined;
 };
@@ -250,6 +253,15 @@ static uint64_t shop(void *arg)
     return event_log_identity(p->log);
 }
 
+/* Of the cache: what tags in answers are by. */
+static uint64_t tags_by(void *arg)
+{
+    struct profiler *p = arg;
+    struct audiences *a = atomic_load(&p->audiences);
+
+    return a ? audiences_tags_by(a) : 0;
+}
+
 static bool has_cache(const struct conf *conf)
 {
     return conf->redis.url && !conf->profiler.cache_off;
@@ -265,6 +277,7 @@ static int start_cache(struct profiler *p, struct err *e)
                                                .partitions = p->conf->partitions,
                                                .stats = p->stats,
                                                .shop = event_log_shared(p->log) ? shop : NULL,
+                                               .tags = tags_by,
                                                .arg = p},
                        &p->cache, e);
 }
@@ -279,6 +292,20 @@ static int start_ownership(struct profiler *p, struct err *e)
                                                        .changed = changed,
                                                        .arg = p},
                            &p->ownership, e);
+}
+
+/* Of a follower: the tags in a copy for the cache. */
+static bool tags_of(void *arg, uint32_t partition, struct str id, struct buf *out, uint64_t *by, int64_t *until)
+{
+    struct profiler *p = arg;
+    struct audiences *a = atomic_load(&p->audiences);
+    struct tags_good good;
+
+    if (!a || audiences_tags(a, partition, id, TIME_NONE, out, &good) != 0 || good.by == 0)
+        return false;
+    *by = good.by;
+    *until = good.until == TIME_NONE ? 0 : good.until;
+    return true;
 }
 
 static int start_followers(struct profiler *p, struct err *e)
@@ -296,6 +323,7 @@ static int start_followers(struct profiler *p, struct err *e)
                                                         .stint = stint,
                                                         .restore = conf->backups ? restore : NULL,
                                                         .shown = more_shown,
+                                                        .tags = tags_of,
                                                         .arg = p},
                             &f, e);
 
@@ -339,6 +367,15 @@ static int start_lost(struct profiler *p)
     return p->lost ? 0 : -ENOMEM;
 }
 
+static void erased(void *arg)
+{
+    struct profiler *p = arg;
+    atomic_store(&p->erased, true);
+    struct exports *x = atomic_load(&p->exports);
+    if (x)
+        exports_erase(x);
+}
+
 static int start_eraser(struct profiler *p, struct err *e)
 {
     return eraser_start(&(struct eraser_options){.log = p->log,
@@ -350,6 +387,7 @@ static int start_eraser(struct profiler *p, struct err *e)
                                                  .shown = shown,
                                                  .commit = commit_soon,
                                                  .cleaned = more_shown,
+                                                 .erased = erased,
                                                  .arg = p},
                         &p->eraser, e);
 }
@@ -424,6 +462,32 @@ static int start_audiences(struct profiler *p, struct err *e)
     return 0;
 }
 
+static int start_exports(struct profiler *p, struct err *e)
+{
+    char path[4096];
+    struct exports *x = NULL;
+
+    if (snprintf(path, sizeof path, "%s/exports", p->conf->data) >= (int)sizeof path) {
+        err_set(e, "the path of the data folder is too long");
+        return -ENAMETOOLONG;
+    }
+    int r = exports_start(&(struct exports_options){.conf = p->conf,
+                                                    .log = p->log,
+                                                    .audiences = p->audiences,
+                                                    .state = p->state,
+                                                    .rules = &p->settings.rules,
+                                                    .stats = p->stats,
+                                                    .path = path,
+                                                    .partitions = p->conf->partitions,
+                                                    .shows = shows,
+                                                    .arg = p},
+                          &x, e);
+    atomic_store(&p->exports, x);
+    if (r == 0 && atomic_load(&p->erased))
+        exports_erase(x);
+    return r;
+}
+
 static int start_meter(struct profiler *p)
 {
     p->meter = meter_new(&(struct meter_options){.stats = p->stats,
@@ -479,6 +543,7 @@ static int start_api(struct profiler *p, struct err *e)
                                            .lost = p->lost,
                                            .audit = p->audit,
                                            .audiences = p->audiences,
+                                           .exports = p->exports,
                                            .tag_keeper = p->tag_keeper,
                                            .instance = p->instance},
                      &p->api, e);
@@ -550,6 +615,8 @@ static int start_parts(struct profiler *p, struct err *e)
     if (r == 0)
         r = start_audiences(p, e);
     if (r == 0)
+        r = start_exports(p, e);
+    if (r == 0)
         r = start_api(p, e);
     if (r == 0)
         r = claim(p, e);
@@ -617,6 +684,7 @@ int profiler_stop(struct profiler *p, int64_t ms)
         return 0;
     if (p->api)
         api_quiesce(p->api);
+    exports_stop(p->exports);
     tag_keeper_stop(p->tag_keeper);
     eraser_stop(p->eraser);
     int r = stop_following(p, ms);
@@ -627,6 +695,7 @@ int profiler_stop(struct profiler *p, int64_t ms)
     backups_stop(p->backups);
     audit_stop(p->audit, STOP_AUDIT_MS);
     api_stop(p->api, STOP_API_MS);
+    exports_free(p->exports);
     audiences_stop(p->audiences);
     audiences_free(p->audiences);
     tag_keeper_free(p->tag_keeper);
