@@ -49,15 +49,15 @@ static bool is_algebra(const struct rule_node *n)
     }
 }
 
-static struct bits *members_of(const struct audiences *a, const struct part *p, struct str name)
+static struct bits *members_of(const struct audiences *a, const struct crowd *p, struct str name)
 {
     uint32_t set = sets_find(&a->sets, 'a', name, STR_NONE);
     bool there = set != UINT32_MAX && world_find(a->world, name) != SIZE_MAX;
 
-    return bits_copy(there ? part_set(p, set) : NULL);
+    return bits_copy(there ? crowd_set(p, set) : NULL);
 }
 
-static struct bits *tagged(const struct audiences *a, const struct part *p, struct str tag, struct rule_value value)
+static struct bits *tagged(const struct audiences *a, const struct crowd *p, struct str tag, struct rule_value value)
 {
     struct buf json;
     uint32_t set;
@@ -66,10 +66,10 @@ static struct bits *tagged(const struct audiences *a, const struct part *p, stru
     rule_value_write(&value, &json);
     set = json.failed ? UINT32_MAX : sets_find(&a->sets, 't', tag, buf_str(&json));
     buf_deinit(&json);
-    return bits_copy(set == UINT32_MAX ? NULL : part_set(p, set));
+    return bits_copy(set == UINT32_MAX ? NULL : crowd_set(p, set));
 }
 
-static struct bits *tagged_as(const struct audiences *a, const struct part *p, const struct rule_node *n)
+static struct bits *tagged_as(const struct audiences *a, const struct crowd *p, const struct rule_node *n)
 {
     const struct rule_node *tag, *constant;
     struct rule_value v = {0};
@@ -89,7 +89,7 @@ static struct bits *tagged_as(const struct audiences *a, const struct part *p, c
 }
 
 /* With the lock. Rules are at most LIMIT_RULE_DEPTH deep. */
-static struct bits *solve(const struct audiences *a, const struct part *p, const struct rule_node *n)
+static struct bits *solve(const struct audiences *a, const struct crowd *p, const struct rule_node *n)
 {
     struct bits *b, *other;
 
@@ -160,7 +160,7 @@ static bool from_bitmaps(const struct audiences *a, const struct rule *rule)
 }
 
 /* Who is meant, of one partition; NULL: everybody has to be looked at. With the lock. */
-static struct bits *meant(const struct audiences *a, const struct part *p, const struct rule *rule)
+static struct bits *meant(const struct audiences *a, const struct crowd *p, const struct rule *rule)
 {
     size_t same = same_rule(a, rule);
 
@@ -239,7 +239,7 @@ static int look(struct scan *s, uint32_t partition, const struct key_hash *hash,
     return rc;
 }
 
-static size_t copy(struct audiences *a, const struct part *p, const struct bits *who, uint32_t *from,
+static size_t copy(struct audiences *a, const struct crowd *p, const struct bits *who, uint32_t *from,
                    struct key_hash *out)
 {
     uint32_t numbers[AT_ONCE];
@@ -284,7 +284,7 @@ static void catch_up(struct audiences *a, const _Atomic bool *stop)
 
 static bool is_known(struct audiences *a, uint32_t partition, uint64_t *people, bool *partial)
 {
-    const struct part *p = &a->parts[partition];
+    const struct crowd *p = &a->parts[partition];
 
     pthread_rwlock_rdlock(&a->lock);
     bool known = p->here && p->known;

@@ -48,7 +48,7 @@ struct gone_id {
     struct str id; /* malloc */
 };
 
-struct part {
+struct crowd {
     uint32_t number;
     bool here;        /* its rows are in memory */
     bool known;       /* everybody in the state has been compared with them since */
@@ -78,7 +78,7 @@ struct part {
 };
 
 struct verdict {
-    struct part *part;
+    struct crowd *part;
     uint32_t number; /* PERSON_NONE: unknown until now */
     struct key_hash hash;
     bool gone;
@@ -94,7 +94,7 @@ struct batch {
     size_t n;
     struct batch_change {
         struct audience_change c;
-        struct part *part;
+        struct crowd *part;
         struct str key; /* of the record; absent: of who was erased */
         size_t verdict;
     } * changes;
@@ -106,10 +106,11 @@ enum { JUDGED_EVENT, JUDGED_TIME, JUDGED_RULE, JUDGED_GONE, JUDGED_REASONS };
 
 struct audiences {
     struct audiences_options o;
-    struct rows *rows;
+    struct row_store *rows;
     pthread_rwlock_t lock;
     struct sets sets;
-    struct part *parts;
+    struct crowd *parts;
+    _Atomic uint64_t tags_by; /* the world's tags_id; 0: there is none yet */
     struct world *world;
     bool building[LIMIT_AUDIENCES]; /* by the world's index */
     struct tags *next_tags;         /* under wake_lock: to be taken; NULL: none */
@@ -135,8 +136,8 @@ static inline int64_t wall(const struct audiences *a)
 {
     return a->o.now ? a->o.now(a->o.arg) : clock_now();
 }
-bool part_shows(struct audiences *a, uint32_t partition);
-uint64_t part_stint(struct audiences *a, uint32_t partition);
+bool crowd_shows(struct audiences *a, uint32_t partition);
+uint64_t crowd_stint(struct audiences *a, uint32_t partition);
 
 /* --- audience_sets.c: the judging thread changes, under the lock ----------------------------------------------- */
 
@@ -154,34 +155,34 @@ struct str set_audience(const struct sets *s, uint32_t set);
 bool set_tag(const struct sets *s, uint32_t set, struct str *tag, struct str *value);
 /* Forgets the names of sets in which nobody is and that nothing defines. */
 void sets_sweep(struct audiences *a);
-const struct bits *part_set(const struct part *p, uint32_t set);
-void part_set_add(struct part *p, uint32_t set, uint32_t number);
-void part_set_remove(struct part *p, uint32_t set, uint32_t number);
+const struct bits *crowd_set(const struct crowd *p, uint32_t set);
+void crowd_set_add(struct crowd *p, uint32_t set, uint32_t number);
+void crowd_set_remove(struct crowd *p, uint32_t set, uint32_t number);
 /* Everything that a row says of a number, into or out of the bitmaps. */
-void part_put_row(struct part *p, uint32_t number, const struct row *r);
-void part_drop_row(struct part *p, uint32_t number, const struct row *r);
+void crowd_put_row(struct crowd *p, uint32_t number, const struct row *r);
+void crowd_drop_row(struct crowd *p, uint32_t number, const struct row *r);
 
 /* --- audience_parts.c: the judging thread -------------------------------------------------------------------- */
 
 /* Takes in partitions that are shown, lets go of those that are not. True when something changed. */
-bool parts_follow(struct audiences *a);
+bool crowds_follow(struct audiences *a);
 /* Without any audience nobody needs the topic, which a shop that was there before it may not have. */
 bool needs_topic(const struct audiences *a);
 /* Takes what the state noted. False when there is nothing to judge by it. */
-bool part_take(struct audiences *a, struct part *p);
-void part_leave(struct audiences *a, struct part *p);
+bool crowd_take(struct audiences *a, struct crowd *p);
+void crowd_leave(struct audiences *a, struct crowd *p);
 /* To be judged again soon. */
-void part_again(struct part *p, uint32_t number);
+void crowd_again(struct crowd *p, uint32_t number);
 /* The background goes once more over everybody. */
-void part_lap(struct part *p);
-struct str part_gone_id(const struct part *p, const struct key_hash *hash);
+void crowd_lap(struct crowd *p);
+struct str crowd_gone_id(const struct crowd *p, const struct key_hash *hash);
 
 /* --- audience_topic.c: the judging thread -------------------------------------------------------------------- */
 
 /* Reads the topic from the partition's place to its end and applies what it says to the rows. 0 or negative errno. */
-int part_read_topic(struct audiences *a, struct part *p, struct err *e);
+int crowd_read_topic(struct audiences *a, struct crowd *p, struct err *e);
 /* Finds on the topic the ids of those whose profiles are gone. */
-int part_find_gone(struct audiences *a, struct part *p, struct err *e);
+int crowd_find_gone(struct audiences *a, struct crowd *p, struct err *e);
 
 /* --- audience_judge.c ------------------------------------------------------------------------------------------ */
 
@@ -189,7 +190,7 @@ void batch_init(struct batch *b);
 void batch_deinit(struct batch *b);
 void batch_reset(struct batch *b);
 /* Adds what becomes of a person. `id` may be absent. 0, or negative errno: -EAGAIN later. */
-int batch_judge(struct audiences *a, struct part *p, const struct key_hash *hash, struct str id, struct err *e);
+int batch_judge(struct audiences *a, struct crowd *p, const struct key_hash *hash, struct str id, struct err *e);
 bool batch_full(const struct batch *b);
 
 /* --- audience_publish.c ---------------------------------------------------------------------------------------- */
@@ -197,7 +198,7 @@ bool batch_full(const struct batch *b);
 /* Publishes the changes of the batch and applies what is on the topic. False when something failed. */
 bool batch_finish(struct audiences *a);
 /* Writes rows that wait, of all partitions. */
-bool rows_flush(struct audiences *a);
+bool row_store_flush(struct audiences *a);
 
 /* --- audience_meter.c ------------------------------------------------------------------------------------------ */
 

@@ -38,7 +38,7 @@ bool batch_full(const struct batch *b)
     return b->n == LIMIT_AUDIENCE_BATCH || b->change_count >= BATCH_CHANGES;
 }
 
-static bool has(const struct batch *b, const struct part *p, const struct key_hash *hash)
+static bool has(const struct batch *b, const struct crowd *p, const struct key_hash *hash)
 {
     for (size_t i = 0; i < b->n; i++)
         if (b->v[i].part == p && key_hash_eq(&b->v[i].hash, hash))
@@ -56,7 +56,7 @@ static int read_was(struct audiences *a, struct verdict *v, struct err *e)
     v->was = (struct row){.number = v->number, .version = -1, .due = TIME_NONE};
     if (v->number == PERSON_NONE)
         return 0;
-    rc = rows_get(a->rows, v->part->number, &v->hash, &a->batch.arena, &bytes, e);
+    rc = row_store_get(a->rows, v->part->number, &v->hash, &a->batch.arena, &bytes, e);
     if (rc == 0)
         rc = row_unpack(bytes, &a->batch.arena, &v->was);
     if (rc > 0)
@@ -393,7 +393,7 @@ static int judge(struct audiences *a, struct verdict *v, struct str id, bool tol
     return rc;
 }
 
-int batch_judge(struct audiences *a, struct part *p, const struct key_hash *hash, struct str id, struct err *e)
+int batch_judge(struct audiences *a, struct crowd *p, const struct key_hash *hash, struct str id, struct err *e)
 {
     struct batch *b = &a->batch;
     struct verdict *v = &b->v[b->n];
@@ -413,7 +413,7 @@ int batch_judge(struct audiences *a, struct part *p, const struct key_hash *hash
     if (rc == 0)
         rc = judge(a, v, id, told, e);
     else if (rc == STATE_NOT_FOUND)
-        rc = v->number == PERSON_NONE ? 1 : judge_gone(a, v, part_gone_id(p, hash));
+        rc = v->number == PERSON_NONE ? 1 : judge_gone(a, v, crowd_gone_id(p, hash));
     if (rc != 0) {
         b->change_count = v->first_change;
         return rc < 0 ? rc : 0;

@@ -31,7 +31,7 @@ static void write_sizes(struct audiences *a, struct buf *out)
         char label[160];
 
         for (uint32_t p = 0; p < a->o.partitions && set != UINT32_MAX; p++)
-            n += bits_count(part_set(&a->parts[p], set));
+            n += bits_count(crowd_set(&a->parts[p], set));
         write_label(a->world->v[i].name, label, sizeof label);
         stats_gauge_line(out, "waymark_audience_members", label, (double)n);
     }
@@ -51,7 +51,7 @@ static void gauges(struct buf *out, void *arg)
 
     pthread_rwlock_rdlock(&a->lock);
     for (uint32_t i = 0; i < a->o.partitions; i++) {
-        const struct part *p = &a->parts[i];
+        const struct crowd *p = &a->parts[i];
 
         people += p->people.count;
         due += p->people.heap_n;

@@ -10,12 +10,12 @@
 #define AGAIN_MS 50
 #define AGAIN_MOST 65536 /* beyond it the background finds them */
 
-bool part_shows(struct audiences *a, uint32_t partition)
+bool crowd_shows(struct audiences *a, uint32_t partition)
 {
     return !a->o.shows || a->o.shows(a->o.arg, partition);
 }
 
-uint64_t part_stint(struct audiences *a, uint32_t partition)
+uint64_t crowd_stint(struct audiences *a, uint32_t partition)
 {
     return a->o.stint ? a->o.stint(a->o.arg, partition) : 1;
 }
@@ -37,16 +37,16 @@ static bool push(uint32_t **v, uint32_t *n, uint32_t *cap, uint32_t number)
     return true;
 }
 
-void part_lap(struct part *p)
+void crowd_lap(struct crowd *p)
 {
     p->lap_left = p->people.n;
 }
 
-void part_again(struct part *p, uint32_t number)
+void crowd_again(struct crowd *p, uint32_t number)
 {
     if (p->again_n == AGAIN_MOST) {
         p->people.v[number].world = 0;
-        part_lap(p);
+        crowd_lap(p);
         return;
     }
     if (p->again_n == 0)
@@ -58,7 +58,7 @@ void part_again(struct part *p, uint32_t number)
 
 struct loading {
     struct audiences *a;
-    struct part *p;
+    struct crowd *p;
     struct arena arena;
     uint64_t unread; /* rows that are none */
 };
@@ -77,7 +77,7 @@ static bool knows_all(const struct audiences *a, const struct row *r)
 static int load_row(void *arg, const struct key_hash *hash, struct str bytes)
 {
     struct loading *l = arg;
-    struct part *p = l->p;
+    struct crowd *p = l->p;
     struct row r;
     int rc;
 
@@ -93,15 +93,15 @@ static int load_row(void *arg, const struct key_hash *hash, struct str bytes)
     p->people.v[number].version = r.version;
     p->people.v[number].world = number == r.number ? r.world : 0;
     people_set_due(&p->people, number, r.due);
-    part_put_row(p, number, &r);
+    crowd_put_row(p, number, &r);
     return 0;
 }
 
 /* Rows of other hashes say nothing: the state was made anew. Who is in which audience then stands on the topic. */
-static int check_mark(struct audiences *a, struct part *p, struct err *e)
+static int check_mark(struct audiences *a, struct crowd *p, struct err *e)
 {
     struct key_hash mark;
-    int rc = rows_place(a->rows, p->number, &p->place, &mark, e);
+    int rc = row_store_place(a->rows, p->number, &p->place, &mark, e);
 
     p->mark = state_watch_hash(a->o.state, p->number, STR_LIT("audiences"));
     if (rc < 0)
@@ -109,10 +109,10 @@ static int check_mark(struct audiences *a, struct part *p, struct err *e)
     if (rc == 0 && key_hash_eq(&mark, &p->mark))
         return 0;
     p->place = 0;
-    return rc == 0 ? rows_wipe(a->rows, p->number, e) : 0;
+    return rc == 0 ? row_store_wipe(a->rows, p->number, e) : 0;
 }
 
-static int load(struct audiences *a, struct part *p, struct err *e)
+static int load(struct audiences *a, struct crowd *p, struct err *e)
 {
     struct loading l = {.a = a, .p = p};
     int rc = check_mark(a, p, e);
@@ -123,7 +123,7 @@ static int load(struct audiences *a, struct part *p, struct err *e)
     pthread_rwlock_wrlock(&a->lock);
     people_init(&p->people);
     p->here = true;
-    rc = rows_walk(a->rows, p->number, load_row, &l, e);
+    rc = row_store_walk(a->rows, p->number, load_row, &l, e);
     pthread_rwlock_unlock(&a->lock);
     arena_deinit(&l.arena);
     if (l.unread)
@@ -132,7 +132,7 @@ static int load(struct audiences *a, struct part *p, struct err *e)
     return rc;
 }
 
-static void forget_gone(struct part *p)
+static void forget_gone(struct crowd *p)
 {
     for (size_t i = 0; i < p->gone_id_n; i++)
         free((char *)p->gone_ids[i].id.p);
@@ -142,11 +142,11 @@ static void forget_gone(struct part *p)
     p->gone_n = p->gone_at = 0;
 }
 
-void part_leave(struct audiences *a, struct part *p)
+void crowd_leave(struct audiences *a, struct crowd *p)
 {
     pthread_rwlock_wrlock(&a->lock);
     if (p->dirty) /* what is not written is found out again */
-        rows_write(a->rows, p->number, p->place, &p->mark, NULL);
+        row_store_write(a->rows, p->number, p->place, &p->mark, NULL);
     p->here = p->known = false;
     people_deinit(&p->people);
     for (uint32_t i = 0; i < p->set_cap; i++)
@@ -154,13 +154,13 @@ void part_leave(struct audiences *a, struct part *p)
     free(p->sets);
     p->sets = NULL;
     p->set_cap = 0;
-    rows_forget(a->rows, p->number);
+    row_store_forget(a->rows, p->number);
     pthread_rwlock_unlock(&a->lock);
     forget_gone(p);
     free(p->gone);
     free(p->again);
     arena_deinit(&p->changed_arena);
-    *p = (struct part){.number = p->number};
+    *p = (struct crowd){.number = p->number};
     arena_init(&p->changed_arena, SIZE_MAX);
 }
 
@@ -168,7 +168,7 @@ void part_leave(struct audiences *a, struct part *p)
 
 struct comparing {
     struct audiences *a;
-    struct part *p;
+    struct crowd *p;
     struct bits *seen;
 };
 
@@ -208,7 +208,7 @@ static void list_gone(struct comparing *c)
 }
 
 /* Who is in memory alone is not met, and is among those who are looked for one by one; so are the gone. */
-static int compare(struct audiences *a, struct part *p, struct err *e)
+static int compare(struct audiences *a, struct crowd *p, struct err *e)
 {
     struct comparing c = {a, p, bits_new()};
     int rc = state_watch_walk(a->o.state, p->number, NULL, compare_one, &c, e);
@@ -218,17 +218,17 @@ static int compare(struct audiences *a, struct part *p, struct err *e)
         list_gone(&c);
     bits_free(c.seen);
     if (rc == 0 && p->gone_n > 0)
-        rc = part_find_gone(a, p, e);
+        rc = crowd_find_gone(a, p, e);
     if (rc != 0)
         return rc;
     p->known = true;
-    part_lap(p);
+    crowd_lap(p);
     return 0;
 }
 
 /* --- coming and going ------------------------------------------------------------------------------------------ */
 
-static void failed(struct audiences *a, struct part *p, const char *what, const struct err *e)
+static void failed(struct audiences *a, struct crowd *p, const char *what, const struct err *e)
 {
     p->retry_at = clock_monotonic() + RETRY_MS;
     log_limited(&a->limit, LOG_WARN, "audiences: partition %u: %s: %s; trying again", p->number, what, e->text);
@@ -239,13 +239,13 @@ bool needs_topic(const struct audiences *a)
     return a->world && a->world->n > 0;
 }
 
-static bool come(struct audiences *a, struct part *p)
+static bool come(struct audiences *a, struct crowd *p)
 {
     struct err e = {0};
 
     if (!p->here && load(a, p, &e) != 0) {
         failed(a, p, "its rows cannot be read", &e);
-        part_leave(a, p);
+        crowd_leave(a, p);
         p->retry_at = clock_monotonic() + RETRY_MS;
         return false;
     }
@@ -253,32 +253,32 @@ static bool come(struct audiences *a, struct part *p)
     return true;
 }
 
-static bool read_back(struct audiences *a, struct part *p)
+static bool read_back(struct audiences *a, struct crowd *p)
 {
     struct err e = {0};
 
     if (!needs_topic(a))
         return false;
-    if (part_read_topic(a, p, &e) == 0)
+    if (crowd_read_topic(a, p, &e) == 0)
         return true;
     failed(a, p, "the topic of changes cannot be read back", &e);
     return false;
 }
 
-bool parts_follow(struct audiences *a)
+bool crowds_follow(struct audiences *a)
 {
     int64_t now = clock_monotonic();
     bool changed = false;
 
     for (uint32_t i = 0; i < a->o.partitions; i++) {
-        struct part *p = &a->parts[i];
-        uint64_t stint = part_stint(a, i);
+        struct crowd *p = &a->parts[i];
+        uint64_t stint = crowd_stint(a, i);
 
         if (p->here && stint != p->stint) {
-            part_leave(a, p);
+            crowd_leave(a, p);
             changed = true;
         }
-        if (now < p->retry_at || !part_shows(a, i))
+        if (now < p->retry_at || !crowd_shows(a, i))
             continue;
         p->stint = stint;
         if (!p->here && p->gathered)
@@ -289,7 +289,7 @@ bool parts_follow(struct audiences *a)
     return changed;
 }
 
-bool part_take(struct audiences *a, struct part *p)
+bool crowd_take(struct audiences *a, struct crowd *p)
 {
     struct err e = {0};
     bool all;

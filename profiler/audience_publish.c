@@ -68,7 +68,7 @@ static void send(struct audiences *a, const struct log_record *records, size_t n
 
 static bool take_answer(struct audiences *a, const struct batch_change *c, const struct sent *s)
 {
-    struct part *p = c->part;
+    struct crowd *p = c->part;
 
     if (s->status == LOG_OK) {
         if (s->offset >= p->place)
@@ -99,7 +99,7 @@ static size_t send_some(struct audiences *a, size_t from, bool *fine)
     for (; i < b->change_count && n < APPEND_MOST && b->out.n + CHANGE_BYTES < b->out.max; i++) {
         const struct batch_change *c = &b->changes[i];
 
-        if (b->v[c->verdict].failed || !part_shows(a, c->part->number)) {
+        if (b->v[c->verdict].failed || !crowd_shows(a, c->part->number)) {
             b->v[c->verdict].failed = true;
             continue;
         }
@@ -134,11 +134,11 @@ static int pack(struct batch *b, const struct row *r)
 
 static void apply_gone(struct audiences *a, struct verdict *v)
 {
-    struct part *p = v->part;
+    struct crowd *p = v->part;
 
-    part_drop_row(p, v->number, &v->was);
+    crowd_drop_row(p, v->number, &v->was);
     people_remove(&p->people, v->number);
-    rows_put(a->rows, p->number, &v->hash, STR_NONE);
+    row_store_put(a->rows, p->number, &v->hash, STR_NONE);
 }
 
 static bool same_tags(const struct row *x, const struct row *y)
@@ -149,7 +149,7 @@ static bool same_tags(const struct row *x, const struct row *y)
 
 static bool apply_one(struct audiences *a, struct verdict *v)
 {
-    struct part *p = v->part;
+    struct crowd *p = v->part;
 
     p->dirty = true;
     if (v->gone) {
@@ -161,12 +161,12 @@ static bool apply_one(struct audiences *a, struct verdict *v)
     v->now.number = v->number;
     if (pack(&a->batch, &v->now) != 0)
         return false;
-    part_drop_row(p, v->number, &v->was);
-    part_put_row(p, v->number, &v->now);
+    crowd_drop_row(p, v->number, &v->was);
+    crowd_put_row(p, v->number, &v->now);
     p->people.v[v->number].version = v->now.version;
     p->people.v[v->number].world = v->now.world;
     people_set_due(&p->people, v->number, v->now.due);
-    rows_put(a->rows, p->number, &v->hash, buf_str(&a->batch.out));
+    row_store_put(a->rows, p->number, &v->hash, buf_str(&a->batch.out));
     return true;
 }
 
@@ -187,7 +187,7 @@ static void judge_later(struct verdict *v)
     if (v->number == PERSON_NONE)
         v->number = people_add(&v->part->people, &v->hash, PERSON_NONE);
     v->part->people.v[v->number].world = 0;
-    part_again(v->part, v->number);
+    crowd_again(v->part, v->number);
 }
 
 static void count(struct audiences *a, const struct verdict *v)
@@ -258,9 +258,9 @@ bool batch_finish(struct audiences *a)
 
 /* --- to disk --------------------------------------------------------------------------------------------------- */
 
-static bool flush_one(struct audiences *a, struct part *p, struct err *e)
+static bool flush_one(struct audiences *a, struct crowd *p, struct err *e)
 {
-    int rc = rows_write(a->rows, p->number, p->place, &p->mark, e);
+    int rc = row_store_write(a->rows, p->number, p->place, &p->mark, e);
 
     if (rc != 0)
         return false;
@@ -271,13 +271,13 @@ static bool flush_one(struct audiences *a, struct part *p, struct err *e)
 }
 
 /* The lock: what waits becomes what is on disk, and a question may be reading a row. */
-bool rows_flush(struct audiences *a)
+bool row_store_flush(struct audiences *a)
 {
     struct err e = {0};
     bool fine = true;
 
     for (uint32_t i = 0; i < a->o.partitions && fine; i++) {
-        struct part *p = &a->parts[i];
+        struct crowd *p = &a->parts[i];
 
         if (!p->here || !p->dirty)
             continue;

@@ -42,7 +42,7 @@ static uint64_t size_of(const struct audiences *a, uint32_t set)
     uint64_t n = 0;
 
     for (uint32_t i = 0; i < a->o.partitions && set != UINT32_MAX; i++)
-        n += bits_count(part_set(&a->parts[i], set));
+        n += bits_count(crowd_set(&a->parts[i], set));
     return n;
 }
 
@@ -94,11 +94,11 @@ int audiences_list(struct audiences *a, struct arena *arena, struct audience_inf
 /* --- members --------------------------------------------------------------------------------------------------- */
 
 /* Hashes of members from `from` on; *next the number behind the last. How many. */
-static size_t copy_hashes(const struct part *p, uint32_t set, uint32_t from, size_t max, struct key_hash *out,
+static size_t copy_hashes(const struct crowd *p, uint32_t set, uint32_t from, size_t max, struct key_hash *out,
                           uint32_t *next)
 {
     uint32_t numbers[MEMBERS_AT_ONCE];
-    size_t n = bits_list(part_set(p, set), from, numbers, max < MEMBERS_AT_ONCE ? max : MEMBERS_AT_ONCE);
+    size_t n = bits_list(crowd_set(p, set), from, numbers, max < MEMBERS_AT_ONCE ? max : MEMBERS_AT_ONCE);
 
     for (size_t i = 0; i < n; i++)
         out[i] = p->people.v[numbers[i]].hash;
@@ -124,7 +124,7 @@ static int add_ids(struct audiences *a, uint32_t partition, const struct key_has
 int audiences_members(struct audiences *a, struct str name, struct audience_place *place, size_t limit,
                       struct arena *arena, struct str **ids, size_t *n, struct err *e)
 {
-    const struct part *p = &a->parts[place->partition];
+    const struct crowd *p = &a->parts[place->partition];
     struct key_hash hashes[MEMBERS_AT_ONCE];
     uint32_t from = place->number;
     bool more = true;
@@ -192,11 +192,11 @@ static bool asked_in(void *arg, struct str name)
         return at != SIZE_MAX && (k->in || evaluate_all(k)) && k->in[at];
     }
     pthread_rwlock_rdlock(&a->lock);
-    const struct part *p = &a->parts[k->p.of.partition];
+    const struct crowd *p = &a->parts[k->p.of.partition];
     uint32_t set = sets_find(&a->sets, 'a', name, STR_NONE);
     uint32_t number = p->here ? people_find(&p->people, &k->hash) : PERSON_NONE;
     if (set != UINT32_MAX && number != PERSON_NONE && a->world && world_find(a->world, name) != SIZE_MAX)
-        in = bits_has(part_set(p, set), number);
+        in = bits_has(crowd_set(p, set), number);
     pthread_rwlock_unlock(&a->lock);
     return in;
 }

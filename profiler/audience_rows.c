@@ -26,7 +26,7 @@ struct waiting_table {
     size_t bytes;
 };
 
-struct rows {
+struct row_store {
     struct store *store;
     uint32_t partitions;
     struct waiting_table *waiting;
@@ -121,9 +121,9 @@ const struct membership *row_membership(const struct row *r, uint32_t set)
 
 /* --- life ----------------------------------------------------------------------------------------------------- */
 
-int rows_open(const char *path, uint32_t partitions, struct rows **out, struct err *e)
+int row_store_open(const char *path, uint32_t partitions, struct row_store **out, struct err *e)
 {
-    struct rows *r = calloc(1, sizeof *r);
+    struct row_store *r = calloc(1, sizeof *r);
     int rc;
 
     if (!r || !(r->waiting = calloc(partitions, sizeof *r->waiting)))
@@ -136,19 +136,19 @@ int rows_open(const char *path, uint32_t partitions, struct rows **out, struct e
     if (rc == 0)
         rc = store_make_families(r->store, e);
     if (rc != 0) {
-        rows_close(r);
+        row_store_close(r);
         return rc;
     }
     *out = r;
     return 0;
 }
 
-void rows_close(struct rows *r)
+void row_store_close(struct row_store *r)
 {
     if (!r)
         return;
     for (uint32_t p = 0; p < r->partitions; p++)
-        rows_forget(r, p);
+        row_store_forget(r, p);
     store_batch_free(r->sets);
     store_close(r->store);
     free(r->waiting);
@@ -182,7 +182,7 @@ static void make_room(struct waiting_table *t)
     free(old.v);
 }
 
-void rows_put(struct rows *r, uint32_t partition, const struct key_hash *hash, struct str bytes)
+void row_store_put(struct row_store *r, uint32_t partition, const struct key_hash *hash, struct str bytes)
 {
     struct waiting_table *t = &r->waiting[partition];
     size_t cost = bytes.n + sizeof(struct waiting);
@@ -209,12 +209,12 @@ void rows_put(struct rows *r, uint32_t partition, const struct key_hash *hash, s
     r->bytes += cost;
 }
 
-size_t rows_waiting(const struct rows *r)
+size_t row_store_waiting(const struct row_store *r)
 {
     return r->bytes;
 }
 
-void rows_forget(struct rows *r, uint32_t partition)
+void row_store_forget(struct row_store *r, uint32_t partition)
 {
     struct waiting_table *t = &r->waiting[partition];
 
@@ -235,7 +235,7 @@ static struct str set_key(uint32_t set, char key[5])
     return (struct str){key, 5};
 }
 
-void rows_put_set(struct rows *r, uint32_t set, struct str name)
+void row_store_put_set(struct row_store *r, uint32_t set, struct str name)
 {
     char key[5];
 
@@ -246,7 +246,7 @@ void rows_put_set(struct rows *r, uint32_t set, struct str name)
 }
 
 /* Before the rows that name them. */
-static int write_sets(struct rows *r, struct err *e)
+static int write_sets(struct row_store *r, struct err *e)
 {
     int rc = store_batch_bytes(r->sets) ? store_write(r->store, r->sets, e) : 0;
 
@@ -266,8 +266,8 @@ static struct str row_key(const struct key_hash *hash, char key[ROW_KEY])
     return (struct str){key, ROW_KEY};
 }
 
-int rows_get(struct rows *r, uint32_t partition, const struct key_hash *hash, struct arena *a, struct str *out,
-             struct err *e)
+int row_store_get(struct row_store *r, uint32_t partition, const struct key_hash *hash, struct arena *a,
+                  struct str *out, struct err *e)
 {
     const struct waiting_table *t = &r->waiting[partition];
     struct store_value v = {0};
@@ -301,7 +301,7 @@ static void put_meta(struct store_batch *b, int64_t place, const struct key_hash
     store_batch_put(b, STR_LIT("M"), (struct str){bytes, sizeof bytes});
 }
 
-int rows_write(struct rows *r, uint32_t partition, int64_t place, const struct key_hash *mark, struct err *e)
+int row_store_write(struct row_store *r, uint32_t partition, int64_t place, const struct key_hash *mark, struct err *e)
 {
     struct waiting_table *t = &r->waiting[partition];
     struct store_batch *b;
@@ -323,11 +323,11 @@ int rows_write(struct rows *r, uint32_t partition, int64_t place, const struct k
     rc = store_write(r->store, b, e);
     store_batch_free(b);
     if (rc == 0)
-        rows_forget(r, partition);
+        row_store_forget(r, partition);
     return rc;
 }
 
-int rows_place(struct rows *r, uint32_t partition, int64_t *place, struct key_hash *mark, struct err *e)
+int row_store_place(struct row_store *r, uint32_t partition, int64_t *place, struct key_hash *mark, struct err *e)
 {
     struct store_value v = {0};
     int rc = store_get(r->store, partition, STR_LIT("M"), NULL, &v, e);
@@ -345,7 +345,7 @@ int rows_place(struct rows *r, uint32_t partition, int64_t *place, struct key_ha
     return rc;
 }
 
-int rows_walk(struct rows *r, uint32_t partition, row_visitor *each, void *arg, struct err *e)
+int row_store_walk(struct row_store *r, uint32_t partition, row_visitor *each, void *arg, struct err *e)
 {
     struct store_iter *it = store_iter_new(r->store, partition, NULL, false);
     struct str key, value;
@@ -380,12 +380,12 @@ static int wipe_one(void *arg, const struct key_hash *hash, struct str bytes)
     return 0;
 }
 
-int rows_wipe(struct rows *r, uint32_t partition, struct err *e)
+int row_store_wipe(struct row_store *r, uint32_t partition, struct err *e)
 {
     struct wiping w = {store_batch_new(partition)};
-    int rc = rows_walk(r, partition, wipe_one, &w, e);
+    int rc = row_store_walk(r, partition, wipe_one, &w, e);
 
-    rows_forget(r, partition);
+    row_store_forget(r, partition);
     store_batch_delete(w.batch, STR_LIT("M"));
     if (rc == 0)
         rc = store_write(r->store, w.batch, e);
@@ -395,7 +395,7 @@ int rows_wipe(struct rows *r, uint32_t partition, struct err *e)
 
 /* --- names of sets, read ----------------------------------------------------------------------------------- */
 
-int rows_sets(struct rows *r, set_visitor *each, void *arg, struct err *e)
+int row_store_sets(struct row_store *r, set_visitor *each, void *arg, struct err *e)
 {
     struct store_iter *it = store_iter_new(r->store, STORE_SHARED, NULL, false);
     struct str key, value;

@@ -15,7 +15,7 @@
 #include "common/err.h"
 #include "proto/keys.h"
 
-struct rows;
+struct row_store;
 
 struct membership {
     uint32_t set;
@@ -40,32 +40,32 @@ int row_unpack(struct str bytes, struct arena *a, struct row *out);
 /* NULL: not in it. */
 const struct membership *row_membership(const struct row *r, uint32_t set);
 
-int rows_open(const char *path, uint32_t partitions, struct rows **out, struct err *e);
+int row_store_open(const char *path, uint32_t partitions, struct row_store **out, struct err *e);
 /* Writes nothing. NULL is allowed. */
-void rows_close(struct rows *r);
+void row_store_close(struct row_store *r);
 
 /* 0, 1: there is none, negative errno. The bytes are in the arena. */
-int rows_get(struct rows *r, uint32_t partition, const struct key_hash *hash, struct arena *a, struct str *out,
-             struct err *e);
+int row_store_get(struct row_store *r, uint32_t partition, const struct key_hash *hash, struct arena *a,
+                  struct str *out, struct err *e);
 /* Takes a copy; absent bytes remove it. Memory that is out ends the process. */
-void rows_put(struct rows *r, uint32_t partition, const struct key_hash *hash, struct str bytes);
+void row_store_put(struct row_store *r, uint32_t partition, const struct key_hash *hash, struct str bytes);
 /* Bytes that wait to be written, over all partitions. */
-size_t rows_waiting(const struct rows *r);
+size_t row_store_waiting(const struct row_store *r);
 /* Forgets what waits for a partition. */
-void rows_forget(struct rows *r, uint32_t partition);
+void row_store_forget(struct row_store *r, uint32_t partition);
 /* Writes what waits, with the place and the mark. 0 or negative errno, and then it waits on. */
-int rows_write(struct rows *r, uint32_t partition, int64_t place, const struct key_hash *mark, struct err *e);
+int row_store_write(struct row_store *r, uint32_t partition, int64_t place, const struct key_hash *mark, struct err *e);
 /* 0, 1: nothing was ever written, negative errno. */
-int rows_place(struct rows *r, uint32_t partition, int64_t *place, struct key_hash *mark, struct err *e);
+int row_store_place(struct row_store *r, uint32_t partition, int64_t *place, struct key_hash *mark, struct err *e);
 /* All rows on disk of a partition, by hash; `each` returns 0 to go on. */
 typedef int row_visitor(void *arg, const struct key_hash *hash, struct str bytes);
-int rows_walk(struct rows *r, uint32_t partition, row_visitor *each, void *arg, struct err *e);
+int row_store_walk(struct row_store *r, uint32_t partition, row_visitor *each, void *arg, struct err *e);
 /* Removes them, and the place. */
-int rows_wipe(struct rows *r, uint32_t partition, struct err *e);
+int row_store_wipe(struct row_store *r, uint32_t partition, struct err *e);
 
-/* Names a set, or forgets the name (absent): on disk with the next rows_write, before its rows. */
-void rows_put_set(struct rows *r, uint32_t set, struct str name);
+/* Names a set, or forgets the name (absent): on disk with the next row_store_write, before its rows. */
+void row_store_put_set(struct row_store *r, uint32_t set, struct str name);
 typedef int set_visitor(void *arg, uint32_t set, struct str name);
-int rows_sets(struct rows *r, set_visitor *each, void *arg, struct err *e);
+int row_store_sets(struct row_store *r, set_visitor *each, void *arg, struct err *e);
 
 #endif

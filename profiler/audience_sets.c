@@ -139,7 +139,7 @@ uint32_t sets_make(struct audiences *a, char kind, struct str first, struct str 
     pthread_rwlock_wrlock(&a->lock);
     sets_put(&a->sets, set, joined);
     pthread_rwlock_unlock(&a->lock);
-    rows_put_set(a->rows, set, joined);
+    row_store_put_set(a->rows, set, joined);
     return set;
 }
 
@@ -170,7 +170,7 @@ static bool is_wanted(const struct audiences *a, uint32_t set)
     if (str_has(name) && world_find(a->world, name) != SIZE_MAX)
         return true;
     for (uint32_t p = 0; p < a->o.partitions; p++)
-        if (!a->parts[p].here || bits_count(part_set(&a->parts[p], set)) > 0)
+        if (!a->parts[p].here || bits_count(crowd_set(&a->parts[p], set)) > 0)
             return true;
     return false;
 }
@@ -187,18 +187,18 @@ void sets_sweep(struct audiences *a)
         a->sets.v[i] = (struct set){0};
         rebuild_index(&a->sets, a->sets.index_size);
         pthread_rwlock_unlock(&a->lock);
-        rows_put_set(a->rows, i, STR_NONE);
+        row_store_put_set(a->rows, i, STR_NONE);
     }
 }
 
 /* --- who is in them ------------------------------------------------------------------------------------------- */
 
-const struct bits *part_set(const struct part *p, uint32_t set)
+const struct bits *crowd_set(const struct crowd *p, uint32_t set)
 {
     return set < p->set_cap ? p->sets[set] : NULL;
 }
 
-void part_set_add(struct part *p, uint32_t set, uint32_t number)
+void crowd_set_add(struct crowd *p, uint32_t set, uint32_t number)
 {
     if (set >= p->set_cap) {
         uint32_t cap = p->set_cap ? p->set_cap : 64;
@@ -217,7 +217,7 @@ void part_set_add(struct part *p, uint32_t set, uint32_t number)
     bits_set(p->sets[set], number);
 }
 
-void part_set_remove(struct part *p, uint32_t set, uint32_t number)
+void crowd_set_remove(struct crowd *p, uint32_t set, uint32_t number)
 {
     if (set >= p->set_cap || !p->sets[set])
         return;
@@ -228,18 +228,18 @@ void part_set_remove(struct part *p, uint32_t set, uint32_t number)
     }
 }
 
-void part_put_row(struct part *p, uint32_t number, const struct row *r)
+void crowd_put_row(struct crowd *p, uint32_t number, const struct row *r)
 {
     for (size_t i = 0; i < r->in_count; i++)
-        part_set_add(p, r->in[i].set, number);
+        crowd_set_add(p, r->in[i].set, number);
     for (size_t i = 0; i < r->tag_count; i++)
-        part_set_add(p, r->tags[i], number);
+        crowd_set_add(p, r->tags[i], number);
 }
 
-void part_drop_row(struct part *p, uint32_t number, const struct row *r)
+void crowd_drop_row(struct crowd *p, uint32_t number, const struct row *r)
 {
     for (size_t i = 0; i < r->in_count; i++)
-        part_set_remove(p, r->in[i].set, number);
+        crowd_set_remove(p, r->in[i].set, number);
     for (size_t i = 0; i < r->tag_count; i++)
-        part_set_remove(p, r->tags[i], number);
+        crowd_set_remove(p, r->tags[i], number);
 }

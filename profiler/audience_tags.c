@@ -57,7 +57,7 @@ static int write_row(const struct audiences *a, const struct row *r, struct aren
 static int write_known(struct audiences *a, uint32_t partition, const struct key_hash *hash, int64_t version,
                        struct arena *arena, struct buf *out, struct tags_good *good)
 {
-    const struct part *p = &a->parts[partition];
+    const struct crowd *p = &a->parts[partition];
     struct str bytes;
     struct row r;
     int rc = 1;
@@ -66,7 +66,7 @@ static int write_known(struct audiences *a, uint32_t partition, const struct key
     uint32_t number = p->here ? people_find(&p->people, hash) : PERSON_NONE;
     if (number != PERSON_NONE && p->people.v[number].version == version && a->world &&
         p->people.v[number].world == a->world->id)
-        rc = rows_get(a->rows, partition, hash, arena, &bytes, NULL);
+        rc = row_store_get(a->rows, partition, hash, arena, &bytes, NULL);
     if (rc == 0)
         rc = row_unpack(bytes, arena, &r);
     if (rc == 0 && (r.version != version || (r.due != TIME_NONE && r.due <= wall(a))))
@@ -139,11 +139,7 @@ int audiences_tags(struct audiences *a, uint32_t partition, struct str id, int64
 
 uint64_t audiences_tags_by(struct audiences *a)
 {
-    struct world *w = world_of(a);
-    uint64_t by = w ? w->tags_id : 0;
-
-    world_unref(w);
-    return by;
+    return atomic_load(&a->tags_by);
 }
 
 /* --- everybody ------------------------------------------------------------------------------------------------- */
@@ -174,7 +170,7 @@ static size_t count_sets(const struct audiences *a, struct tag_count *v)
             continue;
         t->n = 0;
         for (uint32_t p = 0; p < a->o.partitions; p++)
-            t->n += bits_count(part_set(&a->parts[p], i));
+            t->n += bits_count(crowd_set(&a->parts[p], i));
         t->order = a->world && a->world->tags ? tags_find(a->world->tags, t->name) : SIZE_MAX;
         n += t->n > 0;
     }

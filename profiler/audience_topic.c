@@ -12,7 +12,7 @@
 
 struct reading {
     struct audiences *a;
-    struct part *p;
+    struct crowd *p;
     int (*take)(struct reading *r, const struct audience_change *c, struct err *e);
     struct arena arena;
     bool *wanted; /* by number, of find_gone */
@@ -93,7 +93,7 @@ static int read_from(struct reading *r, int64_t from, int64_t *end, struct err *
 static int read_row(struct reading *r, uint32_t number, struct row *row, struct err *e)
 {
     struct str bytes;
-    int rc = rows_get(r->a->rows, r->p->number, &r->p->people.v[number].hash, &r->arena, &bytes, e);
+    int rc = row_store_get(r->a->rows, r->p->number, &r->p->people.v[number].hash, &r->arena, &bytes, e);
 
     if (rc == 0)
         rc = row_unpack(bytes, &r->arena, row);
@@ -126,7 +126,7 @@ static int change_row(struct reading *r, const struct row *was, struct row *now,
 
 static int take_change(struct reading *r, const struct audience_change *c, struct err *e)
 {
-    struct part *p = r->p;
+    struct crowd *p = r->p;
     struct key_hash hash = state_watch_hash(r->a->o.state, p->number, c->id);
     uint32_t set = sets_make(r->a, 'a', c->audience, STR_NONE), number = people_find(&p->people, &hash);
     struct row was, now;
@@ -145,10 +145,10 @@ static int take_change(struct reading *r, const struct audience_change *c, struc
     if (rc == 0 && !row_pack(&now, &out))
         rc = -ENOMEM;
     if (rc == 0) {
-        part_drop_row(p, number, &was);
-        part_put_row(p, number, &now);
+        crowd_drop_row(p, number, &was);
+        crowd_put_row(p, number, &now);
         p->people.v[number].world = 0;
-        rows_put(r->a->rows, p->number, &hash, buf_str(&out));
+        row_store_put(r->a->rows, p->number, &hash, buf_str(&out));
         p->dirty = true;
     }
     buf_deinit(&out);
@@ -156,7 +156,7 @@ static int take_change(struct reading *r, const struct audience_change *c, struc
     return rc;
 }
 
-int part_read_topic(struct audiences *a, struct part *p, struct err *e)
+int crowd_read_topic(struct audiences *a, struct crowd *p, struct err *e)
 {
     struct reading r = {.a = a, .p = p, .take = take_change};
     int64_t end;
@@ -165,7 +165,7 @@ int part_read_topic(struct audiences *a, struct part *p, struct err *e)
     if (rc != 0)
         return rc;
     if (end != p->place)
-        part_lap(p);
+        crowd_lap(p);
     p->dirty = p->dirty || end != p->place;
     p->place = end;
     p->unread = false;
@@ -181,7 +181,7 @@ static int by_hash(const void *a, const void *b)
 
 static int take_gone(struct reading *r, const struct audience_change *c, struct err *e)
 {
-    struct part *p = r->p;
+    struct crowd *p = r->p;
     struct key_hash hash = state_watch_hash(r->a->o.state, p->number, c->id);
     uint32_t number = people_find(&p->people, &hash);
     struct gone_id *v;
@@ -202,7 +202,7 @@ static int take_gone(struct reading *r, const struct audience_change *c, struct 
     return 0;
 }
 
-static bool is_member(const struct audiences *a, const struct part *p, uint32_t number)
+static bool is_member(const struct audiences *a, const struct crowd *p, uint32_t number)
 {
     for (uint32_t i = 0; i < p->set_cap; i++)
         if (str_has(set_audience(&a->sets, i)) && bits_has(p->sets[i], number))
@@ -210,7 +210,7 @@ static bool is_member(const struct audiences *a, const struct part *p, uint32_t 
     return false;
 }
 
-int part_find_gone(struct audiences *a, struct part *p, struct err *e)
+int crowd_find_gone(struct audiences *a, struct crowd *p, struct err *e)
 {
     struct reading r = {.a = a, .p = p, .take = take_gone, .wanted = calloc(p->people.n + 1, sizeof(bool))};
     int64_t end;
@@ -230,7 +230,7 @@ int part_find_gone(struct audiences *a, struct part *p, struct err *e)
     return rc;
 }
 
-struct str part_gone_id(const struct part *p, const struct key_hash *hash)
+struct str crowd_gone_id(const struct crowd *p, const struct key_hash *hash)
 {
     const struct gone_id key = {.hash = *hash};
     const struct gone_id *found = p->gone_id_n ? bsearch(&key, p->gone_ids, p->gone_id_n, sizeof key, by_hash) : NULL;

@@ -78,9 +78,9 @@ static int gather_one(struct gathering *g, const struct state_definition *d)
 /* One whose term has run out for a moment is still ours. */
 static bool counts(struct audiences *a, uint32_t partition)
 {
-    const struct part *p = &a->parts[partition];
+    const struct crowd *p = &a->parts[partition];
 
-    return p->here ? part_stint(a, partition) == p->stint : part_shows(a, partition);
+    return p->here ? crowd_stint(a, partition) == p->stint : crowd_shows(a, partition);
 }
 
 static int gather(struct audiences *a, struct gathering *g)
@@ -147,8 +147,9 @@ static void take_world(struct audiences *a, struct world *now)
     pthread_rwlock_wrlock(&a->lock);
     memcpy(a->building, building, sizeof building);
     a->world = now;
+    atomic_store(&a->tags_by, now->tags_id);
     for (uint32_t p = 0; p < a->o.partitions && other; p++)
-        part_lap(&a->parts[p]);
+        crowd_lap(&a->parts[p]);
     pthread_rwlock_unlock(&a->lock);
     world_unref(was);
 }
@@ -196,24 +197,24 @@ static bool follow_rules(struct audiences *a)
 /* --- who is to be judged --------------------------------------------------------------------------------------- */
 
 /* Whether what comes out may be published. */
-static bool ready(struct audiences *a, const struct part *p)
+static bool ready(struct audiences *a, const struct crowd *p)
 {
-    return p->here && (!p->unread || !needs_topic(a)) && part_shows(a, p->number);
+    return p->here && (!p->unread || !needs_topic(a)) && crowd_shows(a, p->number);
 }
 
 /* One by number. Who cannot be judged now is tried again soon. */
-static void judge_number(struct audiences *a, struct part *p, uint32_t number)
+static void judge_number(struct audiences *a, struct crowd *p, uint32_t number)
 {
     struct err e = {0};
     struct key_hash hash = p->people.v[number].hash;
 
     if (batch_judge(a, p, &hash, STR_NONE, &e) != 0) {
         p->people.v[number].world = 0;
-        part_again(p, number);
+        crowd_again(p, number);
     }
 }
 
-static void judge_changed(struct audiences *a, struct part *p)
+static void judge_changed(struct audiences *a, struct crowd *p)
 {
     while (p->changed_at < p->changed_n && !batch_full(&a->batch)) {
         struct state_changed *c = &p->changed[p->changed_at++];
@@ -229,12 +230,12 @@ static void judge_changed(struct audiences *a, struct part *p)
             pthread_rwlock_unlock(&a->lock);
         }
         p->people.v[number].world = 0;
-        part_again(p, number);
+        crowd_again(p, number);
     }
 }
 
 /* Each stays in the heap until its verdict is applied: those in this batch are passed over by taking them out. */
-static void judge_due(struct audiences *a, struct part *p, int64_t now)
+static void judge_due(struct audiences *a, struct crowd *p, int64_t now)
 {
     uint32_t number;
 
@@ -245,7 +246,7 @@ static void judge_due(struct audiences *a, struct part *p, int64_t now)
     }
 }
 
-static void judge_again(struct audiences *a, struct part *p)
+static void judge_again(struct audiences *a, struct crowd *p)
 {
     uint32_t n = p->again_n;
 
@@ -263,7 +264,7 @@ static void judge_again(struct audiences *a, struct part *p)
     p->again_at = clock_monotonic() + AGAIN_MS;
 }
 
-static void judge_gone(struct audiences *a, struct part *p)
+static void judge_gone(struct audiences *a, struct crowd *p)
 {
     while (p->gone_at < p->gone_n && !batch_full(&a->batch)) {
         uint32_t number = p->gone[p->gone_at++];
@@ -273,7 +274,7 @@ static void judge_gone(struct audiences *a, struct part *p)
     }
 }
 
-static void judge_background(struct audiences *a, struct part *p, int64_t until)
+static void judge_background(struct audiences *a, struct crowd *p, int64_t until)
 {
     for (unsigned passed = 0; p->lap_left > 0 && passed < SKIP_MOST && !batch_full(&a->batch); passed++) {
         if (passed % 8 == 0 && clock_monotonic() >= until)
@@ -287,7 +288,7 @@ static void judge_background(struct audiences *a, struct part *p, int64_t until)
     }
 }
 
-static bool waits(struct audiences *a, const struct part *p, int64_t now)
+static bool waits(struct audiences *a, const struct crowd *p, int64_t now)
 {
     uint32_t due = people_first_due(&p->people);
 
@@ -301,7 +302,7 @@ static void gather_people(struct audiences *a)
     int64_t now = wall(a), until = clock_monotonic() + BACKGROUND_MS;
 
     for (uint32_t i = 0; i < a->o.partitions; i++)
-        if (ready(a, &a->parts[i]) && part_take(a, &a->parts[i]))
+        if (ready(a, &a->parts[i]) && crowd_take(a, &a->parts[i]))
             judge_changed(a, &a->parts[i]);
     for (uint32_t i = 0; i < a->o.partitions; i++)
         if (ready(a, &a->parts[i]))
@@ -320,9 +321,9 @@ static void finish_laps(struct audiences *a)
     bool any = false;
 
     for (uint32_t i = 0; i < a->o.partitions; i++) {
-        struct part *p = &a->parts[i];
+        struct crowd *p = &a->parts[i];
 
-        if (p->here ? !p->known || p->unread || p->lap_left || p->again_n || p->gone_at < p->gone_n : part_shows(a, i))
+        if (p->here ? !p->known || p->unread || p->lap_left || p->again_n || p->gone_at < p->gone_n : crowd_shows(a, i))
             return;
     }
     for (size_t i = 0; i < a->world->n; i++)
@@ -352,9 +353,9 @@ static bool anybody_waits(struct audiences *a)
 static bool is_settled(struct audiences *a)
 {
     for (uint32_t i = 0; i < a->o.partitions; i++) {
-        const struct part *p = &a->parts[i];
+        const struct crowd *p = &a->parts[i];
 
-        if (p->here ? p->again_n > 0 || !p->known || !ready(a, p) : part_shows(a, i))
+        if (p->here ? p->again_n > 0 || !p->known || !ready(a, p) : crowd_shows(a, i))
             return false;
     }
     return true;
@@ -372,7 +373,7 @@ static int64_t pause_ms(const struct audiences *a)
     int64_t least = IDLE_MS, now = wall(a), steady = clock_monotonic();
 
     for (uint32_t i = 0; i < a->o.partitions; i++) {
-        const struct part *p = &a->parts[i];
+        const struct crowd *p = &a->parts[i];
         uint32_t due = people_first_due(&p->people);
 
         if (p->here && due != PERSON_NONE)
@@ -407,17 +408,17 @@ static void write_when_due(struct audiences *a)
 {
     if (a->write_at == TIME_NONE)
         return;
-    if (clock_monotonic() >= a->write_at || rows_waiting(a->rows) > LIMIT_AUDIENCE_ROWS_BYTES)
-        rows_flush(a);
+    if (clock_monotonic() >= a->write_at || row_store_waiting(a->rows) > LIMIT_AUDIENCE_ROWS_BYTES)
+        row_store_flush(a);
 }
 
 static bool has_changed_people(const struct audiences *a)
 {
     for (uint32_t i = 0; i < a->o.partitions; i++) {
-        const struct part *p = &a->parts[i];
+        const struct crowd *p = &a->parts[i];
 
         if (p->here ? !p->known || p->unread || p->changed_at < p->changed_n || p->gone_at < p->gone_n
-                    : part_shows((struct audiences *)a, i))
+                    : crowd_shows((struct audiences *)a, i))
             return true;
     }
     return false;
@@ -441,7 +442,7 @@ static int64_t go_round(struct audiences *a)
 
     if (!a->world)
         return IDLE_MS;
-    moved = parts_follow(a) || moved;
+    moved = crowds_follow(a) || moved;
     if (clock_monotonic() < a->retry_at)
         return a->retry_at - clock_monotonic();
     gather_people(a);
@@ -450,7 +451,7 @@ static int64_t go_round(struct audiences *a)
     write_when_due(a);
     finish_laps(a);
     bool busy = anybody_waits(a);
-    if (!busy && rows_waiting(a->rows) == 0)
+    if (!busy && row_store_waiting(a->rows) == 0)
         sets_sweep(a);
     note_progress(a, wakes, busy);
     atomic_store(&a->behind_since, !busy ? 0 : a->behind_since ? a->behind_since : clock_monotonic());
@@ -466,7 +467,7 @@ static void *judge_main(void *arg)
     while (wait_woken(a, go_round(a)))
         ;
     if (a->write_at != TIME_NONE)
-        rows_flush(a);
+        row_store_flush(a);
     return NULL;
 }
 
@@ -536,12 +537,12 @@ void audiences_free(struct audiences *a)
     assert(!a->started);
     for (uint32_t i = 0; i < a->o.partitions; i++) {
         if (a->parts[i].here)
-            part_leave(a, &a->parts[i]);
+            crowd_leave(a, &a->parts[i]);
         arena_deinit(&a->parts[i].changed_arena);
     }
     if (a->reader)
         log_reader_close(a->reader);
-    rows_close(a->rows);
+    row_store_close(a->rows);
     world_unref(a->world);
     tags_unref(a->next_tags);
     batch_deinit(&a->batch);
@@ -556,13 +557,13 @@ void audiences_free(struct audiences *a)
 int audiences_start(const struct audiences_options *o, struct audiences **out, struct err *e)
 {
     struct audiences *a = audiences_new(o);
-    int rc = rows_open(o->path, o->partitions, &a->rows, e);
+    int rc = row_store_open(o->path, o->partitions, &a->rows, e);
 
     a->o.tags = NULL;
     if (o->tags)
         a->next_tags = tags_ref(o->tags);
     if (rc == 0)
-        rc = rows_sets(a->rows, take_set, a, e);
+        rc = row_store_sets(a->rows, take_set, a, e);
     /* On a log of our own the topic is kept until the rows know it. */
     if (rc == 0 && !event_log_shared(o->log))
         rc = log_reader_open(o->log, LOG_AUDIENCES, READER, &a->reader, e);

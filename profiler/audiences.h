@@ -115,11 +115,11 @@ void audience_rule_release(struct audience_rule *ref);
 
 /* How long tags in an answer are right, if nothing is folded. */
 struct tags_good {
-    uint64_t by;   /* of the tags and cut points that they are by: never 0, the same number wherever those are the same */
+    uint64_t by; /* of the tags and cut points that they are by: never 0, the same number wherever those are the same */
     int64_t until; /* the first moment at which time may change one; TIME_NONE: never */
 };
-/* Tags of a person now, or as of a moment, as JSON for answers: {"lifecycle":"growing"}; "{}" for who is not there. 0 or
- * negative errno. */
+/* Tags of a person now, or as of a moment, as JSON for answers: {"lifecycle":"growing"}; "{}" for who is not there. 0
+ * or negative errno. */
 int audiences_tags(struct audiences *a, uint32_t partition, struct str id, int64_t as_of, struct buf *out,
                    struct tags_good *good);
 /* What tags are by now, 0: not known yet. Quick. */
