@@ -28,6 +28,8 @@ static int64_t some_time(void)
     return (int64_t)below(60) * 7 * TIME_MINUTE;
 }
 
+static const struct traits_rules traits_rules = {0};
+
 static void say_order(struct event *e, struct str order_id)
 {
     e->type = EVENT_ORDER;
@@ -58,6 +60,10 @@ static void make_event(struct shop *s, size_t i)
     else if (x >= 70 && x < 75) {
         e->type = EVENT_ALIAS;
         e->previous_id = str_of(s->devices[below(DEVICES)]);
+    } else if ((x < 50 || x >= 75) && chance(15)) {
+        e->type = EVENT_MARK;
+        e->trust = TRUST_SERVER;
+        e->properties = STR_LIT("{\"tags\":{\"vip\":{\"value\":true}},\"campaigns\":{\"spring\":{\"value\":1}}}");
     }
 }
 
@@ -230,6 +236,7 @@ static void check_facts(struct play *p, struct str id, const struct state_view *
 {
     struct state_profile got;
     struct facts facts;
+    struct traits traits;
     struct err e = {0};
     struct arena a;
 
@@ -237,6 +244,9 @@ static void check_facts(struct play *p, struct str id, const struct state_view *
     assert_int_equal(state_view_fold(view, &p->rules, &facts), 0);
     assert_int_equal(state_profile(p->state, play_partition(p, id), id, &a, &got, &e), 0);
     assert_true(same_facts(&got.facts, &facts));
+    assert_int_equal(state_view_traits(view, &p->rules, NULL, &traits), 0);
+    assert_int_equal(traits_differ(&got.traits, &traits, p->rules.traits), 0);
+    traits_deinit(&traits);
     facts_deinit(&got.facts);
     traits_deinit(&got.traits);
     facts_deinit(&facts);
@@ -249,11 +259,12 @@ static void check_profile(struct play *p, const struct shop *s, const struct ora
     size_t want = count_expected(s, o, id);
     struct state_view view;
     struct err e = {0};
-    int rc = state_view(p->state, play_partition(p, id), id, VIEW_PATH | VIEW_ORDERS, &view, &e);
+    int rc = state_view(p->state, play_partition(p, id), id, VIEW_PATH | VIEW_ORDERS | VIEW_MARKS, &view, &e);
 
     if (rc == STATE_LINKED || rc == STATE_NOT_FOUND) {
         for (size_t k = 0; k < o->m.n && want; k++)
-            want -= str_eq(expected(s, o, &o->m.v[k].ev, buf), id) && may_be_gone(s, o, &o->m.v[k].ev);
+            want -= str_eq(expected(s, o, &o->m.v[k].ev, buf), id) &&
+                    (o->m.v[k].ev.type == EVENT_MARK || may_be_gone(s, o, &o->m.v[k].ev));
         if (want)
             fail_msg("%u partitions, %.*s: %zu events should be there, it is %s", (unsigned)p->partitions, STR_ARG(id),
                      want, rc == STATE_LINKED ? "linked" : "unknown");
@@ -388,7 +399,8 @@ static void run_once(uint64_t seed, uint32_t partitions)
         s.v[k] = s.v[i - 1];
         s.v[i - 1] = swap;
     }
-    p = (struct play){.rules = {.session_gap_ms = 30 * TIME_MINUTE,
+    p = (struct play){.rules = {.traits = &traits_rules,
+                                .session_gap_ms = 30 * TIME_MINUTE,
                                 .currency = "GBP",
                                 .touch_window_ms = TIME_DAY,
                                 .max_users_per_device = 100,

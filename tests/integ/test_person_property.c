@@ -64,6 +64,19 @@ static void say_order(struct event *e, struct str order_id)
                                      .refund_amount = {chance(50), (int64_t)below(4) * 500000}};
 }
 
+static void mark(struct event *e)
+{
+    static const char *const said[] = {"{\"tags\":{\"vip\":{\"value\":true},\"colour\":null}}",
+                                       "{\"tags\":{\"vip\":null,\"colour\":{\"value\":\"red\",\"until\":5}}}",
+                                       "{\"campaigns\":{\"spring\":{\"value\":{\"arm\":\"held_out\"}}}}"};
+
+    e->type = EVENT_MARK;
+    e->trust = TRUST_SERVER;
+    e->properties = str_of(said[below(3)]);
+    if (str_has(e->user_id))
+        e->anonymous_id = STR_NONE;
+}
+
 static void visit(struct event *e)
 {
     static const char *const tracks[] = {"Product Viewed", "Product Added", "Parcel Packed"};
@@ -88,7 +101,9 @@ static void some_ids(struct world *w, struct event *e)
 
     e->anonymous_id = x < 65 || (x >= 75 && x < 82 && chance(80)) ? device : STR_NONE;
     e->user_id = x >= 40 && x < 82 ? user : STR_NONE;
-    if (x < 75) {
+    if (x < 75 && chance(12)) {
+        mark(e);
+    } else if (x < 75) {
         visit(e);
     } else if (x < 82) {
         e->type = EVENT_ALIAS;

@@ -375,7 +375,7 @@ static inline const char *play_differs(struct play *p, struct oracle *o, struct 
     struct err e = {0};
     const char *what = NULL;
     bool is = oracle_answer(o, id, &want);
-    int rc = state_view(p->state, play_partition(p, id), id, VIEW_PATH | VIEW_ORDERS, &view, &e);
+    int rc = state_view(p->state, play_partition(p, id), id, VIEW_PATH | VIEW_ORDERS | VIEW_MARKS, &view, &e);
 
     if (rc == 0) {
         what = !is                                 ? "it should not be there"

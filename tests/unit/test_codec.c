@@ -404,7 +404,7 @@ static void test_insane(void **state)
     for (size_t i = 0; i < 24; i++)
         e[i] = small_event();
     e[n++].type = (enum event_type)0;
-    e[n++].type = (enum event_type)8;
+    e[n++].type = (enum event_type)9;
     e[n++].trust = (enum event_trust)0;
     e[n++].trust = (enum event_trust)3;
     e[n++].user_id = STR_NONE;
