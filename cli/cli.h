@@ -110,6 +110,10 @@ struct client_patience {
 /* POSTs JSON, again and again while the collector is away or busy. Whether the answer is 200. */
 bool client_post(struct client *c, const char *path, struct str body, struct client_patience *p,
                  struct client_answer *out);
+/* Writes the body of a GET to `fd` from byte `from` on (by Range) and tells how far it is, `progress` may be NULL.
+ * False when not all of it was written: `out` has what was answered instead, or why. */
+bool client_fetch(struct client *c, const char *path, int fd, uint64_t from,
+                  void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg, struct client_answer *out);
 void client_answer_free(struct client_answer *a);
 /* "Basic base64(key:)" and "Bearer token". The caller frees. */
 char *client_basic(const char *key);
@@ -164,6 +168,9 @@ int cli_identity(const struct cli_command *c, int argc, char **argv);
 int cli_erase(const struct cli_command *c, int argc, char **argv);
 int cli_receipt(const struct cli_command *c, int argc, char **argv);
 int cli_unlink(const struct cli_command *c, int argc, char **argv);
+int cli_audience(const struct cli_command *c, int argc, char **argv);
+int cli_export(const struct cli_command *c, int argc, char **argv);
+int cli_tag(const struct cli_command *c, int argc, char **argv);
 
 /* Writes a first configuration with fresh keys into a folder (made when missing). EXIT_OK or EXIT_FAILED, also when one
  * is there. Shared by init and serve. */

@@ -1,10 +1,12 @@
 /* The commands' HTTP client: one kept-alive connection by libcurl. */
 #include <curl/curl.h>
+#include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "common/clock.h"
@@ -209,6 +211,98 @@ static void sleep_ms(int64_t ms)
     struct timespec t = {ms / 1000, ms % 1000 * 1000000};
 
     nanosleep(&t, NULL);
+}
+
+/* --- files ---------------------------------------------------------------------------------------------------- */
+
+struct fetch {
+    struct client *client;
+    struct client_answer *answer;
+    int fd;
+    uint64_t from;
+    void (*progress)(void *arg, uint64_t done, uint64_t total);
+    void *arg;
+    bool failed; /* to be written; errno is kept in the answer's error */
+};
+
+/* What is no part of the file is kept as an answer. */
+static size_t take_part(char *p, size_t size, size_t n, void *arg)
+{
+    struct fetch *f = arg;
+    size_t left = size * n;
+    long status = 0;
+
+    curl_easy_getinfo(f->client->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status != (f->from ? 206 : 200))
+        return buf_add(&f->answer->body, p, left) ? left : 0;
+    while (left > 0) {
+        ssize_t done = write(f->fd, p, left);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0) {
+            snprintf(f->answer->error, sizeof f->answer->error, "the file cannot be written: %s", strerror(errno));
+            f->failed = true;
+            return 0;
+        }
+        p += done;
+        left -= (size_t)done;
+    }
+    return size * n;
+}
+
+static int tell_progress(void *arg, curl_off_t total, curl_off_t done, curl_off_t up_total, curl_off_t up)
+{
+    struct fetch *f = arg;
+
+    (void)up_total, (void)up;
+    if (f->progress && total > 0)
+        f->progress(f->arg, (uint64_t)done, (uint64_t)total);
+    return 0;
+}
+
+/* A file takes its time; nothing at all for so long is too long. */
+static void set_fetch(struct client *c, struct fetch *f, const char *url)
+{
+    curl_easy_setopt(c->curl, CURLOPT_URL, url);
+    curl_easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
+    curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, "GET");
+    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, 0L);
+    curl_easy_setopt(c->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(c->curl, CURLOPT_LOW_SPEED_TIME, 60L);
+    curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_part);
+    curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, f);
+    curl_easy_setopt(c->curl, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(c->curl, CURLOPT_HEADERDATA, f->answer);
+    curl_easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION, tell_progress);
+    curl_easy_setopt(c->curl, CURLOPT_XFERINFODATA, f);
+    curl_easy_setopt(c->curl, CURLOPT_NOPROGRESS, 0L);
+}
+
+bool client_fetch(struct client *c, const char *path, int fd, uint64_t from,
+                  void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg, struct client_answer *out)
+{
+    struct fetch f = {.client = c, .answer = out, .fd = fd, .from = from, .progress = progress, .arg = arg};
+    char url[LIMIT_HEAD], range[32];
+
+    if (!out->body.max)
+        buf_init(&out->body, LIMIT_ANSWER_BYTES + JSON_PADDING);
+    buf_reset(&out->body);
+    out->base = c->base;
+    out->status = 0;
+    out->error[0] = '\0';
+    snprintf(url, sizeof url, "%s%s", c->base, path);
+    snprintf(range, sizeof range, "%llu-", (unsigned long long)from);
+    set_fetch(c, &f, url);
+    curl_easy_setopt(c->curl, CURLOPT_RANGE, from ? range : NULL);
+    CURLcode code = curl_easy_perform(c->curl);
+    curl_easy_setopt(c->curl, CURLOPT_RANGE, NULL);
+    curl_easy_setopt(c->curl, CURLOPT_NOPROGRESS, 1L);
+    curl_easy_setopt(c->curl, CURLOPT_LOW_SPEED_LIMIT, 0L);
+    if (code == CURLE_OK)
+        curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &out->status);
+    else if (!f.failed)
+        snprintf(out->error, sizeof out->error, "no whole answer from %s: %s", c->base, curl_easy_strerror(code));
+    return code == CURLE_OK && out->status == (from ? 206 : 200);
 }
 
 /* How long before the next try: what the collector says, within reason; else little, and more from try to try. */

@@ -22,6 +22,18 @@ static const struct cli_command commands[] = {
     {"orders", "ID", "show somebody's orders", NULL, cli_orders},
     {"data", "ID", "write everything held about somebody as one JSON document",
      "Personal values are in it unmasked: the token needs the scope pii, and the reading is recorded.", cli_data},
+    {"audience", "ACTION", "who is meant by a rule: list, show, put, remove, count, members, explain, export",
+     "waymark audience put loyal 'orders >= 3 && days_since(last_seen) < 30'\n"
+     "waymark audience count 'count(\"Product Viewed\", 7) > 0 && !has(last_order_at)'\n"
+     "waymark audience explain loyal user:42\n"
+     "waymark audience export loyal --format google --campaign spring --hold-out 0.1 --output spring.csv\n"
+     "config/RULES.md has the language of rules.",
+     cli_audience},
+    {"export", "ACTION", "files made of audiences: list, show ID, get ID, and report CAMPAIGN", NULL, cli_export},
+    {"tag", "ACTION", "tags of people: list, set ID NAME VALUE, remove ID NAME, import FILE",
+     "VALUE is JSON where it reads as such (3, true), else a text. A file has one {\"id\":…,\"name\":…,\"value\":…}\n"
+     "a line; \"until\":\"2026-12-31T00:00:00Z\" may stand beside them.",
+     cli_tag},
     {"scene", "ORDER", "show how an order came about", NULL, cli_scene},
     {"tail", "", "follow events as they are folded, or refused with --bad", NULL, cli_tail},
     {"simulate", "", "send the traffic of a seeded shop", NULL, cli_simulate},
