@@ -250,6 +250,15 @@ int eval_condition(struct eval *e, const struct rule_node *n, struct rule_event 
     return rc;
 }
 
+/* When the value of the whole is another one: of most that move at once. */
+static void wake_of_value(struct eval *e, const struct cell *c)
+{
+    struct motion now;
+
+    motion_line(&now, c->v.type == RULE_NUMBER ? *c->v.number : rule_number_of_int(c->v.ms), rule_number_of_int(0));
+    eval_wake_in(e, motion_flip(c->moves, &now, MOTION_EQUAL));
+}
+
 int rule_eval(const struct rule *r, struct rule_subject *s, struct rule_result *out)
 {
     struct eval e = {.s = s, .arena = s->arena, .next = INT64_MAX};
@@ -261,8 +270,8 @@ int rule_eval(const struct rule *r, struct rule_subject *s, struct rule_result *
         rc = value_dup(s->arena, &c.v);
     if (rc != 0)
         return rc;
-    if (c.moves) /* the value itself is another one at once */
-        eval_wake_in(&e, 1);
+    if (c.moves)
+        wake_of_value(&e, &c);
     *out = (struct rule_result){.value = c.v, .next_change = e.next == INT64_MAX ? TIME_NONE : e.next};
     return 0;
 }

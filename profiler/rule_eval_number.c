@@ -275,9 +275,15 @@ static int eval_to_int(struct eval *e, struct cell *c, struct cell *out)
     if (rc != 0 || !cell_has(c))
         return rc;
     cut = rule_number_cut(*c->v.number);
-    if (c->moves)
+    rc = cell_int(e, out, cut);
+    if (rc != 0 || !c->moves)
+        return rc;
+    if (c->moves->way == MOTION_ANY_WAY) {
         watch_cut(e, c->moves, cut);
-    return cell_int(e, out, cut);
+        return 0;
+    }
+    out->moves = motion_local(MOTION_CUT, c->moves, NULL, e->arena);
+    return out->moves ? 0 : -ENOMEM;
 }
 
 int eval_arithmetic(struct eval *e, const struct rule_node *n, struct cell *out)

@@ -185,6 +185,12 @@ bool motion_at(const struct motion *m, int64_t from_now, struct rule_number *out
     }
     if (m->kind == MOTION_DAY || m->kind == MOTION_MIDNIGHT)
         return local_at(m, from_now, out);
+    if (m->kind == MOTION_CUT) {
+        if (!motion_at(m->a, from_now, &a))
+            return false;
+        *out = rule_number_of_int(rule_number_cut(a));
+        return true;
+    }
     if (!motion_at(m->a, from_now, &a) || !motion_at(m->b, from_now, &b))
         return false;
     switch (m->kind) {
@@ -208,6 +214,8 @@ static bool only_jumps(const struct motion *m)
         return m->way == MOTION_STILL;
     if (m->kind == MOTION_STEPS || m->kind == MOTION_DAY || m->kind == MOTION_MIDNIGHT)
         return true;
+    if (m->kind == MOTION_CUT)
+        return only_jumps(m->a);
     return only_jumps(m->a) && only_jumps(m->b);
 }
 
@@ -243,6 +251,7 @@ static int64_t next_jump(const struct motion *m, int64_t from)
     case MOTION_DAY:
         return day_jump(m, from);
     case MOTION_MIDNIGHT:
+    case MOTION_CUT: /* its own jumps are between what it is at both ends of a stretch */
         return next_jump(m->a, from);
     default:
         return least(next_jump(m->a, from), next_jump(m->b, from));
@@ -254,7 +263,7 @@ static int64_t horizon(const struct motion *m)
 {
     if (m->kind == MOTION_STEPS)
         return m->open ? m->at[m->count - 1] - m->now : MOTION_NEVER;
-    if (m->kind == MOTION_DAY || m->kind == MOTION_MIDNIGHT)
+    if (m->kind == MOTION_DAY || m->kind == MOTION_MIDNIGHT || m->kind == MOTION_CUT)
         return horizon(m->a);
     return m->kind == MOTION_LINE ? MOTION_NEVER : least(horizon(m->a), horizon(m->b));
 }

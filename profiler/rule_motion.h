@@ -12,6 +12,7 @@
 enum motion_kind {
     MOTION_LINE,
     MOTION_STEPS,
+    MOTION_CUT,      /* the whole part of one that goes one way */
     MOTION_DAY,      /* of a moment: its local day, as that day's midnight in UTC */
     MOTION_MIDNIGHT, /* of such a day: its first moment */
     MOTION_ADD,
@@ -45,7 +46,7 @@ void motion_line(struct motion *m, struct rule_number n, struct rule_number rate
 /* Two that are joined by a kind from MOTION_ADD on, in the arena. NULL: memory is out. */
 const struct motion *motion_join(enum motion_kind kind, const struct motion *a, const struct motion *b,
                                  struct arena *arena);
-/* MOTION_DAY or MOTION_MIDNIGHT of one. */
+/* MOTION_CUT, MOTION_DAY or MOTION_MIDNIGHT of one. */
 const struct motion *motion_local(enum motion_kind kind, const struct motion *a, const struct zone *zone,
                                   struct arena *arena);
 

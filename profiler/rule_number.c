@@ -269,7 +269,7 @@ static bool read_digits(const char **p, const char *end, struct digits *d)
             return false;
         d->v = 10 * d->v + (**p - '0');
     }
-    return *p > from + point;
+    return *p > from + point && (!point || d->behind > 0);
 }
 
 static bool read_exponent(const char **p, const char *end, int *out)
