@@ -9,10 +9,10 @@ bool event_is_erased(const struct stream *s, const struct event_key *key)
     bool up_to = s->erased && key->time <= s->erased->is.until;
     uint32_t owner;
 
-    if (!s->device || str_has(s->user_id))
-        return up_to;
+    if (up_to || !s->device || str_has(s->user_id))
+        return up_to; /* of a device that was erased by itself also where a link is known before the event comes */
     owner = device_owner(s->device->users, &s->device->runs, key);
-    return owner == USER_ERASED || (owner == NO_USER && up_to);
+    return owner == USER_ERASED;
 }
 
 void tell_erasure(struct partition *p, const struct state_erasure *is, struct str device, struct str user)

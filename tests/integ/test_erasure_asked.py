@@ -80,7 +80,8 @@ def test_by_a_device_of_theirs(inst, shop):
     assert left == set(), sorted(left)
 
 
-def test_a_device_that_nobody_was_linked_to(inst, shop):
+@pytest.mark.parametrize('late_first', [True, False])
+def test_a_device_that_nobody_was_linked_to(inst, shop, late_first):
     p = Person()
     me = {'anonymousId': p.phone}
     shop.send(page(0, p.mid('1'), **me, properties=p.here('1')), page(MINUTE, p.mid('2'), **me))
@@ -94,8 +95,10 @@ def test_a_device_that_nobody_was_linked_to(inst, shop):
     s, b = shop.get(f'/v1/orders/{p.orders[0]}/scene')
     assert s == 200 and b['order']['total'] == 5 and p.phone not in json.dumps(b, default=str)
     # What it did then stays out, also when it turns out to have been somebody's.
-    shop.send({'type': 'page', 'messageId': p.mid('log-in'), 'userId': p.user, **me}, page(2 * MINUTE, p.mid('late'), **me))
-    shop.drain()
+    said = [page(2 * MINUTE, p.mid('late'), **me), {'type': 'page', 'messageId': p.mid('log-in'), 'userId': p.user, **me}]
+    for e in said if late_first else said[::-1]:
+        shop.send(e)
+        shop.drain()
     assert [e['message_id'] for e in shop.whole_path('user:' + p.user)] == [p.marks.made['message id: log-in']]
     shop.erase('user:' + p.user)
 
