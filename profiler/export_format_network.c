@@ -112,7 +112,8 @@ static struct str digits(struct str phone)
 bool export_line_meta(const struct export_person *p, const struct export_request *r, struct str value, struct arena *a,
                       struct buf *b, unsigned *found)
 {
-    struct str fn = normal_name_letters(p->first_name, a), ln = normal_name_letters(p->last_name, a);
+    struct str fn = normal_name_letters(normal_first_name(p->first_name, a), a);
+    struct str ln = normal_name_letters(normal_last_name(p->last_name, a), a);
     struct str zip = normal_zip_short(p->zip, p->country, a);
 
     *found = (p->email_count ? 1u << BY_EMAIL : 0) | (p->phone_count ? 1u << BY_PHONE : 0) |
