@@ -445,9 +445,12 @@ bool prepare_settled(struct ask *ask)
 {
     ask->until_clean = str_is(http_query(ask->request, "clean"), "true");
     ask->until_lost = str_is(http_query(ask->request, "clean"), "lost");
-    if (ask->forwarded && ask->after_count > 0)
+    if (!ask->forwarded || ask->after_count == 0)
+        ask_error(ask, 404, "not_found", "there is no such route");
+    else if (ask->until_lost && !(ask->scopes & SCOPE_ADMIN)) /* it lets states go */
+        ask_error(ask, 403, "scope_missing", "the token lacks the scope admin");
+    else
         return true;
-    ask_error(ask, 404, "not_found", "there is no such route");
     return false;
 }
 

@@ -237,6 +237,12 @@ static void test_settled(void **state)
     a = request(&c->at[1].shop, "GET", "Bearer tk_admin\r\nX-Waymark-Forwarded: 1", "/v1/internal/settled?after=1:0",
                 NULL);
     expect_status(&a, 200, NULL);
+    a = request(&c->at[1].shop, "GET", "Bearer tk_lookup\r\nX-Waymark-Forwarded: 1",
+                "/v1/internal/settled?after=1:0&clean=lost", NULL);
+    expect_status(&a, 403, "scope_missing");
+    a = request(&c->at[1].shop, "GET", "Bearer tk_admin\r\nX-Waymark-Forwarded: 1",
+                "/v1/internal/settled?after=1:0,2:0&clean=lost", NULL); /* also of what is another's */
+    expect_status(&a, 200, NULL);
     a = request(&c->at[1].shop, "GET", "Bearer tk_all\r\nX-Waymark-Forwarded: 1", "/v1/internal/settled", NULL);
     expect_status(&a, 404, "not_found");
 }
