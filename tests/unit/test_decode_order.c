@@ -261,6 +261,7 @@ static const struct pixel_case pixels[] = {
     {{{"url", "https://x/"}}, "id_missing: neither userId nor anonymousId names anybody"},
     {{{"type", "teleport"}, {"userId", "u"}},
      "type_unknown: type is not page, screen, track, identify, group or alias"},
+    {{{"type", "mark"}, {"userId", "u"}}, "type_unknown: type is not page, screen, track, identify, group or alias"},
     {{{"type", "order"}, {"userId", "u"}}, "type_unknown: type is not page, screen, track, identify, group or alias"},
     {{{"type", "track"}, {"userId", "u"}}, "name_missing: a track needs event, its name"},
     {{{"userId", "u"}, {"timestamp", "soon"}}, "timestamp_invalid: timestamp cannot be read as a time"},

@@ -318,7 +318,7 @@ static int command_round(const struct command *c, struct command *back, struct a
     struct buf b;
     int rc;
 
-    buf_init(&b, 64 * KIB);
+    buf_init(&b, 128 * KIB);
     assert_true(command_pack(c, &b));
     rc = command_unpack(buf_str(&b), a, back);
     buf_deinit(&b);
@@ -350,6 +350,45 @@ static void a_command_comes_back_as_it_was(void **state)
     lacking = c;
     lacking.user = (struct str){text, sizeof text};
     assert_int_equal(command_round(&lacking, &back, &a), CODEC_INVALID);
+    arena_deinit(&a);
+}
+
+static void a_definition_has_a_kind_and_a_name(void **state)
+{
+    static char text[DEFINITION_BODY_BYTES + 1];
+    const struct command c = {.kind = COMMAND_DEFINE,
+                              .time = 124,
+                              .definition = DEFINITION_CUTS,
+                              .name = STR_LIT("loyal"),
+                              .body = {text, DEFINITION_BODY_BYTES}};
+    struct command back, one = c;
+    struct arena a;
+
+    (void)state;
+    arena_init(&a, 8 * MIB);
+    memset(text, 'x', sizeof text);
+    assert_int_equal(command_round(&c, &back, &a), CODEC_OK);
+    assert_true(back.kind == COMMAND_DEFINE && back.definition == DEFINITION_CUTS && back.time == 124);
+    assert_true(str_eq(back.name, c.name) && str_eq(back.body, c.body));
+    one.body = STR_NONE; /* it is removed */
+    assert_int_equal(command_round(&one, &back, &a), CODEC_OK);
+    assert_false(str_has(back.body));
+    one.body = STR_LIT("");
+    assert_int_equal(command_round(&one, &back, &a), CODEC_OK);
+    assert_true(str_has(back.body) && back.body.n == 0);
+    one.body = (struct str){text, DEFINITION_BODY_BYTES + 1};
+    assert_int_equal(command_round(&one, &back, &a), CODEC_INVALID);
+    one = c;
+    one.name = (struct str){text, DEFINITION_NAME_BYTES + 1};
+    assert_int_equal(command_round(&one, &back, &a), CODEC_INVALID);
+    one.name = STR_NONE;
+    assert_int_equal(command_round(&one, &back, &a), CODEC_INVALID);
+    one = c;
+    one.user = STR_LIT("u");
+    assert_int_equal(command_round(&one, &back, &a), CODEC_INVALID);
+    one = c;
+    one.definition = DEFINITION_KINDS;
+    assert_int_equal(command_round(&one, &back, &a), CODEC_INVALID);
     arena_deinit(&a);
 }
 
@@ -393,6 +432,7 @@ int main(void)
         cmocka_unit_test(items_are_bounded),
         cmocka_unit_test(each_kind_goes_to_the_home_of_its_subject),
         cmocka_unit_test(a_command_comes_back_as_it_was),
+        cmocka_unit_test(a_definition_has_a_kind_and_a_name),
         cmocka_unit_test(an_erasure_names_one_or_nobody),
     };
 
