@@ -13,7 +13,7 @@
 #define MOST_FIELDS 8
 #define CHANGES_MS (LIMIT_KAFKA_MS + 5000) /* longer than the log takes to say what became of an append */
 
-/* An answer that waits for its record. */
+/* An answer that waits for its record. Names and values of its fields live as long as the request. */
 struct held_answer {
     struct http_answer answer;
     struct http_field fields[MOST_FIELDS];

@@ -63,17 +63,20 @@ static bool met(const struct lookup_job *job)
 static void run_begun(struct lookup_job *job, bool in_time)
 {
     struct ask *ask = (struct ask *)job;
-    char location[64];
+    const size_t size = sizeof "/v1/exports/" + EXPORT_ID_BYTES;
+    char *location = arena_alloc(http_arena(ask->request), size); /* the answer may wait for its record */
     const struct http_field field = {"Location", location};
     struct buf b;
 
     (void)in_time; /* it goes on, and is looked at by its id */
-    snprintf(location, sizeof location, "/v1/exports/%.*s", STR_ARG(ask->name));
+    if (location)
+        snprintf(location, size, "/v1/exports/%.*s", STR_ARG(ask->name));
     buf_init(&b, LIMIT_ANSWER_BYTES);
     if (exports_show(ask->api->o.exports, ask->name, &b) != 0 || b.failed)
         ask_error(ask, 503, "unavailable", "the export %.*s was begun and cannot be shown", STR_ARG(ask->name));
     else
-        ask_send(ask, &(struct http_answer){.status = 201, .fields = &field, .field_count = 1, .body_buf = &b});
+        ask_send(ask, &(struct http_answer){
+                          .status = 201, .fields = &field, .field_count = location != NULL, .body_buf = &b});
     buf_deinit(&b);
 }
 

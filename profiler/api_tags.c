@@ -42,6 +42,7 @@ static int write_cuts(struct ask *ask, const bool *here, struct buf *b)
     struct state_definition *list = NULL;
     struct arena arena;
     struct str body = STR_NONE;
+    uint64_t changes;
     size_t n = 0;
     int r = 0;
 
@@ -49,10 +50,10 @@ static int write_cuts(struct ask *ask, const bool *here, struct buf *b)
     for (uint32_t p = 0; p < ask->api->o.conf->partitions && r == 0 && !str_has(body); p++) {
         if (!here[p])
             continue;
-        r = state_definitions(ask->api->o.state, p, &arena, &list, &n, NULL);
+        r = state_definitions(ask->api->o.state, p, &arena, &list, &n, &changes);
         for (size_t i = 0; r == 0 && i < n; i++)
-            if (list[i].kind == DEFINITION_CUTS)
-                body = list[i].body; /* sorted by name, which is the day */
+            if (list[i].kind == DEFINITION_CUTS && list[i].name.n == sizeof "2026-01-31" - 1)
+                body = list[i].body; /* sorted by name, which is the day; others are parts of one to come */
     }
     json_write_key(b, "cuts");
     buf_add_str(b, r == 0 && str_has(body) ? body : STR_LIT("null"));
