@@ -36,10 +36,15 @@ int keeper_define(struct tag_keeper *k, struct str name, struct str body, struct
 
 /* --- the people here -------------------------------------------------------------------------------------------- */
 
+/* An order that names nobody makes somebody who never comes back: who is known is not measured against those. */
+static bool is_guest(struct str id)
+{
+    return str_starts(id, STR_LIT("anon:" ORDER_DEVICE_PREFIX));
+}
+
 static int gather_one(void *arg, struct str id, struct rule_subject *s)
 {
-    (void)id;
-    return cuts_values_add(arg, s->facts);
+    return is_guest(id) ? 0 : cuts_values_add(arg, s->facts);
 }
 
 static int scan(struct tag_keeper *k, int64_t as_of, audience_visitor *each, void *arg, struct err *e)
@@ -69,7 +74,7 @@ static int sort_one(void *arg, struct str id, struct rule_subject *s)
     size_t kind = colon ? (size_t)(colon - id.p) + 1 : 0;
     uint32_t p = event_log_partition((struct str){id.p + kind, id.n - kind}, to->k->parts.partitions);
 
-    return cuts_values_add(&to->of[p], s->facts);
+    return is_guest(id) ? 0 : cuts_values_add(&to->of[p], s->facts);
 }
 
 static int say_values(struct tag_keeper *k, uint32_t partition, struct str day, struct cuts_values *v, struct err *e)
