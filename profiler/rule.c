@@ -45,11 +45,12 @@ static bool compile(struct rule *r, struct rule_source *s, enum rule_type want, 
     return rule_warn(s, checker.names, r);
 }
 
-int rule_compile(struct str text, enum rule_type want, const struct rule_names *names, struct rule **out,
-                 struct rule_error *err)
+int rule_compile_within(size_t bytes, struct str text, enum rule_type want, const struct rule_names *names,
+                        struct rule **out, struct rule_error *err)
 {
     struct rule *r;
-    struct rule_source s = {.err = err};
+    struct arena scratch;
+    struct rule_source s = {.err = err, .scratch = &scratch};
     bool done;
 
     *err = (struct rule_error){.line = 1, .column = 1};
@@ -61,10 +62,12 @@ int rule_compile(struct str text, enum rule_type want, const struct rule_names *
     r = calloc(1, sizeof *r);
     if (!r)
         return -ENOMEM;
-    arena_init(&r->arena, LIMIT_RULE_ARENA);
+    arena_init(&r->arena, bytes);
+    arena_init(&scratch, bytes);
     s.arena = &r->arena;
     s.text = r->text = arena_dup(&r->arena, text.p ? text : STR_LIT(""));
     done = s.text.p && compile(r, &s, want, names);
+    arena_deinit(&scratch);
     assert(!s.text.p || done == !(s.failed || s.no_memory));
     if (done) {
         *out = r;
@@ -72,6 +75,12 @@ int rule_compile(struct str text, enum rule_type want, const struct rule_names *
     }
     rule_free(r);
     return s.failed ? -EINVAL : -ENOMEM;
+}
+
+int rule_compile(struct str text, enum rule_type want, const struct rule_names *names, struct rule **out,
+                 struct rule_error *err)
+{
+    return rule_compile_within(LIMIT_RULE_ARENA, text, want, names, out, err);
 }
 
 void rule_free(struct rule *r)

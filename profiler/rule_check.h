@@ -99,6 +99,10 @@ const char *rule_type_words(enum rule_type type);
 /* "&&"; absent for what is no operator. */
 struct str rule_operator_text(enum rule_op op);
 
+/* rule_compile within a bound of memory for the rule, and the same for what is given back when it is made. */
+int rule_compile_within(size_t bytes, struct str text, enum rule_type want, const struct rule_names *names,
+                        struct rule **out, struct rule_error *err);
+
 /* Where a negation lets the unknown in (rule_warn.c). False without memory. */
 bool rule_warn(struct rule_source *s, const struct rule_names *names, struct rule *r);
 

@@ -60,7 +60,7 @@ static struct rule_ast *make(struct parser *p, enum rule_ast_kind kind, struct r
     if (++p->nodes > LIMIT_RULE_NODES)
         return rule_fail(p->source, at, "the rule is too large: more than %d names, constants and operators",
                          LIMIT_RULE_NODES);
-    a = rule_alloc(p->source, sizeof *a);
+    a = rule_scratch(p->source, sizeof *a);
     if (a) {
         a->kind = kind;
         a->line = at.line;
@@ -81,7 +81,7 @@ static void *fail_depth(struct parser *p, struct rule_place at)
 /* Gives a node its kids; they are copied. */
 static struct rule_ast *adopt(struct parser *p, struct rule_ast *a, struct rule_ast *const *kids, size_t n)
 {
-    a->kids = rule_alloc(p->source, (n ? n : 1) * sizeof *a->kids);
+    a->kids = rule_scratch(p->source, (n ? n : 1) * sizeof *a->kids);
     if (!a->kids)
         return NULL;
     a->kid_count = n;
@@ -105,7 +105,7 @@ static bool row_add(struct parser *p, struct row *row, struct rule_ast *kid)
         return false;
     if (row->n == row->cap) {
         size_t cap = row->cap ? row->cap * 2 : 4;
-        struct rule_ast **kids = rule_alloc(p->source, cap * sizeof *kids);
+        struct rule_ast **kids = rule_scratch(p->source, cap * sizeof *kids);
         if (!kids)
             return false;
         if (row->n)

@@ -32,7 +32,8 @@ struct rule_ast {
     size_t kid_count;
 };
 
-/* NULL after a mistake, or without memory, which the source then has. */
+/* In the scratch memory, but for the texts of constants. NULL after a mistake, or without memory, which the source then
+ * has. */
 struct rule_ast *rule_parse(struct rule_source *source);
 
 /* Where it stands, for mistakes: the operator or function. */

@@ -40,13 +40,23 @@ void *rule_fail_near(struct rule_source *s, struct rule_place at, struct str nea
     return NULL;
 }
 
-void *rule_alloc(struct rule_source *s, size_t n)
+static void *alloc(struct rule_source *s, struct arena *arena, size_t n)
 {
-    void *p = arena_zalloc(s->arena, n);
+    void *p = arena_zalloc(arena, n);
 
     if (!p)
         s->no_memory = true;
     return p;
+}
+
+void *rule_alloc(struct rule_source *s, size_t n)
+{
+    return alloc(s, s->arena, n);
+}
+
+void *rule_scratch(struct rule_source *s, size_t n)
+{
+    return alloc(s, s->scratch, n);
 }
 
 struct str rule_copy(struct rule_source *s, struct str text)

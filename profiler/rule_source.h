@@ -14,7 +14,8 @@ struct rule_place {
 
 struct rule_source {
     struct str text;
-    struct arena *arena; /* of the rule that is made */
+    struct arena *arena;   /* of the rule that is made */
+    struct arena *scratch; /* until it is made */
     struct rule_error *err;
     bool failed, no_memory; /* either is final: the step that sees it returns */
 };
@@ -27,6 +28,8 @@ void *rule_fail_near(struct rule_source *s, struct rule_place at, struct str nea
     __attribute__((format(printf, 4, 5)));
 /* Zeroed memory of the rule; NULL when it is out, and then that is noted. */
 void *rule_alloc(struct rule_source *s, size_t n);
+/* The same of memory that is given back when the rule is made. */
+void *rule_scratch(struct rule_source *s, size_t n);
 /* A copy in the rule's memory; p is NULL when memory is out. */
 struct str rule_copy(struct rule_source *s, struct str text);
 

@@ -1,12 +1,16 @@
 /* The compiler of rules on any text: what it accepts has one canonical text, which compiles to the same; what it
- * refuses has a place inside the text and words; its clauses compile by themselves. */
+ * refuses has a place inside the text and words; its clauses compile by themselves. What it accepts is judged about
+ * somebody who did nothing and about somebody who did a little: the value has the type that was promised, and is that
+ * of the canonical text. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/limits.h"
 #include "profiler/rule.h"
+#include "profiler/rule_eval.h"
 #include "profiler/rule_tree.h"
+#include "proto/codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -56,6 +60,86 @@ static size_t check_node(const struct rule_node *n, size_t length, unsigned dept
     return count;
 }
 
+#define NOW INT64_C(1700000000000)
+#define EVENTS 4
+
+static const struct fold_rules rules = {
+    .session_gap_ms = 1800000, .currency = "GBP", .touch_window_ms = 30 * INT64_C(86400000)};
+
+static int unpack(void *arg, const struct path_entry *entry, struct event *out)
+{
+    return event_unpack(entry->bytes, arg, out);
+}
+
+/* Somebody who did the first `n` of a few things. */
+static void make_person(struct arena *a, size_t n, struct path_entry *path, struct facts *facts)
+{
+    struct item item = {.category = STR_LIT("Shoes"), .color = STR_LIT("red"), .listed_at = TIME_NONE};
+    struct fold_input in = {.path = path, .path_count = n, .decode = unpack, .arg = a};
+    struct event e = {.type = EVENT_TRACK,
+                      .trust = TRUST_SERVER,
+                      .name = STR_LIT("Product Viewed"),
+                      .source = STR_LIT("web"),
+                      .anonymous_id = STR_LIT("d"),
+                      .items = &item,
+                      .item_count = 1,
+                      .original_time = TIME_NONE,
+                      .sent = TIME_NONE};
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    for (size_t i = 0; i < n; i++) {
+        e.type = i % 2 ? EVENT_PAGE : EVENT_TRACK;
+        e.time = e.received = NOW - (int64_t)(n - i) * 86400000;
+        e.uid.b[0] = (unsigned char)i;
+        buf_reset(&b);
+        must(event_pack(&e, &b));
+        path[i] = (struct path_entry){
+            .key = event_key(&e), .flags = entry_flags(&e, &rules), .bytes = arena_dup(a, buf_str(&b))};
+    }
+    buf_deinit(&b);
+    must(facts_fold(&in, &rules, facts) == 0);
+}
+
+/* Appends the value as JSON, and checks what it is. */
+static void judge(const struct rule *r, size_t n, struct buf *out)
+{
+    struct arena a;
+    struct facts facts;
+    struct path_entry path[EVENTS];
+    struct rule_subject s = {.now = NOW, .rules = &rules, .facts = &facts, .path = path, .path_count = n, .arena = &a};
+    struct rule_result result;
+    struct buf explained;
+
+    arena_init(&a, 256 << 20);
+    make_person(&a, n, path, &facts);
+    must(rule_eval(r, &s, &result) == 0);
+    must(result.value.type == RULE_ANY || rule_type(r) == RULE_ANY || result.value.type == rule_type(r));
+    must(result.next_change == TIME_NONE || result.next_change > NOW);
+    rule_value_write(&result.value, out);
+    buf_init(&explained, 64 << 20);
+    must(rule_explain(r, &s, true, &explained) == 0);
+    buf_deinit(&explained);
+    rule_subject_done(&s);
+    facts_deinit(&facts);
+    arena_deinit(&a);
+}
+
+static void check_values(const struct rule *r, const struct rule *again)
+{
+    struct buf first, second;
+
+    buf_init(&first, 1 << 20);
+    buf_init(&second, 1 << 20);
+    for (size_t n = 0; n <= EVENTS; n += EVENTS) {
+        judge(r, n, &first);
+        judge(again, n, &second);
+    }
+    must(str_eq(buf_str(&first), buf_str(&second)));
+    buf_deinit(&first);
+    buf_deinit(&second);
+}
+
 /* The canonical text is that of the rule that it is, too, and needs the same. */
 static void check_canonical(const struct rule *r)
 {
@@ -72,6 +156,7 @@ static void check_canonical(const struct rule *r)
         must(str_eq(buf_str(&first), buf_str(&second)));
         must(rule_needs(r) == rule_needs(again) && rule_type(r) == rule_type(again));
         must(rule_personal(r) == rule_personal(again));
+        check_values(r, again);
     }
     rule_free(again);
     buf_deinit(&first);

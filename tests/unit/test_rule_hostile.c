@@ -12,7 +12,7 @@
 #include "common/json_text.h"
 #include "common/limits.h"
 #include "profiler/rule.h"
-#include "profiler/rule_tree.h"
+#include "profiler/rule_check.h"
 
 #define TAKES_MS 2000 /* for one rule, under sanitizers and beside other work */
 
@@ -182,6 +182,30 @@ static void test_messages(void **state)
         }
 }
 
+/* Memory that runs out anywhere is said, and leaves nothing behind. */
+static void test_without_memory(void **state)
+{
+    struct rule_names names = {.traits = vocabulary};
+    struct buf b = repeated("!(traits.city == 'a\\u00e9') && exported('x')",
+                            " && count('Product View', 3, e.color in ['red', 'green']) > 1", 60, "");
+    struct rule *r;
+    struct rule_error e;
+    size_t refusals = 0;
+    int result = -ENOMEM;
+
+    (void)state;
+    for (size_t bytes = 0; result != 0; bytes += 512) {
+        assert_true(bytes < 1 * MIB);
+        r = NULL;
+        result = rule_compile_within(bytes, buf_str(&b), RULE_BOOL, &names, &r, &e);
+        assert_true(result == 0 ? r != NULL : result == -ENOMEM && !r);
+        refusals += result != 0;
+    }
+    assert_true(refusals > 10);
+    rule_free(r);
+    buf_deinit(&b);
+}
+
 static int setup(void **state)
 {
     struct buf errors;
@@ -204,7 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_deep),  cmocka_unit_test(test_large),    cmocka_unit_test(test_quadratic),
-        cmocka_unit_test(test_bytes), cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_bytes), cmocka_unit_test(test_messages), cmocka_unit_test(test_without_memory),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
