@@ -342,10 +342,10 @@ static int add_changes(struct audiences *a, struct verdict *v, struct person_see
 
 static bool is_erased(struct audiences *a, struct str id)
 {
-    const struct event_key first = {.time = LIMIT_TIME_FIRST};
+    const struct event_key ever = {.time = TIME_NONE};
     bool erased = false;
 
-    return str_has(id) && state_is_erased(a->o.state, id, &first, &erased, NULL) == 0 && erased;
+    return str_has(id) && state_is_erased(a->o.state, id, &ever, &erased, NULL) == 0 && erased;
 }
 
 /* On a log that is our own nothing may name who was erased. */

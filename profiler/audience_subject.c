@@ -148,6 +148,23 @@ static int decode(void *arg, const struct path_entry *entry, struct event *out)
     return event_unpack(entry->bytes, a, out) == CODEC_OK ? 0 : -EIO;
 }
 
+/* With the marks, which stand in no path that rules see. */
+static int fold_traits(struct person_seen *p, struct arena *scratch)
+{
+    struct state_view all;
+    int rc = state_view(p->of.state, p->of.partition, p->of.id, VIEW_PATH | VIEW_MARKS, &all, NULL);
+
+    if (rc != 0)
+        return rc < 0 ? rc : -EAGAIN;
+    const struct fold_input in = {.path = all.path,
+                                  .path_count = path_up_to(all.path, all.path_count, p->of.as_of),
+                                  .decode = decode,
+                                  .arg = scratch};
+    rc = traits_fold(&in, p->of.rules->traits, &p->profile.traits, &p->traits);
+    state_view_free(&all);
+    return rc;
+}
+
 static int fold(struct person_seen *p, size_t path_count, const struct order *orders, size_t order_count)
 {
     struct arena scratch;
@@ -158,7 +175,7 @@ static int fold(struct person_seen *p, size_t path_count, const struct order *or
     rc = facts_fold(&in, p->of.rules, &p->facts);
     traits_init(&p->traits);
     if (rc == 0 && p->of.rules->traits) {
-        rc = traits_fold(&in, p->of.rules->traits, &p->profile.traits, &p->traits);
+        rc = fold_traits(p, &scratch);
         if (rc != 0)
             facts_deinit(&p->facts);
     }

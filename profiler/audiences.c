@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "common/cond.h"
 #include "profiler/audience_inside.h"
@@ -490,6 +491,16 @@ void audiences_retag(struct audiences *a, struct tags *t)
     pthread_cond_signal(&a->wake_cond);
     pthread_mutex_unlock(&a->wake_lock);
     audiences_wake(a);
+}
+
+bool audiences_await(struct audiences *a, int64_t ms)
+{
+    unsigned long long wakes = atomic_load(&a->wakes);
+    int64_t until = clock_monotonic() + ms;
+
+    while (atomic_load(&a->caught_up) < wakes && clock_monotonic() < until)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    return atomic_load(&a->caught_up) >= wakes;
 }
 
 bool audiences_settled(struct audiences *a)

@@ -48,6 +48,9 @@ struct audiences_options {
 int audiences_start(const struct audiences_options *o, struct audiences **out, struct err *e);
 /* More is shown of a partition than before. Quick; any thread. */
 void audiences_wake(struct audiences *a);
+/* Waits until everybody who had changed when it was called is judged, `ms` at most. Whether that is so. Any thread that
+ * may wait. */
+bool audiences_await(struct audiences *a, int64_t ms);
 /* Another set of tags: everybody is judged anew by and by. Takes a reference. Any thread. */
 void audiences_retag(struct audiences *a, struct tags *t);
 /* Writes down what there is, and judges nobody any more; questions are answered. NULL is allowed. */

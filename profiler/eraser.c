@@ -55,7 +55,7 @@ struct eraser {
     /* The last walk over the whole log, so that what else fails does not make it walk again and again. */
     uint64_t walked_for; /* a hash of what the turn was for; 0: none */
     bool walked_through; /* and no name had to stay because Redis did not answer */
-    uint64_t told_for; /* the last turn of which o.erased was told; 0: none */
+    uint64_t told_for;   /* the last turn of which o.erased was told; 0: none */
     uint64_t late_seen;
     int64_t late_at; /* monotonic: not before */
     int64_t backoff_ms;
@@ -212,6 +212,9 @@ static bool judge_forgotten(void *arg, struct str profile)
 
 static int blank_one(struct eraser *x, enum log_topic topic, uint32_t partition, int64_t below)
 {
+    static const char *const names[LOG_TOPICS] = {[LOG_EVENTS] = "the log",
+                                                  [LOG_BAD] = "the log of bad events",
+                                                  [LOG_AUDIENCES] = "the log of changes of audiences"};
     struct err e = {0};
     uint64_t n = 0;
     int rc = event_log_blank(x->o.log, topic, partition, below, judge_record, &x->judge, &x->stopping, &n, &e);
@@ -219,7 +222,7 @@ static int blank_one(struct eraser *x, enum log_topic topic, uint32_t partition,
     if (x->records)
         stats_add(x->records, n);
     if (rc < 0 && rc != -ECANCELED)
-        hindered(x, topic == LOG_BAD ? "the log of bad events" : "the log", rc, e.text[0] ? &e : &x->judge.err);
+        hindered(x, names[topic], rc, e.text[0] ? &e : &x->judge.err);
     return rc;
 }
 
@@ -243,7 +246,8 @@ static bool blank(struct eraser *x)
     x->walked_for = 0;
 
     for (uint32_t p = 0; p < x->o.partitions && !atomic_load(&x->stopping); p++)
-        done = blank_one(x, LOG_EVENTS, p, x->parts[p].end) == 0 && done;
+        done = blank_one(x, LOG_EVENTS, p, x->parts[p].end) == 0 &&
+               blank_one(x, LOG_AUDIENCES, p, event_log_end(x->o.log, LOG_AUDIENCES, p)) == 0 && done;
     if (!done || atomic_load(&x->stopping) || blank_one(x, LOG_BAD, 0, bad) != 0)
         return false;
     x->walked_for = purpose(x);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/limits.h"
+#include "profiler/audience_change.h"
 #include "profiler/order.h"
 #include "proto/codec.h"
 #include "proto/internal.h"
@@ -292,6 +293,21 @@ static int judge_command(struct judge *j, const struct log_record *r, struct buf
     return rc < 0 ? rc : erased ? LOG_BLANK : LOG_KEEP;
 }
 
+/* --- audiences ------------------------------------------------------------------------------------------------ */
+
+/* Who entered or left, of the life that is over. */
+static int judge_change(struct judge *j, const struct log_record *r)
+{
+    struct audience_change c;
+    bool erased;
+    int rc = audience_change_read(r->value, &j->arena, &c);
+
+    if (rc != 0 || !str_has(c.id))
+        return rc < 0 ? rc : LOG_KEEP;
+    rc = is_over(j, c.id, r->time, &erased);
+    return rc < 0 ? rc : erased ? LOG_BLANK : LOG_KEEP;
+}
+
 int judge_record(void *judge, const struct log_record *r, struct buf *value)
 {
     struct judge *j = judge;
@@ -311,6 +327,9 @@ int judge_record(void *judge, const struct log_record *r, struct buf *value)
         break;
     case LOG_KIND_COMMAND:
         rc = judge_command(j, r, value);
+        break;
+    case LOG_KIND_CHANGE:
+        rc = judge_change(j, r);
         break;
     default:
         rc = LOG_KEEP;

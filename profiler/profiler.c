@@ -34,6 +34,7 @@
 #define STOP_API_MS 5000
 #define STOP_AUDIT_MS 5000 /* for records that wait to be written */
 #define STOP_CACHE_MS 1000
+#define ERASED_JUDGED_MS 5000 /* for verdicts that were under way when somebody was erased */
 #define LEAVE_MS 5000 /* for the group, when the brokers do not answer */
 
 struct profiler {
@@ -371,6 +372,9 @@ static void erased(void *arg)
 {
     struct profiler *p = arg;
     atomic_store(&p->erased, true);
+    struct audiences *a = atomic_load(&p->audiences);
+    if (a) /* who was judged before goes onto the topic before it is walked over */
+        audiences_await(a, ERASED_JUDGED_MS);
     struct exports *x = atomic_load(&p->exports);
     if (x)
         exports_erase(x);

@@ -1,4 +1,5 @@
 /* What becomes of each kind of record when people were erased. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +10,9 @@
 
 #include <cmocka.h>
 
+#include "common/clock.h"
 #include "common/limits.h"
+#include "profiler/audience_change.h"
 #include "profiler/eraser_judge.h"
 #include "profiler/order.h"
 #include "proto/codec.h"
@@ -478,6 +481,38 @@ static void other_kinds_stay(void **state)
     assert_int_equal(judge(w, LOG_KIND_UNKNOWN, buf_str(&w->bytes), 1), LOG_KEEP);
 }
 
+static int judge_membership(struct world *w, const char *id, bool entered, int64_t time)
+{
+    const struct audience_change c = {.audience = STR_LIT("loyal"),
+                                      .id = str_of(id),
+                                      .entered = entered,
+                                      .time = time,
+                                      .entered_at = time,
+                                      .rule_version = 1,
+                                      .event_time = TIME_NONE};
+
+    buf_reset(&w->bytes);
+    assert_true(audience_change_write(&c, &w->bytes));
+    return judge(w, LOG_KIND_CHANGE, buf_str(&w->bytes), time);
+}
+
+static void changes_of_audiences(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(judge_membership(w, "user:gone", true, UNTIL), LOG_BLANK);
+    assert_int_equal(judge_membership(w, "user:gone", false, UNTIL + 1),
+                     LOG_BLANK); /* told late: there is no other life */
+    assert_int_equal(judge_membership(w, "user:u", true, UNTIL), LOG_KEEP);
+    assert_int_equal(judge_membership(w, NULL, false, UNTIL), LOG_KEEP); /* it names nobody */
+    w->lives = true;
+    assert_int_equal(judge_membership(w, "user:gone", true, UNTIL), LOG_BLANK);
+    assert_int_equal(judge_membership(w, "user:gone", true, UNTIL + 1), LOG_KEEP); /* of the next life */
+    assert_int_equal(judge(w, LOG_KIND_CHANGE, STR_LIT("{nothing"), 1), LOG_KEEP);
+    w->fails = -EIO;
+    assert_int_equal(judge_membership(w, "user:gone", true, UNTIL), -EIO);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -495,6 +530,7 @@ int main(void)
                                        TEST(an_order_on_its_way_to_nobody),
                                        TEST(an_erasure_loses_the_name),
                                        TEST(unlinks),
+                                       TEST(changes_of_audiences),
                                        TEST(other_kinds_stay)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
