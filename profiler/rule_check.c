@@ -358,6 +358,18 @@ static void fold_constants(struct rule_node *n)
     n->kid_count = 0;
 }
 
+/* Each + of texts or lists copies both, so that many of them inside one another would cost their square. */
+#define MOST_JOINS 64
+
+static bool count_join(struct rule_checker *c, const struct rule_ast *a, const struct rule_node *n)
+{
+    if (n->op != OP_ADD || (n->type != RULE_STRING && n->type != RULE_LIST && n->type != RULE_ANY))
+        return true;
+    if (++c->joins <= MOST_JOINS)
+        return true;
+    return rule_fail(c->source, rule_ast_place(a), "more than %d times + of texts or lists", MOST_JOINS);
+}
+
 static struct rule_node *check_pair(struct rule_checker *c, const struct rule_ast *a)
 {
     struct rule_node *n;
@@ -371,7 +383,7 @@ static struct rule_node *check_pair(struct rule_checker *c, const struct rule_as
     if (n->type == RULE_TYPES)
         return fail_pair(c, a, n);
     fold_constants(n);
-    return n;
+    return count_join(c, a, n) ? n : NULL;
 }
 
 static struct rule_node *check_operator(struct rule_checker *c, const struct rule_ast *a)

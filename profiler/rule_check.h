@@ -11,7 +11,8 @@ struct rule_checker {
     const struct rule_names *names;
     struct rule *rule;
     bool in_condition; /* of a count: e is known, and no other function may look through events */
-    size_t scans;
+    size_t scans;      /* functions that look through events */
+    size_t joins;      /* + of texts or lists */
 };
 
 /* Each returns NULL after a mistake, or without memory, which the source then has. */

@@ -101,6 +101,9 @@ static void test_large(void **state)
     refused_repeated("", " ", 20000, "orders > 1", "too long");
     refused_repeated("traits.city == '", "x", 17000, "'", "too long");
     refused_repeated("true", " || count('a')>1", 250, "", "look through events");
+    refused_repeated("true", " || traits.a + traits.b == 'x'", 65, "", "of texts or lists");
+    compiles("true", " || traits.a + traits.b == 'x'", 64, "");
+    compiles("true", " || orders + pages == 3", 300, "");
     compiles("orders > 1", " || true", 1900, "");
     compiles("orders in [1", ",1", 1900, "]");
     compiles("traits.city == '", "x", 16000, "'");
