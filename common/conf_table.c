@@ -336,8 +336,8 @@ const struct conf_row conf_rows[] = {
      .min = 0,
      .max = 50,
      .change = CONF_ANY,
-     .why = "Percent of people, always the same, who are left out of every export with a campaign, so that all "
-            "campaigns together can be measured."},
+     .why = "Percent of people, always the same, who are left out of every export, so that all campaigns together can "
+            "be measured."},
     {.path = "profiler.country",
      .type = &conf_type_country,
      IN(profiler.country),
