@@ -122,6 +122,8 @@ struct audiences {
     bool started;
     /* How often it was woken; up to which of these nothing waits; and nobody who changed. */
     atomic_ullong wakes, settled, caught_up;
+    _Atomic bool hurry;             /* nobody is to wait any more */
+    atomic_ullong flushes, flushed; /* that were asked for, and that are done */
     struct batch batch;
     struct log_reader *reader; /* holds the topic on the embedded log */
     int64_t write_at;          /* monotonic: rows are to be written; TIME_NONE: nothing waits */

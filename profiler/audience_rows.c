@@ -246,7 +246,7 @@ void row_store_put_set(struct row_store *r, uint32_t set, struct str name)
 }
 
 /* Before the rows that name them. */
-static int write_sets(struct row_store *r, struct err *e)
+int row_store_write_sets(struct row_store *r, struct err *e)
 {
     int rc = store_batch_bytes(r->sets) ? store_write(r->store, r->sets, e) : 0;
 
@@ -306,7 +306,7 @@ int row_store_write(struct row_store *r, uint32_t partition, int64_t place, cons
     struct waiting_table *t = &r->waiting[partition];
     struct store_batch *b;
     char key[ROW_KEY];
-    int rc = write_sets(r, e);
+    int rc = row_store_write_sets(r, e);
 
     if (rc != 0)
         return rc;
@@ -415,4 +415,14 @@ int row_store_sets(struct row_store *r, set_visitor *each, void *arg, struct err
         rc = store_iter_status(it, e);
     store_iter_free(it);
     return rc;
+}
+
+int row_store_compact(struct row_store *r, uint32_t partition, struct err *e)
+{
+    return store_compact(r->store, partition == UINT32_MAX ? STORE_SHARED : partition, STR_NONE, STR_NONE, e);
+}
+
+void row_store_compact_stop(struct row_store *r)
+{
+    store_compact_stop(r->store);
 }

@@ -65,6 +65,12 @@ int row_store_wipe(struct row_store *r, uint32_t partition, struct err *e);
 
 /* Names a set, or forgets the name (absent): on disk with the next row_store_write, before its rows. */
 void row_store_put_set(struct row_store *r, uint32_t set, struct str name);
+/* Writes names that wait. 0 or negative errno. */
+int row_store_write_sets(struct row_store *r, struct err *e);
+/* Writes anew the files of a partition (UINT32_MAX: of the names of sets): what was removed stands in none of them any
+ * more. Any thread that may wait, one at a time. 0 or negative errno. */
+int row_store_compact(struct row_store *r, uint32_t partition, struct err *e);
+void row_store_compact_stop(struct row_store *r);
 typedef int set_visitor(void *arg, uint32_t set, struct str name);
 int row_store_sets(struct row_store *r, set_visitor *each, void *arg, struct err *e);
 

@@ -435,6 +435,19 @@ static void note_progress(struct audiences *a, unsigned long long wakes, bool bu
         atomic_store(&a->settled, wakes);
 }
 
+/* Somebody waits for everything to be on disk. Names that nobody needs any more go, too. */
+static void flush_when_asked(struct audiences *a)
+{
+    unsigned long long asked = atomic_load(&a->flushes);
+    struct err e = {0};
+
+    if (asked == atomic_load(&a->flushed) || !row_store_flush(a) || row_store_waiting(a->rows) > 0)
+        return;
+    sets_sweep(a);
+    if (row_store_write_sets(a->rows, &e) == 0)
+        atomic_store(&a->flushed, asked);
+}
+
 /* One round. Returns how long to wait before the next. */
 static int64_t go_round(struct audiences *a)
 {
@@ -450,6 +463,7 @@ static int64_t go_round(struct audiences *a)
     moved = a->batch.n > 0 || moved;
     batch_finish(a);
     write_when_due(a);
+    flush_when_asked(a);
     finish_laps(a);
     bool busy = anybody_waits(a);
     if (!busy && row_store_waiting(a->rows) == 0)
@@ -498,9 +512,43 @@ bool audiences_await(struct audiences *a, int64_t ms)
     unsigned long long wakes = atomic_load(&a->wakes);
     int64_t until = clock_monotonic() + ms;
 
-    while (atomic_load(&a->caught_up) < wakes && clock_monotonic() < until)
+    while (atomic_load(&a->caught_up) < wakes && clock_monotonic() < until && !atomic_load(&a->hurry))
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     return atomic_load(&a->caught_up) >= wakes;
+}
+
+#define FORGET_MS 10000
+
+static bool await_flush(struct audiences *a)
+{
+    unsigned long long asked = atomic_fetch_add(&a->flushes, 1) + 1;
+    int64_t until = clock_monotonic() + FORGET_MS;
+
+    audiences_wake(a);
+    while (atomic_load(&a->flushed) < asked && clock_monotonic() < until && !atomic_load(&a->hurry))
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    return atomic_load(&a->flushed) >= asked;
+}
+
+int audiences_forget(struct audiences *a, struct err *e)
+{
+    int rc = 0;
+
+    if (!audiences_await(a, FORGET_MS) || !await_flush(a)) {
+        err_set(e, "people are still judged");
+        return -EAGAIN;
+    }
+    for (uint32_t p = 0; p < a->o.partitions && rc == 0; p++)
+        rc = row_store_compact(a->rows, p, e);
+    return rc == 0 ? row_store_compact(a->rows, UINT32_MAX, e) : rc;
+}
+
+void audiences_hurry(struct audiences *a)
+{
+    if (!a)
+        return;
+    atomic_store(&a->hurry, true);
+    row_store_compact_stop(a->rows);
 }
 
 bool audiences_settled(struct audiences *a)
@@ -595,6 +643,7 @@ void audiences_stop(struct audiences *a)
 {
     if (!a || !a->started)
         return;
+    audiences_hurry(a);
     pthread_mutex_lock(&a->wake_lock);
     a->stopping = true;
     pthread_cond_signal(&a->wake_cond);

@@ -51,6 +51,12 @@ void audiences_wake(struct audiences *a);
 /* Waits until everybody who had changed when it was called is judged, `ms` at most. Whether that is so. Any thread that
  * may wait. */
 bool audiences_await(struct audiences *a, int64_t ms);
+/* After people were erased: waits until they are judged, writes what that leads to and then all files anew, so that
+ * nothing of them stands there. 0, -EAGAIN or another negative errno, with words. Any thread that may wait, one at a
+ * time. */
+int audiences_forget(struct audiences *a, struct err *e);
+/* Ends the two above soon, and lets them wait no more. Any thread; NULL is allowed. */
+void audiences_hurry(struct audiences *a);
 /* Another set of tags: everybody is judged anew by and by. Takes a reference. Any thread. */
 void audiences_retag(struct audiences *a, struct tags *t);
 /* Writes down what there is, and judges nobody any more; questions are answered. NULL is allowed. */
@@ -62,6 +68,9 @@ void audiences_free(struct audiences *a);
  */
 
 enum { AUDIENCE_NOT_FOUND = 1 };
+
+/* Whether the people of a partition are known here; else they are in no number and no list. Quick. */
+bool audiences_knows(struct audiences *a, uint32_t partition);
 
 struct audience_info {
     struct str name, body, rule, description; /* in the arena */

@@ -359,6 +359,16 @@ static void tell(struct eraser *x)
     x->told_for = now;
 }
 
+static bool forget_beside(struct eraser *x)
+{
+    struct err e = {0};
+    int rc = x->o.beside ? x->o.beside(x->o.arg, &e) : 0;
+
+    if (rc < 0)
+        hindered(x, "the rows of audiences", rc, &e);
+    return rc == 0;
+}
+
 /* Whether nothing is left to do of what it was for. */
 static bool turn(struct eraser *x, unsigned erasing)
 {
@@ -369,6 +379,8 @@ static bool turn(struct eraser *x, unsigned erasing)
     if (erasing > 0 && !wait_for(x, is_on_disk, false))
         return false;
     tell(x);
+    if (erasing > 0 && !forget_beside(x))
+        return false;
     clear_state(x);
     if (!shared && !has_walked(x) && (!settle(x) || !blank(x)))
         return false;

@@ -35,6 +35,9 @@ struct eraser_options {
     /* Somebody was erased and is not shown any more: files that were made of people before are removed when it returns.
      * May take its time; NULL: there are none. */
     void (*erased)(void *arg);
+    /* Whether no file of what is kept beside the state has anything of the erased any more: 0, or a negative errno with
+     * words, and then it is asked again. May take its time; NULL: nothing is. */
+    int (*beside)(void *arg, struct err *e);
     void *arg;
 };
 

@@ -34,7 +34,6 @@
 #define STOP_API_MS 5000
 #define STOP_AUDIT_MS 5000 /* for records that wait to be written */
 #define STOP_CACHE_MS 1000
-#define ERASED_JUDGED_MS 5000 /* for verdicts that were under way when somebody was erased */
 #define LEAVE_MS 5000 /* for the group, when the brokers do not answer */
 
 struct profiler {
@@ -372,12 +371,21 @@ static void erased(void *arg)
 {
     struct profiler *p = arg;
     atomic_store(&p->erased, true);
-    struct audiences *a = atomic_load(&p->audiences);
-    if (a) /* who was judged before goes onto the topic before it is walked over */
-        audiences_await(a, ERASED_JUDGED_MS);
     struct exports *x = atomic_load(&p->exports);
     if (x)
         exports_erase(x);
+}
+
+/* Who was judged before goes onto the topic of changes, too, before it is walked over. */
+static int forget_beside(void *arg, struct err *e)
+{
+    struct profiler *p = arg;
+    struct audiences *a = atomic_load(&p->audiences);
+
+    if (a)
+        return audiences_forget(a, e);
+    err_set(e, "the audiences are not there yet");
+    return -EAGAIN;
 }
 
 static int start_eraser(struct profiler *p, struct err *e)
@@ -392,6 +400,7 @@ static int start_eraser(struct profiler *p, struct err *e)
                                                  .commit = commit_soon,
                                                  .cleaned = more_shown,
                                                  .erased = erased,
+                                                 .beside = forget_beside,
                                                  .arg = p},
                         &p->eraser, e);
 }
@@ -690,6 +699,7 @@ int profiler_stop(struct profiler *p, int64_t ms)
         api_quiesce(p->api);
     exports_stop(p->exports);
     tag_keeper_stop(p->tag_keeper);
+    audiences_hurry(p->audiences);
     eraser_stop(p->eraser);
     int r = stop_following(p, ms);
     if (p->cache)
