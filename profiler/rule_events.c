@@ -48,6 +48,7 @@ void rule_subject_done(struct rule_subject *s)
     buf_deinit(&e->text);
     free(e->path);
     free(e->names);
+    free(e->name_table);
     free(e->pages.v);
     free(e->screens.v);
     free(e->orders);
@@ -67,64 +68,76 @@ static size_t hash_of(struct str s)
     return (size_t)(h ^ h >> 32);
 }
 
-/* Where the name stands in the table, or would. Names that hash alike are few: the table is for one person. */
+/* Where the name's number stands in the table, or would. Names that hash alike are few: the table is for one person. */
 static size_t find_name(const struct rule_events *e, struct str name)
 {
     size_t at = hash_of(name) & (e->name_room - 1);
 
-    while (str_has(e->names[at].name) && !str_eq(e->names[at].name, name))
+    while (e->name_table[at] != NO_NAME && !str_eq(e->names[e->name_table[at]].name, name))
         at = (at + 1) & (e->name_room - 1);
     return at;
 }
 
+/* Twice the room, half of which is used at most. */
 static bool widen_names(struct rule_events *e)
 {
-    struct rule_name *old = e->names;
-    size_t room = e->name_room;
+    const size_t room = e->name_room ? 2 * e->name_room : 32;
+    struct rule_name *names = realloc(e->names, room / 2 * sizeof *names);
+    uint32_t *table;
 
-    e->name_room = room ? 2 * room : 32;
-    e->names = calloc(e->name_room, sizeof *e->names);
-    if (!e->names) {
-        e->names = old;
-        e->name_room = room;
+    if (names)
+        e->names = names;
+    table = names ? realloc(e->name_table, room * sizeof *table) : NULL;
+    if (!table)
         return false;
-    }
-    for (size_t i = 0; i < room; i++)
-        if (str_has(old[i].name))
-            e->names[find_name(e, old[i].name)] = old[i];
-    free(old);
+    e->name_table = table;
+    e->name_room = room;
+    memset(table, 0xff, room * sizeof *table);
+    for (size_t i = 0; i < e->name_count; i++)
+        table[find_name(e, e->names[i].name)] = (uint32_t)i;
     return true;
 }
 
-/* Counts the names of all events. 0, -EIO or -ENOMEM. */
-static int count_names(struct rule_events *e, const struct rule_subject *s)
+/* The number of a name, a new one for one that was not met. False: memory is out. */
+static bool number_of_name(struct rule_events *e, struct str name, uint32_t *out)
+{
+    size_t at;
+
+    if (2 * (e->name_count + 1) > e->name_room && !widen_names(e))
+        return false;
+    at = find_name(e, name);
+    if (e->name_table[at] == NO_NAME) {
+        e->name_table[at] = (uint32_t)e->name_count;
+        e->names[e->name_count++] = (struct rule_name){.name = name};
+    }
+    *out = e->name_table[at];
+    return true;
+}
+
+/* Which name each event has, and how many each. 0, -EIO or -ENOMEM. */
+static int count_names(struct rule_events *e, const struct rule_subject *s, uint32_t *numbers)
 {
     for (size_t i = 0; i < s->path_count; i++) {
         enum event_type type;
         struct str name;
-        size_t at;
 
         if (!event_peek(s->path[i].bytes, &type, &name))
             return -EIO;
+        numbers[i] = NO_NAME;
         if (!str_has(name))
             continue;
-        if (2 * (e->name_count + 1) > e->name_room && !widen_names(e))
+        if (!number_of_name(e, name, &numbers[i]))
             return -ENOMEM;
-        at = find_name(e, name);
-        if (!str_has(e->names[at].name)) {
-            e->names[at].name = name;
-            e->name_count++;
-        }
-        e->names[at].n++;
+        e->names[numbers[i]].n++;
     }
     return 0;
 }
 
-static void place_names(struct rule_events *e, const struct rule_subject *s)
+static void place_names(struct rule_events *e, const struct rule_subject *s, const uint32_t *numbers)
 {
     size_t from = 0;
 
-    for (size_t i = 0; i < e->name_room; i++) {
+    for (size_t i = 0; i < e->name_count; i++) {
         e->names[i].from = from;
         from += e->names[i].n;
         e->names[i].n = 0;
@@ -132,36 +145,31 @@ static void place_names(struct rule_events *e, const struct rule_subject *s)
     for (size_t i = 0; i < s->path_count; i++) {
         const struct path_entry *entry = &s->path[i];
         struct rule_name *n;
-        enum event_type type;
-        struct str name;
 
-        event_peek(entry->bytes, &type, &name);
-        if (!str_has(name))
+        if (numbers[i] == NO_NAME)
             continue;
-        n = &e->names[find_name(e, name)];
+        n = &e->names[numbers[i]];
         e->path[n->from + n->n++] = (struct rule_event){.key = &entry->key, .entry = entry};
     }
 }
 
 static int read_path(struct rule_events *e, const struct rule_subject *s)
 {
+    uint32_t *numbers;
     int rc;
 
     if (e->path_read)
         return 0;
     free(e->path);
-    free(e->names);
-    e->names = NULL;
-    e->name_room = e->name_count = 0;
+    e->name_count = e->name_room = 0;
     e->path = malloc((s->path_count + 1) * sizeof *e->path);
-    if (!e->path || !widen_names(e))
-        return -ENOMEM;
-    rc = count_names(e, s);
-    if (rc != 0)
-        return rc;
-    place_names(e, s);
-    e->path_read = true;
-    return 0;
+    numbers = malloc((s->path_count + 1) * sizeof *numbers);
+    rc = e->path && numbers && widen_names(e) ? count_names(e, s, numbers) : -ENOMEM;
+    if (rc == 0)
+        place_names(e, s, numbers);
+    e->path_read = rc == 0;
+    free(numbers);
+    return rc;
 }
 
 /* Pages and screens, or screens alone; those that are called so stand among them. */
@@ -309,13 +317,15 @@ int rule_events_named(struct rule_subject *s, struct str name, struct rule_event
         l = &e->screens;
         rc = read_pages(s, true, &e->screens_read, &e->screens);
     } else {
-        const struct rule_name *n;
+        uint32_t number;
 
+        *out = (struct rule_event_list){0};
         rc = read_path(e, s);
         if (rc != 0)
             return rc;
-        n = &e->names[find_name(e, name)];
-        *out = str_has(n->name) ? (struct rule_event_list){e->path + n->from, n->n} : (struct rule_event_list){0};
+        number = e->name_table[find_name(e, name)];
+        if (number != NO_NAME)
+            *out = (struct rule_event_list){e->path + e->names[number].from, e->names[number].n};
         return 0;
     }
     if (rc == 0)

@@ -69,7 +69,8 @@ struct rule_events {
     bool path_read, orders_read, money_read;
     struct rule_event *path; /* by name, then in the order of events */
     size_t path_count;
-    struct rule_name *names; /* a table by hash */
+    struct rule_name *names; /* in the order in which they were met */
+    uint32_t *name_table;    /* their numbers by hash */
     size_t name_room, name_count;
     struct rule_event_list pages, screens;
     bool pages_read, screens_read;

@@ -6,8 +6,9 @@
 
 #include "profiler/rule_day.h"
 
-#define FAR (INT64_C(1) << 46) /* ms, two thousand years: as good as never */
-#define TRIES 64               /* changes of sign that are looked through for one comparison */
+#define FAR (INT64_C(1) << 42)    /* ms, 139 years, longer than any window: as good as never */
+#define STRIDE (INT64_C(1) << 22) /* ms, an hour: the first stretch in which a flip is looked for */
+#define TRIES 64                  /* changes of sign that are looked through for one comparison */
 
 static int signed_way(struct rule_number rate)
 {
@@ -108,14 +109,39 @@ static bool join_lines(enum motion_kind kind, const struct motion *a, const stru
     return ok;
 }
 
+static bool is_quotient_of_lines(const struct motion *m)
+{
+    return m->kind == MOTION_DIV && m->a->kind == MOTION_LINE && m->b->kind == MOTION_LINE;
+}
+
+/* A quotient of lines stays one beside what is still: (a / b) * k is (a * k) / b. NULL with true: memory is out. */
+static bool join_quotient(enum motion_kind kind, const struct motion *a, const struct motion *b, struct arena *arena,
+                          const struct motion **out)
+{
+    const struct motion *above;
+
+    if (kind == MOTION_MUL && is_still(a) && is_quotient_of_lines(b))
+        return join_quotient(kind, b, a, arena, out);
+    if (!is_quotient_of_lines(a) || !is_still(b) || (kind != MOTION_MUL && kind != MOTION_DIV))
+        return false;
+    if (kind == MOTION_DIV && rule_number_sign(b->n) == 0)
+        return false;
+    above = motion_join(kind, a->a, b, arena);
+    *out = above ? motion_join(MOTION_DIV, above, a->b, arena) : NULL;
+    return true;
+}
+
 const struct motion *motion_join(enum motion_kind kind, const struct motion *a, const struct motion *b,
                                  struct arena *arena)
 {
     struct motion *m = arena_alloc(arena, sizeof *m);
+    const struct motion *joined;
 
     assert(kind >= MOTION_ADD);
     if (!m || join_lines(kind, a, b, m))
         return m;
+    if (join_quotient(kind, a, b, arena, &joined))
+        return joined;
     *m = (struct motion){.kind = kind, .a = a, .b = b};
     if (kind == MOTION_ADD || kind == MOTION_SUB) {
         describe_sum(m, kind == MOTION_SUB);
@@ -339,6 +365,15 @@ static bool holds_at(const struct pair *p, int64_t from_now, unsigned holds)
     return sign != NO_SIGN && (holds & (sign < 0 ? MOTION_LESS : sign > 0 ? MOTION_GREATER : MOTION_EQUAL));
 }
 
+/* Of a distance and a speed, most often in one unit. */
+static bool ratio(struct rule_number far, struct rule_number speed, struct rule_number *out)
+{
+    if (far.below != speed.below || speed.above == 0)
+        return rule_number_div(far, speed, out);
+    *out = speed.above > 0 ? rule_number_of(far.above, speed.above) : rule_number_of(-far.above, -speed.above);
+    return true;
+}
+
 /* Of two lines: when they meet, or part. */
 static int64_t next_sign_of_lines(const struct pair *p, int64_t from, int sign)
 {
@@ -352,7 +387,7 @@ static int64_t next_sign_of_lines(const struct pair *p, int64_t from, int sign)
     if (rule_number_cmp(p->l->rate, p->r->rate) == sign)
         return MOTION_NEVER; /* they run apart */
     if (!rule_number_sub(p->r->n, p->l->n, &far) || !rule_number_sub(p->l->rate, p->r->rate, &speed) ||
-        !rule_number_div(far, speed, &ms))
+        !ratio(far, speed, &ms))
         return from + 1;
     after = -rule_number_floor(rule_number_neg(ms)); /* the first whole ms at or behind it */
     if (after > FAR)
@@ -363,7 +398,7 @@ static int64_t next_sign_of_lines(const struct pair *p, int64_t from, int sign)
 /* Of two whose difference goes one way. */
 static int64_t next_sign_one_way(const struct pair *p, int64_t from, int sign)
 {
-    int64_t low = from, high = from + 1; /* the sign is `sign` at low */
+    int64_t low = from, high = from + STRIDE; /* the sign is `sign` at low */
 
     while (sign_at(p, high) == sign) {
         if (high > FAR)
@@ -397,13 +432,33 @@ static int64_t sign_stays(const struct pair *p, int64_t from, int64_t to, int si
     return from + 1;
 }
 
+/* A quotient of lines beside a still one: the line above beside that below times as much. The divisor is never zero.
+ * False: it is no such pair. */
+static bool without_quotient(const struct pair *p, struct motion *room, struct pair *out)
+{
+    const struct motion *q = p->l, *below = q->b;
+    struct rule_number n, rate;
+
+    if (q->kind != MOTION_DIV || q->a->kind != MOTION_LINE || below->kind != MOTION_LINE || !is_still(p->r) ||
+        never_zero(below) <= 0 || !rule_number_mul(below->n, p->r->n, &n) ||
+        !rule_number_mul(below->rate, p->r->n, &rate))
+        return false;
+    motion_line(room, n, rate);
+    *out = (struct pair){q->a, room};
+    return true;
+}
+
 /* The next moment at which the sign may be another; *sure: it is worth looking. */
 static int64_t next_sign(const struct pair *p, int64_t from, bool *sure)
 {
     const int sign = sign_at(p, from);
+    struct motion room;
+    struct pair lines;
     int64_t jump;
 
     *sure = true;
+    if (sign != NO_SIGN && without_quotient(p, &room, &lines))
+        return next_sign_of_lines(&lines, from, sign);
     if (p->l->kind == MOTION_LINE && p->r->kind == MOTION_LINE && sign != NO_SIGN)
         return next_sign_of_lines(p, from, sign);
     if (way_of_sum(p->l->way, turned(p->r->way)) != MOTION_ANY_WAY && sign != NO_SIGN)
