@@ -384,13 +384,11 @@ static struct batch *new_batch(enum log_by by, const struct log_record *records,
 
 static const char *kind_text(enum log_kind kind)
 {
-    static const char *const texts[] = {[LOG_KIND_BAD] = "bad",
-                                        [LOG_KIND_CLAIM] = "claim",
-                                        [LOG_KIND_INTERNAL] = "internal",
-                                        [LOG_KIND_COMMAND] = "command",
-                                        [LOG_KIND_AUDIT] = "audit"};
+    static const char *const texts[] = {
+        [LOG_KIND_BAD] = "bad",         [LOG_KIND_CLAIM] = "claim", [LOG_KIND_INTERNAL] = "internal",
+        [LOG_KIND_COMMAND] = "command", [LOG_KIND_AUDIT] = "audit", [LOG_KIND_CHANGE] = "change"};
 
-    assert(kind > LOG_KIND_EVENT && kind <= LOG_KIND_AUDIT);
+    assert(kind > LOG_KIND_EVENT && kind <= LOG_KIND_CHANGE && texts[kind]);
     return texts[kind];
 }
 

@@ -247,6 +247,7 @@ static enum log_kind kind_of(const rd_kafka_message_t *m)
            : str_is(kind, "internal") ? LOG_KIND_INTERNAL
            : str_is(kind, "command")  ? LOG_KIND_COMMAND
            : str_is(kind, "audit")    ? LOG_KIND_AUDIT
+           : str_is(kind, "change")   ? LOG_KIND_CHANGE
                                       : LOG_KIND_UNKNOWN;
 }
 

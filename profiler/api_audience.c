@@ -112,12 +112,18 @@ void run_audience(struct ask *ask)
 
 /* --- when a change is known ----------------------------------------------------------------------------------- */
 
-static bool have_any(const struct api *a)
+/* Those that are served here are known, too; how many. */
+static bool all_known(const struct api *a, uint32_t *served)
 {
-    for (uint32_t p = 0; p < a->o.conf->partitions; p++)
-        if (api_owns(a, p) == OWNERSHIP_SERVES)
-            return true;
-    return false;
+    *served = 0;
+    for (uint32_t p = 0; p < a->o.conf->partitions; p++) {
+        if (api_owns(a, p) != OWNERSHIP_SERVES)
+            continue;
+        if (!audiences_knows(a->o.audiences, p))
+            return false;
+        ++*served;
+    }
+    return true;
 }
 
 /* An instance that has no partition learns of nothing, and answers what others say. */
@@ -127,8 +133,11 @@ static bool is_known(const struct lookup_job *job)
     const struct definition *d = ask->defined;
     struct audience_info info = {.version = 0};
     struct arena arena;
+    uint32_t served;
 
-    if (!have_any(ask->api))
+    if (!all_known(ask->api, &served))
+        return false;
+    if (served == 0)
         return true;
     arena_init(&arena, LIMIT_LOOKUP_ARENA);
     int r = audiences_get(ask->api->o.audiences, d->name, &arena, &info);

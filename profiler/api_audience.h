@@ -27,6 +27,10 @@ void ask_rule_error(struct ask *ask, const struct rule_error *e);
  * beginning of the route, or is answered. */
 bool ask_is_judged(struct ask *ask);
 
+/* Gives what goes through everybody to the thread for such; false when too many wait. Any thread. */
+#define SCANS_WAITING 64
+bool ask_scan(struct ask *ask, struct lookup_job *job);
+
 /* --- several instances (api_gather.c) ------------------------------------------------------------------------- */
 
 /* The partitions that may be shown here now, for each partition; in the arena of the request. NULL when one of them is

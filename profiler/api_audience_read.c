@@ -157,3 +157,11 @@ bool ask_is_judged(struct ask *ask)
         ask_error(ask, 503, "unavailable", "too many requests are waiting");
     return false;
 }
+
+bool ask_scan(struct ask *ask, struct lookup_job *job)
+{
+    uint64_t queued, waiting;
+
+    lookups_figures(ask->api->scans, &queued, &waiting);
+    return queued < SCANS_WAITING && lookups_submit(ask->api->scans, job);
+}

@@ -382,7 +382,7 @@ void run_count(struct ask *ask)
     c->job = (struct lookup_job){.run = run};
     if (!compile(c)) {
         counting_free(c);
-    } else if (!lookups_submit(ask->api->scans, &c->job)) {
+    } else if (!ask_scan(ask, &c->job)) {
         counting_free(c);
         ask_error(ask, 503, "unavailable", "too many counts are waiting");
     }

@@ -65,7 +65,7 @@ void run_cuts(struct ask *ask)
     c = calloc(1, sizeof *c);
     if (c)
         *c = (struct cutting){.job = {.run = run}, .ask = ask};
-    if (c && lookups_submit(ask->api->scans, &c->job))
+    if (c && ask_scan(ask, &c->job))
         return;
     free(c);
     ask_error(ask, 503, "unavailable", "too many counts are waiting");

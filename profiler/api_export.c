@@ -294,23 +294,6 @@ struct reporting {
     int64_t days;
 };
 
-static bool all_here(const struct api *a)
-{
-    for (uint32_t p = 0; p < a->o.conf->partitions; p++)
-        if (api_owns(a, p) != OWNERSHIP_SERVES)
-            return false;
-    return true;
-}
-
-/* The people of other instances are not in it. */
-static void mark_partial(struct buf *b)
-{
-    if (b->n == 0 || b->p[b->n - 1] != '}')
-        return;
-    b->n--;
-    buf_add_text(b, ",\"partial\":true}");
-}
-
 static void run_report(struct lookup_job *job, bool in_time)
 {
     struct reporting *p = (struct reporting *)job;
@@ -319,11 +302,8 @@ static void run_report(struct lookup_job *job, bool in_time)
     struct buf b;
 
     buf_init(&b, LIMIT_ANSWER_BYTES);
-    bool whole = all_here(ask->api);
     int r = in_time ? exports_campaign_report(ask->api->o.exports, ask->name, p->days, &b, &e) : -ECANCELED;
     free(p);
-    if (r == 0 && !(whole && all_here(ask->api)))
-        mark_partial(&b);
     if (r == 0)
         ask_answer(ask, &b);
     else if (r == 1)
@@ -355,7 +335,7 @@ void run_campaign(struct ask *ask)
     p->job = (struct lookup_job){.run = run_report};
     p->ask = ask;
     p->days = (int64_t)days;
-    if (!lookups_submit(ask->api->scans, &p->job)) {
+    if (!ask_scan(ask, &p->job)) {
         free(p);
         ask_error(ask, 503, "unavailable", "too many counts are waiting");
     }

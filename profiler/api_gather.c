@@ -50,6 +50,10 @@ const bool *partitions_here(struct ask *ask)
             return NULL;
         }
         here[p] = owns == OWNERSHIP_SERVES;
+        if (here[p] && !audiences_knows(ask->api->o.audiences, p)) {
+            ask_error(ask, 503, "not_yet", "the people of partition %u are not known yet", p);
+            return NULL;
+        }
     }
     return here;
 }
@@ -57,7 +61,8 @@ const bool *partitions_here(struct ask *ask)
 bool partitions_same(struct ask *ask, const bool *here)
 {
     for (uint32_t p = 0; p < ask->api->o.conf->partitions; p++) {
-        if (here[p] == (api_owns(ask->api, p) == OWNERSHIP_SERVES))
+        bool still = api_owns(ask->api, p) == OWNERSHIP_SERVES && audiences_knows(ask->api->o.audiences, p);
+        if (here[p] == still)
             continue;
         ask_error(ask, 503, "not_yet", "partition %u is changing its owner", p);
         return false;

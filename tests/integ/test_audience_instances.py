@@ -1,0 +1,161 @@
+"""Audiences over several profilers on one Kafka: whoever is asked, the numbers are of everybody, or it is an error; never
+a part that is told as the whole."""
+import json
+import urllib.parse
+
+from support.cluster import Cluster, not_sanitized
+from support.instance import SERVER, wait_until
+from support.outage import wait_served
+
+PEOPLE = 60
+
+
+def call(program, method, path, body=None):
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    status, head, answer = program.request(method, path, data)
+    return status, json.loads(answer) if answer[:1] == b'{' else answer, head
+
+
+def well(program, method, path, body=None):
+    """The answer; a new profiler's 503, and one of who has just got a partition, are waited for."""
+    def answer():
+        s, b, _ = call(program, method, path, body)
+        assert s in (200, 201, 503), (path, s, b)
+        return b if s != 503 else None
+    return wait_until(answer, 30, f'{program.name} to answer {path}')
+
+
+def members(program, name, limit=7):
+    out, cursor = [], None
+    while True:
+        b = well(program, 'GET', f'/v1/audiences/{name}/members?limit={limit}' + (f'&cursor={cursor}' if cursor else ''))
+        assert len(b['members']) <= limit
+        out += b['members']
+        cursor = b['next']
+        if cursor is None:
+            return sorted(out)
+
+
+def live(program, name, size):
+    def is_live():
+        s, b, _ = call(program, 'GET', f'/v1/audiences/{name}')
+        return s == 200 and b['state'] == 'live' and b['size'] == size and b
+    return wait_until(is_live, 30, f'{name} to be live at {program.name} with {size}')
+
+
+def send(cluster):
+    events = [{'type': 'track', 'event': 'Product Viewed', 'userId': f'u{n}', 'messageId': f'm{n}-{k}',
+               'traits': {}} for n in range(PEOPLE) for k in range(n % 3 + 1)]
+    events += [{'type': 'identify', 'userId': f'u{n}', 'messageId': f'i{n}', 'traits': {'email': f'u{n}@x.com'}}
+               for n in range(0, PEOPLE, 2)]
+    assert cluster.collectors[0].post('/v1/batch', events, SERVER)[0] == 200
+    cluster.drain()
+
+
+@not_sanitized
+def test_whoever_is_asked(kafka):
+    with Cluster(kafka, profilers=3, partitions=6) as c:
+        wait_served(c, by=c.profilers)
+        send(c)
+        a, b, d = c.profilers
+        s, one, head = call(a, 'PUT', '/v1/audiences/two', {'rule': 'products_viewed >= 2', 'description': 'x'})
+        assert s == 201 and one['name'] == 'two' and head['x-waymark-position'].count(':') == 6, one
+        want = sorted(f'user:u{n}' for n in range(PEOPLE) if n % 3 >= 1)
+        for p in c.profilers:
+            one = live(p, 'two', len(want))
+            assert one['rule'] == 'products_viewed >= 2' and 'partitions' not in one
+            assert members(p, 'two') == members(p, 'two', 1000) == want
+            assert [x['size'] for x in well(p, 'GET', '/v1/audiences')['audiences']] == [len(want)]
+            n = well(p, 'POST', '/v1/audiences:count', {'rule': 'products_viewed >= 2 && has(traits.email)'})
+            emails = sum(i % 3 >= 1 and i % 2 == 0 for i in range(PEOPLE))
+            assert n['count'] == emails and n['reachable'] == {'email': emails, 'phone': 0}
+            assert [x['count'] for x in n['clauses']] == [len(want), PEOPLE // 2]
+            assert well(p, 'POST', '/v1/audiences:count', {'audience': 'two'})['count'] == len(want)
+            for i in range(12):
+                e = well(p, 'GET', f'/v1/audiences/two/explain?id=user:u{i}')
+                assert e['member'] is (i % 3 >= 1) and e['id'] == f'user:u{i}'
+            s, e, _ = call(p, 'GET', '/v1/audiences/two/explain?id=user:unknown')
+            assert s == 404 and e['code'] == 'profile_not_found'
+
+            def all_tagged(p=p):
+                tags = {t['name']: t for t in well(p, 'GET', '/v1/tags')['tags']}
+                return sum(tags['lifecycle']['values'].values()) == PEOPLE
+            wait_until(all_tagged, 30, f'{p.name} to tell of the tags of all')
+        check_own_writes(c)
+        check_linked(c)
+        s, one, _ = call(b, 'PUT', '/v1/audiences/two', {'rule': 'products_viewed >= 3'})
+        assert s == 200, one
+        for p in c.profilers:
+            assert live(p, 'two', PEOPLE // 3)['rule'] == 'products_viewed >= 3'
+        assert call(d, 'DELETE', '/v1/audiences/two')[0] == 200
+        for p in c.profilers:
+            wait_until(lambda p=p: call(p, 'GET', '/v1/audiences/two')[0] == 404, 10, 'the audience to be gone')
+        check_nobody_lies(c)
+
+
+def check_own_writes(c):
+    """What was accepted is counted at once when it is asked for by its position, at whichever instance."""
+    assert call(c.profilers[0], 'PUT', '/v1/audiences/own', {'rule': 'count("Own") > 0'})[0] == 201
+    for p in c.profilers:
+        live(p, 'own', 0)
+    for n in range(12):
+        _, h, _ = c.collectors[0].post('/v1/batch', {'type': 'track', 'event': 'Own', 'userId': f'u{n}'})
+        p = c.profilers[n % len(c.profilers)]
+        one = well(p, 'GET', f'/v1/audiences/own?after={h["x-waymark-position"]}&wait=5s')
+        assert one['size'] == n + 1, (n, one)
+    assert call(c.profilers[1], 'DELETE', '/v1/audiences/own')[0] == 200
+
+
+def check_linked(c):
+    """A device and its user may be of different instances."""
+    assert call(c.profilers[0], 'PUT', '/v1/audiences/link', {'rule': 'count("Before") > 0'})[0] == 201
+    for n in range(9):
+        c.collectors[0].post('/v1/batch', [{'type': 'track', 'event': 'Before', 'anonymousId': f'd{n}'},
+                                           {'type': 'identify', 'anonymousId': f'd{n}', 'userId': f'l{n}'}], SERVER)
+    c.drain()
+    for p in c.profilers:
+        live(p, 'link', 9)
+        assert members(p, 'link') == sorted(f'user:l{n}' for n in range(9))
+        for n in range(9):
+            e = well(p, 'GET', f'/v1/audiences/link/explain?id=anon:d{n}')
+            assert e['id'] == f'user:l{n}' and e['member'] is True, e
+    assert call(c.profilers[2], 'DELETE', '/v1/audiences/link')[0] == 200
+
+
+def check_nobody_lies(c):
+    """While an instance is away the whole cannot be told."""
+    a, b, d = c.profilers
+    assert call(a, 'PUT', '/v1/audiences/left', {'rule': 'products_viewed >= 1'})[0] == 201
+    for p in c.profilers:
+        live(p, 'left', PEOPLE)
+    d.kill()
+    refused = 0
+    for _ in range(20):
+        s, one, h = call(a, 'GET', '/v1/audiences/left')
+        assert s == 503 or one['size'] == PEOPLE, one
+        refused += s == 503
+        s, one, h = call(b, 'POST', '/v1/audiences:count', {'rule': 'products_viewed >= 1'})
+        assert s == 503 or one['count'] == PEOPLE, one
+        assert s != 503 or (h['retry-after'] == '1' and one['code'] in ('not_yet', 'unavailable')), one
+    assert refused, 'the instance was missed too late to test anything'
+    wait_served(c, by=[a, b])
+    for p in (a, b):
+        live(p, 'left', PEOPLE)
+        assert members(p, 'left') == sorted(f'user:u{n}' for n in range(PEOPLE))
+
+
+@not_sanitized
+def test_tags_by_hand_anywhere(kafka):
+    with Cluster(kafka, profilers=2, partitions=4) as c:
+        wait_served(c, by=c.profilers)
+        send(c)
+        for n in range(12):
+            p, q = c.profilers[n % 2], c.profilers[(n + 1) % 2]
+            s, b, h = call(p, 'PUT', f'/v1/profiles/user:u{n}/tags/crm', {'value': n})
+            assert s == 200, b
+            got = well(q, 'GET', f'/v1/profiles/user:u{n}?after={urllib.parse.quote(h["x-waymark-position"])}&wait=5s')
+            assert got['tags']['crm'] == n
+        assert call(c.profilers[0], 'PUT', '/v1/audiences/crm', {'rule': 'tags.crm >= 6'})[0] in (201, 400)
+        entries = {'tags': [{'id': f'user:u{n}', 'name': 'wave', 'value': 'a'} for n in range(PEOPLE)]}
+        s, b, h = call(c.profilers[1], 'POST', '/v1/profiles:tag', entries)
+        assert s == 200 and b['accepted'] == PEOPLE and h['x-waymark-position'].count(':') == 4
