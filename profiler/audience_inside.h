@@ -1,6 +1,8 @@
 /* Inside the audiences: what their files share. Nobody else includes it.
  *
  *   audiences.c          start, stop, the thread and what it does in which order
+ *   audience_definitions.c  definitions become the world
+ *   audience_work.c      who is to be judged next
  *   audience_parts.c     partitions that come and go: rows into memory, the state compared with them
  *   audience_topic.c     reading LOG_AUDIENCES back
  *   audience_judge.c     one person: what is true of them, and what changes by it
@@ -27,6 +29,8 @@
 #include "profiler/audience_rules.h"
 #include "profiler/audience_subject.h"
 #include "profiler/audiences.h"
+
+#define AGAIN_MS 50 /* before somebody who could not be judged is tried again */
 
 /* A set of people by its number: an audience, or those with a value of a tag. */
 struct set {
@@ -178,6 +182,19 @@ void crowd_again(struct crowd *p, uint32_t number);
 /* The background goes once more over everybody. */
 void crowd_lap(struct crowd *p);
 struct str crowd_gone_id(const struct crowd *p, const struct key_hash *hash);
+
+/* --- audience_definitions.c, audience_work.c: the judging thread ---------------------------------------------- */
+
+/* Whether definitions, or those whose they are, are others than those of the world. */
+bool other_definitions(struct audiences *a);
+/* Makes another world where there is reason to. Whether there is one. */
+bool follow_rules(struct audiences *a);
+/* Whether what comes out of judging its people may be published. */
+bool crowd_ready(struct audiences *a, const struct crowd *p);
+/* Whether somebody is to be judged now; `now` is the wall clock. */
+bool crowd_waits(struct audiences *a, const struct crowd *p, int64_t now);
+/* Fills the batch. */
+void gather_people(struct audiences *a);
 
 /* --- audience_topic.c: the judging thread -------------------------------------------------------------------- */
 

@@ -7,7 +7,6 @@
 #include "profiler/audience_inside.h"
 
 #define RETRY_MS 500
-#define AGAIN_MS 50
 #define AGAIN_MOST 65536 /* beyond it the background finds them */
 
 bool crowd_shows(struct audiences *a, uint32_t partition)

@@ -1,0 +1,125 @@
+/* Who is to be judged next: those who changed, those whose time has come, those who could not be judged, and a few of
+ * the background. The judging thread. */
+#include "profiler/audience_inside.h"
+
+#define BACKGROUND_MS 20 /* of one batch */
+#define SKIP_MOST 100000 /* people passed over at once */
+
+/* Whether what comes out may be published. */
+bool crowd_ready(struct audiences *a, const struct crowd *p)
+{
+    return p->here && (!p->unread || !needs_topic(a)) && crowd_shows(a, p->number);
+}
+
+/* One by number. Who cannot be judged now is tried again soon. */
+static void judge_number(struct audiences *a, struct crowd *p, uint32_t number)
+{
+    struct err e = {0};
+    struct key_hash hash = p->people.v[number].hash;
+
+    if (batch_judge(a, p, &hash, STR_NONE, &e) != 0) {
+        p->people.v[number].world = 0;
+        crowd_again(p, number);
+    }
+}
+
+static void judge_changed(struct audiences *a, struct crowd *p)
+{
+    while (p->changed_at < p->changed_n && !batch_full(&a->batch)) {
+        struct state_changed *c = &p->changed[p->changed_at++];
+        struct err e = {0};
+        uint32_t number;
+
+        if (batch_judge(a, p, &c->hash, c->id, &e) == 0)
+            continue;
+        number = people_find(&p->people, &c->hash);
+        if (number == PERSON_NONE) {
+            pthread_rwlock_wrlock(&a->lock);
+            number = people_add(&p->people, &c->hash, PERSON_NONE);
+            pthread_rwlock_unlock(&a->lock);
+        }
+        p->people.v[number].world = 0;
+        crowd_again(p, number);
+    }
+}
+
+/* Each stays in the heap until its verdict is applied: those in this batch are passed over by taking them out. */
+static void judge_due(struct audiences *a, struct crowd *p, int64_t now)
+{
+    uint32_t number;
+
+    while (!batch_full(&a->batch) && (number = people_first_due(&p->people)) != PERSON_NONE &&
+           p->people.v[number].due <= now) {
+        people_set_due(&p->people, number, TIME_NONE);
+        judge_number(a, p, number);
+    }
+}
+
+static void judge_again(struct audiences *a, struct crowd *p)
+{
+    uint32_t n = p->again_n;
+
+    if (n == 0 || clock_monotonic() < p->again_at)
+        return;
+    while (n > 0 && !batch_full(&a->batch)) {
+        uint32_t number = p->again[--n];
+
+        p->again[n] = p->again[--p->again_n];
+        if (n > p->again_n)
+            n = p->again_n;
+        if (people_has(&p->people, number))
+            judge_number(a, p, number);
+    }
+    p->again_at = clock_monotonic() + AGAIN_MS;
+}
+
+static void judge_gone(struct audiences *a, struct crowd *p)
+{
+    while (p->gone_at < p->gone_n && !batch_full(&a->batch)) {
+        uint32_t number = p->gone[p->gone_at++];
+
+        if (people_has(&p->people, number))
+            judge_number(a, p, number);
+    }
+}
+
+static void judge_background(struct audiences *a, struct crowd *p, int64_t until)
+{
+    for (unsigned passed = 0; p->lap_left > 0 && passed < SKIP_MOST && !batch_full(&a->batch); passed++) {
+        if (passed % 8 == 0 && clock_monotonic() >= until)
+            return;
+        if (p->cursor >= p->people.n)
+            p->cursor = 0;
+        p->lap_left--;
+        uint32_t number = p->cursor++;
+        if (people_has(&p->people, number) && p->people.v[number].world != a->world->id)
+            judge_number(a, p, number);
+    }
+}
+
+bool crowd_waits(struct audiences *a, const struct crowd *p, int64_t now)
+{
+    uint32_t due = people_first_due(&p->people);
+
+    return crowd_ready(a, p) && (p->changed_at < p->changed_n || p->gone_at < p->gone_n || p->lap_left > 0 ||
+                                 (due != PERSON_NONE && p->people.v[due].due <= now));
+}
+
+/* Fills a batch. */
+void gather_people(struct audiences *a)
+{
+    int64_t now = wall(a), until = clock_monotonic() + BACKGROUND_MS;
+
+    for (uint32_t i = 0; i < a->o.partitions; i++)
+        if (crowd_ready(a, &a->parts[i]) && crowd_take(a, &a->parts[i]))
+            judge_changed(a, &a->parts[i]);
+    for (uint32_t i = 0; i < a->o.partitions; i++)
+        if (crowd_ready(a, &a->parts[i]))
+            judge_due(a, &a->parts[i], now);
+    for (uint32_t i = 0; i < a->o.partitions; i++)
+        if (crowd_ready(a, &a->parts[i])) {
+            judge_again(a, &a->parts[i]);
+            judge_gone(a, &a->parts[i]);
+            judge_background(a, &a->parts[i], until);
+        }
+}
