@@ -60,31 +60,36 @@ static int look_at(void *arg, struct str id, struct rule_subject *s)
     return rc;
 }
 
-static void write_report(struct reporting *g, struct buf *out)
+static void write_report(struct reporting *g, uint32_t known, struct buf *out)
 {
     const struct exports *x = g->x;
-    uint32_t here = 0;
 
-    for (uint32_t p = 0; p < x->o.partitions; p++)
-        here += x->o.shows(x->o.arg, p);
     buf_add_char(out, '{');
     json_write_member(out, "campaign", g->campaign);
     report_write(&g->report, out);
     json_write_key(out, "partitions");
-    buf_addf(out, "{\"here\":%u,\"all\":%u},\"partial\":%s}", here, x->o.partitions,
-             here < x->o.partitions ? "true" : "false");
+    buf_addf(out, "{\"here\":%u,\"all\":%u},\"partial\":%s}", known, x->o.partitions,
+             known < x->o.partitions ? "true" : "false");
 }
 
 static int report_all(struct reporting *g, struct buf *out)
 {
     const struct report *r = &g->report;
+    bool all;
+    uint32_t known = exports_known(g->x, &all);
+
+    if (!all) {
+        err_set(g->e, "not everybody who should be here is known yet");
+        return -EAGAIN;
+    }
     int rc = audiences_scan(g->x->o.audiences, RULE_NEEDS_TRAITS | RULE_NEEDS_MARKS, TIME_NONE, look_at, g,
                             &g->x->ending, g->e);
-
+    if (rc == 0 && exports_known(g->x, &all) != known)
+        rc = -EAGAIN;
     if (rc == 0 && r->all[ARM_EXPORTED].people + r->all[ARM_HELD_OUT].people == 0)
         return 1;
     if (rc == 0)
-        write_report(g, out);
+        write_report(g, known, out);
     return rc > 0 ? -EIO : rc == 0 && out->failed ? -ENOMEM : rc;
 }
 

@@ -88,6 +88,10 @@ struct exports {
     struct stats_counter *made, *failures, *rows, *file_bytes;
 };
 
+/* How many partitions' people are known here; *all: none of those that should be is missing. On a log of our own these
+ * are all. Quick; any thread. */
+uint32_t exports_known(const struct exports *x, bool *all);
+
 /* Makes one, without the lock; the entry is not touched. 0 and the manifest, or a negative errno with words. */
 int exports_run(struct exports *x, const struct export_entry *n, const char *sent, const char *based_on,
                 struct buf *manifest, uint64_t *bytes, struct err *e);

@@ -17,6 +17,7 @@ struct walking {
     struct exports *x;
     const char *audience;
     struct rule *rule;
+    uint32_t known; /* partitions whose people are */
 };
 
 static bool goes_on(const struct exports *x, int64_t until)
@@ -27,16 +28,47 @@ static bool goes_on(const struct exports *x, int64_t until)
     return true;
 }
 
-static int count_all(void *arg, audience_visitor *each, void *each_arg, const _Atomic bool *stop, struct err *e)
+uint32_t exports_known(const struct exports *x, bool *all)
 {
-    struct walking *w = arg;
-    struct audience_count unused;
+    uint32_t n = 0;
+
+    *all = true;
+    for (uint32_t p = 0; p < x->o.partitions; p++) {
+        bool known = audiences_knows(x->o.audiences, p);
+
+        n += known;
+        *all = *all && (known || (event_log_shared(x->o.log) && !x->o.shows(x->o.arg, p)));
+    }
+    return n;
+}
+
+/* After a start people become known by and by; nobody is to be missing because of that. */
+static int wait_known(const struct exports *x, uint32_t *known, struct err *e)
+{
     int64_t until = clock_monotonic() + KNOWN_MS;
-    int rc;
+    bool all;
 
     do {
-        rc = audiences_count(w->x->o.audiences, w->rule, TIME_NONE, each, each_arg, stop, &unused, e);
-    } while (rc == -EAGAIN && goes_on(w->x, until));
+        *known = exports_known(x, &all);
+    } while (!(all && *known > 0) && goes_on(x, until));
+    if (all && *known > 0)
+        return 0;
+    err_set(e, "not everybody who should be here is known yet");
+    return atomic_load(&x->halt) ? -ECANCELED : -EAGAIN;
+}
+
+/* One that lost a partition on the way is not whole: it is made anew, when somebody asks again. */
+static int count_all(void *arg, audience_visitor *each, void *each_arg, const _Atomic bool *stop, struct err *e)
+{
+    const struct walking *w = arg;
+    struct audience_count counted;
+    bool all;
+    int rc = audiences_count(w->x->o.audiences, w->rule, TIME_NONE, each, each_arg, stop, &counted, e);
+
+    if (rc == 0 && exports_known(w->x, &all) != w->known) {
+        err_set(e, "a partition came or went while it was made: ask for it again");
+        rc = -EAGAIN;
+    }
     return rc;
 }
 
@@ -83,15 +115,6 @@ static int compile(struct walking *w, const struct export_entry *n, struct expor
     return rc;
 }
 
-static uint32_t here(const struct exports *x)
-{
-    uint32_t n = 0;
-
-    for (uint32_t p = 0; p < x->o.partitions; p++)
-        n += x->o.shows(x->o.arg, p);
-    return n;
-}
-
 static int make(struct walking *w, struct export_facts *f, struct export_counts *counts, const char *sent,
                 struct err *e)
 {
@@ -128,7 +151,9 @@ int exports_run(struct exports *x, const struct export_entry *n, const char *sen
 
     arena_init(&a, LIMIT_EXPORT_ARENA);
     atomic_store(&x->looked_at, 0);
-    int rc = find(&w, &a, &info, e);
+    int rc = wait_known(x, &w.known, e);
+    if (rc == 0)
+        rc = find(&w, &a, &info, e);
     if (rc == 0)
         rc = compile(&w, n, &request, e);
     if (rc == 0) {
@@ -143,7 +168,7 @@ int exports_run(struct exports *x, const struct export_entry *n, const char *sen
                                  .began = clock_now()};
 
         atomic_store(&x->expected, info.size);
-        f.partitions_here = here(x);
+        f.partitions_here = w.known;
         rc = make(&w, &f, &counts, sent, e);
         f.ended = clock_now();
         if (rc == 0) {
