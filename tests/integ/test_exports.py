@@ -373,3 +373,43 @@ def test_control_group_and_restart():
         assert deltas(i, 'all', format='meta')[1] == []                    # what was told is known
         s, b = call(i, 'GET', '/v1/exports')
         assert s == 200 and [x['id'] for x in b['exports']] == sorted((x['id'] for x in b['exports']), reverse=True)
+
+
+def test_who_may(shop):
+    assert call(shop, 'POST', '/v1/audiences/all/exports', {'format': 'csv'}, {'Authorization': 'Bearer tk_test_lookup'})[0] == 403
+    assert call(shop, 'GET', '/v1/exports', headers={'Authorization': 'Bearer tk_test_lookup'})[0] == 403
+
+
+def test_metrics(shop):
+    before = shop.metrics()
+    e = export(shop, 'all', format='csv')
+    m = shop.metrics()
+
+    def rise(name, labels=''):
+        return m[name][labels] - before[name][labels]
+    assert rise('waymark_exports_total', 'outcome="made"') == 1 and rise('waymark_exports_total', 'outcome="failed"') == 0
+    assert rise('waymark_export_rows_total') == e['manifest']['rows'] and rise('waymark_export_bytes_total') == e['manifest']['bytes']
+    assert rise('waymark_export_kept_bytes') == e['manifest']['bytes']
+    assert m['waymark_export_running'][''] == 0 and m['waymark_export_waiting'][''] == 0
+
+
+def test_personal_columns_need_pii():
+    key = hashlib.sha256(b'tk_export').hexdigest()
+    more = CONFIG + '  exports_keep: 1m\n'
+    with Instance(more_profiler=more) as i:
+        with open(i.config) as f:
+            text = f.read()
+        with open(i.config, 'w') as f:
+            f.write(text + f'    - {{name: mailer, sha256: {key}, scopes: [export, audience]}}\n')
+        i.kill()
+        i.start()
+        mailer = {'Authorization': 'Bearer tk_export'}
+        ordered(i, 'p', 'o-p', 5)
+        state(i, 'p', {'email': 'p@x.example', 'plan': 'gold'}, True)
+        audience(i, 'all', 'orders >= 1')
+        settled(i, 'all', ['p'])
+        for columns in (['email'], ['id', 'traits.email'], ['phone'], ['traits.first_name == "x"']):
+            s, b = call(i, 'POST', '/v1/audiences/all/exports', {'format': 'csv', 'columns': columns}, mailer)
+            assert s == 403, (columns, b)
+        for body in ({'format': 'csv', 'columns': ['id', 'traits.plan']}, {'format': 'google'}):
+            assert call(i, 'POST', '/v1/audiences/all/exports', body, mailer)[0] == 201
