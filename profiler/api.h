@@ -25,6 +25,7 @@
 #include "profiler/ownership.h"
 #include "profiler/rules.h"
 #include "profiler/state.h"
+#include "profiler/tag_keeper.h"
 
 struct api;
 struct audit;
@@ -39,14 +40,15 @@ struct api_options {
     struct meter *meter;
     struct stats *stats;
     struct ownership *ownership;
-    struct cache *cache;         /* NULL: none */
-    struct forward *forward;     /* NULL: look-ups of others' partitions are refused */
-    struct backups *backups;     /* NULL: none are made */
-    struct lost *lost; /* NULL: no partition is ever another's */
-    struct audit *audit;         /* NULL: nothing is recorded */
-    struct audiences *audiences; /* NULL: none are kept */
-    struct exports *exports;     /* NULL: none are made */
-    const char *instance;        /* in answers to other instances; NULL: "waymark" */
+    struct cache *cache;           /* NULL: none */
+    struct forward *forward;       /* NULL: look-ups of others' partitions are refused */
+    struct backups *backups;       /* NULL: none are made */
+    struct lost *lost;             /* NULL: no partition is ever another's */
+    struct audit *audit;           /* NULL: nothing is recorded */
+    struct audiences *audiences;   /* NULL: none are kept */
+    struct exports *exports;       /* NULL: none are made */
+    struct tag_keeper *tag_keeper; /* NULL: there are no tags */
+    const char *instance;          /* in answers to other instances; NULL: "waymark" */
 };
 
 /* Everything in the options must outlive it. */
