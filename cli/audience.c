@@ -342,7 +342,7 @@ int cli_audience(const struct cli_command *c, int argc, char **argv)
         {"output", "FILE", "export: fetch the file, too", NULL, &w.export.output},
     };
     char *text = NULL;
-    struct cli_talk t = {NULL};
+    struct cli_talk t = {.conf = NULL};
     int code;
 
     if (!cli_args(c, options, sizeof options / sizeof *options, &argc, argv, &config, &code))

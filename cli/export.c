@@ -267,7 +267,7 @@ int cli_export(const struct cli_command *c, int argc, char **argv)
         {"continue", NULL, "get: go on where the file ends", &resume, NULL},
         {"days", "N", "report: after an export (14)", NULL, &days},
     };
-    struct cli_talk t = {NULL};
+    struct cli_talk t = {.conf = NULL};
     int code;
 
     if (!cli_args(c, options, sizeof options / sizeof *options, &argc, argv, &config, &code))

@@ -209,7 +209,7 @@ int cli_tag(const struct cli_command *c, int argc, char **argv)
         {"json", NULL, "print the answer as it is", &json, NULL},
         {"until", "TIME", "set: it ends then", NULL, &until},
     };
-    struct cli_talk t = {NULL};
+    struct cli_talk t = {.conf = NULL};
     int code;
 
     if (!cli_args(c, options, sizeof options / sizeof *options, &argc, argv, &config, &code))

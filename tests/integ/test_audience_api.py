@@ -468,6 +468,26 @@ def test_a_campaign(shop, exported):
         assert s == 400 and b['code'] == 'parameter_invalid'
 
 
+def test_what_was_done_to_people_is_recorded(shop, exported):
+    """Exports, their files and tags by hand; who counts, or looks at rules, is not."""
+    shop.request('p', 'GET', f'/v1/exports/{exported["id"]}/file', None, {'Range': 'bytes=0-0'})
+    tag(shop, 'PUT', 'user:v003', 'seen', {'value': 1})
+    call(shop, 'GET', '/v1/audiences/all/members?limit=3')
+    count(shop, rule='orders > 77')
+
+    def records():
+        code, out, err = shop.command('audit', '--json')
+        assert code == 0, err
+        return [json.loads(line) for line in out.splitlines()]
+
+    def all_there():
+        got = {(r['kind'], r['route']) for r in records()}
+        return {('export', '/v1/audiences/{name}/exports'), ('read', '/v1/exports/{id}/file'),
+                ('identity', '/v1/profiles/{id}/tags/{name}'), ('read', '/v1/audiences/{name}/members')} <= got and got
+    got = wait_until(all_there, 10, 'the records to be there')
+    assert not [route for _, route in got if route in ('/v1/audiences:count', '/v1/rules:check', '/v1/catalog', '/v1/tags')]
+
+
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
