@@ -175,6 +175,8 @@ static int take(const struct open_traits *o, const struct trait *t, struct arena
     if (!at || !str_has(t->set.bytes))
         return 1;
     root = trait_parse(t->set.bytes, a, &parser);
+    if (!root && parser)
+        rc = 1; /* damaged */
     if (root) {
         const struct json *value = json_get(root, "value");
         struct str name = {t->name.p + MARK_NAME_PREFIX, t->name.n - MARK_NAME_PREFIX};

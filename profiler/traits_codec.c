@@ -259,6 +259,17 @@ static int read_list(struct open_traits *o, struct cursor_in *in, struct trait_l
     return 0;
 }
 
+/* Whether there are marks, and each has its letter and a name. */
+static bool marks_named(const struct trait_list *l)
+{
+    size_t i = 0;
+
+    while (i < l->n && l->v[i].name.n > MARK_NAME_PREFIX &&
+           (l->v[i].name.p[0] == mark_letter(MARK_TAG) || l->v[i].name.p[0] == mark_letter(MARK_CAMPAIGN)))
+        i++;
+    return l->n > 0 && i == l->n;
+}
+
 int open_traits_read(struct open_traits *o, struct str bytes)
 {
     struct cursor_in in = {bytes.p, str_end(bytes), false};
@@ -279,8 +290,8 @@ int open_traits_read(struct open_traits *o, struct str bytes)
         rc = read_list(o, &in, &o->consents);
     if (rc == 0 && version == VERSION_MARKS)
         rc = read_list(o, &in, &o->marks);
-    if (rc == 0 && version == VERSION_MARKS && o->marks.n == 0)
-        in.bad = true;
+    if (rc == 0 && version == VERSION_MARKS)
+        in.bad = in.bad || !marks_named(&o->marks);
     if (rc == 0 && (in.bad || in.p != in.end))
         rc = 1;
     return rc;

@@ -332,8 +332,10 @@ static void bytes_come_back(void **state)
     struct event e[] = {marks(c, tag("vip", "true", 100)), marks(c, campaign("spring", "{\"arm\":\"exported\"}", 90)),
                         says(7, 2, "{\"email\":\"z@x.com\",\"a\":1}"), marks(c, tag("gone", NULL, 60))};
     struct traits t = stepped(c, e, COUNT(e), NULL), back;
+    struct arena a;
     struct buf b;
 
+    arena_init(&a, 8 * MIB);
     buf_init(&b, MIB);
     assert_true(traits_pack(&t, &b));
     assert_int_equal(traits_unpack(buf_str(&b), &back), 0);
@@ -349,8 +351,12 @@ static void bytes_come_back(void **state)
         b.p[at] = (char)random_below(256);
         int rc = traits_unpack(buf_str(&b), &back);
         assert_true(rc == 0 || rc == 1);
-        if (rc == 0 && i % 10 == 0)
-            marks_all(&back, MARK_TAG, &c->arena, &v, &n);
+        if (rc == 0 && i % 10 == 0) {
+            arena_reset(&a);
+            assert_true(marks_all(&back, MARK_TAG, &a, &v, &n));
+            for (size_t k = 0; k < n; k++)
+                assert_true(v[k].name.n > 0 && v[k].name.n < LIMIT_NAME_BYTES);
+        }
         traits_deinit(&back);
         b.p[at] = was;
     }
@@ -358,6 +364,7 @@ static void bytes_come_back(void **state)
     b.n -= 1;
     assert_int_equal(traits_unpack(buf_str(&b), &back), 1);
     traits_deinit(&t);
+    arena_deinit(&a);
     buf_deinit(&b);
 }
 
