@@ -22,7 +22,8 @@ static void finish_laps(struct audiences *a)
     for (uint32_t i = 0; i < a->o.partitions; i++) {
         struct crowd *p = &a->parts[i];
 
-        if (p->here ? !p->known || p->unread || p->lap_left || p->again_n || p->gone_at < p->gone_n : crowd_shows(a, i))
+        if (p->here ? !p->known || (p->unread && needs_topic(a)) || p->lap_left || p->again_n || p->gone_at < p->gone_n
+                    : crowd_shows(a, i))
             return;
     }
     for (size_t i = 0; i < a->world->n; i++)
@@ -116,8 +117,9 @@ static bool has_changed_people(const struct audiences *a)
     for (uint32_t i = 0; i < a->o.partitions; i++) {
         const struct crowd *p = &a->parts[i];
 
-        if (p->here ? !p->known || p->unread || p->changed_at < p->changed_n || p->gone_at < p->gone_n
-                    : crowd_shows((struct audiences *)a, i))
+        if (p->here
+                ? !p->known || (p->unread && needs_topic(a)) || p->changed_at < p->changed_n || p->gone_at < p->gone_n
+                : crowd_shows((struct audiences *)a, i))
             return true;
     }
     return false;
