@@ -28,8 +28,8 @@ struct judge {
 void judge_init(struct judge *j, const struct judge_asks *asks);
 void judge_deinit(struct judge *j);
 
-/* Of records of LOG_EVENTS that are folded, of LOG_BAD and of LOG_AUDIENCES. LOG_KEEP, LOG_BLANK or LOG_REPLACE with the new value, or a
- * negative errno; what cannot be read is kept. A log_judge: `judge` is a struct judge. */
+/* Of records of LOG_EVENTS that are folded, of LOG_BAD and of LOG_AUDIENCES. LOG_KEEP, LOG_BLANK or LOG_REPLACE with
+ * the new value, or a negative errno; what cannot be read is kept. A log_judge: `judge` is a struct judge. */
 int judge_record(void *judge, const struct log_record *r, struct buf *value);
 
 #endif
