@@ -1,10 +1,13 @@
 /* Countries: their codes, and how their telephone numbers are written (ITU-T E.164 and E.129 national numbering plans).
  * Constant. */
+#include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "profiler/export_normal.h"
 
+/* By their codes. */
 static const struct export_country countries[] = {
     {"AD", "AND", "376", "", 6, 9, "Andorra"},
     {"AE", "ARE", "971", "0", 8, 9, "United Arab Emirates"},
@@ -189,21 +192,34 @@ static bool same(struct str s, const char *name)
     return s.n == strlen(name) && strncasecmp(s.p, name, s.n) == 0;
 }
 
-const struct export_country *export_country_named(struct str s)
+static const struct export_country *find_other(struct str s)
 {
-    for (size_t i = 0; i < COUNT(countries); i++)
-        if (same(s, countries[i].iso2) || same(s, countries[i].iso3) || same(s, countries[i].name))
-            return &countries[i];
     for (size_t i = 0; i < COUNT(others); i++)
         if (same(s, others[i].name))
             return export_country(others[i].iso2);
     return NULL;
 }
 
+const struct export_country *export_country_named(struct str s)
+{
+    if (s.n == 2) {
+        const char code[3] = {(char)toupper((unsigned char)s.p[0]), (char)toupper((unsigned char)s.p[1])};
+        const struct export_country *c = export_country(code);
+
+        return c ? c : find_other(s);
+    }
+    for (size_t i = 0; i < COUNT(countries) && s.n > 2; i++)
+        if (same(s, s.n == 3 ? countries[i].iso3 : countries[i].name))
+            return &countries[i];
+    return s.n > 2 ? find_other(s) : NULL;
+}
+
+static int compare(const void *code, const void *country)
+{
+    return strcmp(code, ((const struct export_country *)country)->iso2);
+}
+
 const struct export_country *export_country(const char *iso2)
 {
-    for (size_t i = 0; i < COUNT(countries); i++)
-        if (strcmp(iso2, countries[i].iso2) == 0)
-            return &countries[i];
-    return NULL;
+    return bsearch(iso2, countries, COUNT(countries), sizeof *countries, compare);
 }

@@ -49,6 +49,8 @@ bool export_drawn(const char *group, struct str name, struct str id, uint32_t mi
     unsigned char hash[crypto_hash_sha256_BYTES];
     uint64_t number = 0;
 
+    if (millionths == 0)
+        return false;
     crypto_hash_sha256_init(&h);
     crypto_hash_sha256_update(&h, (const unsigned char *)group, strlen(group) + 1);
     if (name.n)

@@ -354,6 +354,8 @@ struct str normal_gender(struct str s, struct arena *a)
     static const char *const female[] = {"f", "female", "woman", "w", "weiblich", "femme", "女", "女性"};
     struct str v = normal_lower(s, a);
 
+    if (!str_has(v))
+        return STR_NONE;
     if (is_one(v, male, COUNT(male)))
         return STR_LIT("m");
     return is_one(v, female, COUNT(female)) ? STR_LIT("f") : STR_NONE;

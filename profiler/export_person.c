@@ -139,7 +139,8 @@ static void read_places(struct str *v, struct str address, struct json_parser *p
     out->city = v[WANT_CITY];
     out->state = v[WANT_STATE];
     out->zip = v[WANT_ZIP];
-    memcpy(out->country, normal_country(v[WANT_COUNTRY]), strlen(normal_country(v[WANT_COUNTRY])) + 1);
+    const char *country = normal_country(v[WANT_COUNTRY]);
+    memcpy(out->country, country, strlen(country) + 1);
 }
 
 int export_person_read(const struct traits *t, const struct traits_rules *r, const char *country,
