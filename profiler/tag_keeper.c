@@ -249,6 +249,7 @@ void tag_keeper_run(struct tag_keeper *k, const struct tag_keeper_parts *parts)
     k->parts = *parts;
     if (!k->parts.now)
         k->parts.now = clock_now;
+    cuts_begin(k);
     if (pthread_create(&k->thread, NULL, look_after, k) != 0)
         abort();
     pthread_setname_np(k->thread, "tags");

@@ -9,7 +9,7 @@
 #include "profiler/cuts.h"
 #include "profiler/tag_keeper_inside.h"
 
-#define FIRST_WAIT_MS (5 * TIME_SECOND)
+#define FIRST_WAIT_MS (10 * TIME_SECOND)
 #define MOST_WAIT_MS (10 * TIME_MINUTE)
 #define DAILY_LOOK_MS (5 * TIME_SECOND)
 #define LATE_MS TIME_HOUR /* into the day; then what others said of another day will do */
@@ -200,6 +200,11 @@ static void work(struct tag_keeper *k, const struct known *is, int64_t now, stru
                           NULL, &e);
     }
     say_what(r, &e);
+}
+
+void cuts_begin(struct tag_keeper *k)
+{
+    k->look_at = clock_monotonic() + FIRST_WAIT_MS;
 }
 
 void cuts_look_after(struct tag_keeper *k)

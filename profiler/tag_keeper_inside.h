@@ -44,6 +44,8 @@ struct tag_keeper {
     _Atomic int64_t made_at; /* of the cut points seen last, 0: none */
 };
 
+/* Before the thread begins: people that are just coming are waited for. */
+void cuts_begin(struct tag_keeper *k);
 /* Makes cut points when they are due. The keeper's thread. */
 void cuts_look_after(struct tag_keeper *k);
 

@@ -14,7 +14,7 @@ static void test_profile(void **state)
     expect_raw(a.json, "id", "\"user:42\"");
     expect_raw(a.json, "ids", "[\"user:42\"]");
     expect_raw(a.json, "traits", "{}");
-    expect_raw(a.json, "tags", "{}");
+    expect_raw(json_get(a.json, "tags"), "lifecycle", "\"potential\"");
     expect_raw(a.json, "version", "2");
     expect_fact(&a, "events", "2");
     expect_fact(&a, "products_viewed", "1");
