@@ -7,6 +7,7 @@
 #include "profiler/audience_inside.h"
 
 #define RETRY_MS 500
+#define MARK "audiences" /* its hash says whether the state's hashes are those of the rows */
 #define AGAIN_MOST 65536 /* beyond it the background finds them */
 
 bool crowd_shows(struct audiences *a, uint32_t partition)
@@ -102,7 +103,7 @@ static int check_mark(struct audiences *a, struct crowd *p, struct err *e)
     struct key_hash mark;
     int rc = row_store_place(a->rows, p->number, &p->place, &mark, e);
 
-    p->mark = state_watch_hash(a->o.state, p->number, STR_LIT("audiences"));
+    p->mark = state_watch_hash(a->o.state, p->number, STR_LIT(MARK));
     if (rc < 0)
         return rc;
     if (rc == 0 && key_hash_eq(&mark, &p->mark))
@@ -288,6 +289,14 @@ bool crowds_follow(struct audiences *a)
     return changed;
 }
 
+/* The partition's state was replaced by one that hashes otherwise: it comes anew, by the topic. */
+static bool is_another(struct audiences *a, const struct crowd *p)
+{
+    struct key_hash mark = state_watch_hash(a->o.state, p->number, STR_LIT(MARK));
+
+    return !key_hash_eq(&mark, &p->mark);
+}
+
 bool crowd_take(struct audiences *a, struct crowd *p)
 {
     struct err e = {0};
@@ -301,6 +310,10 @@ bool crowd_take(struct audiences *a, struct crowd *p)
     p->changed_n = p->changed_at = 0;
     if (state_watch_take(a->o.state, p->number, &p->changed_arena, &p->changed, &p->changed_n, &all) != 0) {
         p->changed_n = 0;
+        return false;
+    }
+    if (all && is_another(a, p)) {
+        crowd_leave(a, p);
         return false;
     }
     p->compare = p->compare || all;

@@ -254,11 +254,14 @@ static void check_absent(struct audience_play *t, unsigned i)
 static void check(struct audience_play *t)
 {
     bool in[PEOPLE][RULES] = {{false}}, is[PEOPLE];
+    struct err e = {0};
     struct buf tags;
 
     play_finish(&t->p);
     atomic_store(&t->shows, true);
     audience_settle(t);
+    if (chance(30) && audiences_forget(t->a, &e) != 0) /* changes nothing of who is in what */
+        fail_msg("%s", e.text);
     buf_init(&tags, MIB);
     for (size_t k = 0; k < t->person_count; k++) {
         buf_reset(&tags);
