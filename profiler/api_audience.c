@@ -385,8 +385,10 @@ static void put(struct ask *ask, struct str rule, struct str body)
         return;
     bool good = !has_cycle(ask, compiled);
     rule_free(compiled);
+    if (!good)
+        return; /* it is answered, and perhaps gone */
     *d = (struct definition){.kind = DEFINITION_AUDIENCE, .name = ask->name, .body = body, .known = folded};
-    if (!good || !look_before(ask, d))
+    if (!look_before(ask, d))
         return;
     if (d->same)
         show(ask, ask->name, answer_one);

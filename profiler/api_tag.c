@@ -308,7 +308,8 @@ bool prepare_tag(struct ask *ask)
 struct import {
     struct ask *ask;
     struct tags_way *way;
-    struct buf rejected;
+    struct buf rejected; /* while it is read */
+    struct str rejected_text;
     size_t index, refused;
     bool failed; /* memory */
 };
@@ -365,10 +366,8 @@ static void answer_import(struct ask *ask, const char *position)
 
     buf_init(&b, LIMIT_ANSWER_BYTES);
     buf_addf(&b, "{\"accepted\":%zu,\"refused\":%zu,\"rejected\":[", x->way->count, x->refused);
-    buf_add_str(&b, buf_str(&x->rejected));
+    buf_add_str(&b, x->rejected_text);
     buf_add_text(&b, "]}");
-    b.failed = b.failed || x->rejected.failed;
-    buf_deinit(&x->rejected);
     ask_audit_count(ask, x->way->count);
     if (b.failed)
         ask_error(ask, 503, "unavailable", "out of memory; the tags are set");
@@ -478,14 +477,15 @@ bool prepare_import_tags(struct ask *ask)
     parser = json_parser_new();
     bool read = read_import(x, parser);
     json_parser_free(parser);
+    x->rejected_text = arena_dup(http_arena(ask->request), buf_str(&x->rejected));
+    x->failed = x->failed || x->rejected.failed || (x->rejected.n > 0 && !str_has(x->rejected_text));
+    buf_deinit(&x->rejected);
     if (read && x->failed)
         ask_error(ask, 503, "unavailable", "out of memory");
     else if (read && x->index == 0)
         ask_error(ask, 400, "json_invalid", "the body names no tag: {\"tags\":[{\"id\":…,\"name\":…,\"value\":…}]}");
-    if (!read || x->failed || x->index == 0) {
-        buf_deinit(&x->rejected);
+    if (!read || x->failed || x->index == 0)
         return false;
-    }
     x->way->answer = answer_import;
     if (x->way->count == 0)
         answer_import(ask, NULL);
