@@ -134,10 +134,10 @@ bool conf_text(struct conf_state *s, const struct conf_row *row, const struct co
 struct conf_node *conf_fallback_node(struct conf_state *s, const struct conf_row *row);
 
 extern const struct conf_type conf_type_choice, conf_type_boolean, conf_type_count, conf_type_big_count,
-    conf_type_duration, conf_type_size, conf_type_listen, conf_type_folder, conf_type_currency, conf_type_country, conf_type_zone,
-    conf_type_name, conf_type_write_key, conf_type_sha256, conf_type_scopes, conf_type_hosts, conf_type_origins,
-    conf_type_ids, conf_type_keys, conf_type_tokens, conf_type_properties, conf_type_word, conf_type_file,
-    conf_type_private_file, conf_type_http, conf_type_redis, conf_type_index, conf_type_parameters;
+    conf_type_duration, conf_type_size, conf_type_listen, conf_type_folder, conf_type_currency, conf_type_country,
+    conf_type_zone, conf_type_name, conf_type_write_key, conf_type_sha256, conf_type_scopes, conf_type_hosts,
+    conf_type_origins, conf_type_ids, conf_type_keys, conf_type_tokens, conf_type_properties, conf_type_word,
+    conf_type_file, conf_type_private_file, conf_type_http, conf_type_redis, conf_type_index, conf_type_parameters;
 
 /* --- tokens --- */
 

@@ -53,8 +53,8 @@ struct cache_options {
     /* Rule `shop`: a number that all profilers of this shop give, and no others; 0 while it is not known, when nothing
      * is leased or believed. Quick, any thread. NULL: nobody else reads or writes these keys. */
     uint64_t (*shop)(void *arg);
-    /* Rule `tags`: a number of what the tags in an answer are by, the same wherever those are the same; 0 while it is not
-     * known, when no copy is believed. Quick, any thread. NULL: there are no tags. */
+    /* Rule `tags`: a number of what the tags in an answer are by, the same wherever those are the same; 0 while it is
+     * not known, when no copy is believed. Quick, any thread. NULL: there are no tags. */
     uint64_t (*tags)(void *arg);
     void *arg;
 };
