@@ -344,7 +344,7 @@ static bool write_copy(const struct cache *c, const struct generation *g, const 
     int digits = snprintf(ttl, sizeof ttl, "%lld", (long long)c->conf->ttl_ms);
     struct buf key, value;
 
-    if (copy->answer.n > LIMIT_CACHE_COPY_BYTES - 128)
+    if (copy->answer.n > LIMIT_CACHE_COPY_BYTES - CACHE_HEAD_BYTES)
         return false;
     buf_init(&key, KEY_BYTES);
     buf_init(&value, LIMIT_CACHE_COPY_BYTES);

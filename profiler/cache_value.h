@@ -30,6 +30,7 @@ struct cache_head {
     uint64_t tags; /* 0: there are none; then `until` is 0, too, and neither is written */
     int64_t until;
 };
+#define CACHE_HEAD_BYTES 128 /* with the generation it is never longer */
 void cache_value_write(struct buf *out, const struct generation *g, const struct cache_head *head, struct str answer);
 /* False when it is no such copy, or one of another generation than `lease`. The answer points into `copy`. */
 bool cache_value_read(struct str copy, struct str lease, struct cache_head *head, struct str *answer);

@@ -149,8 +149,10 @@ static void large_answers(void **state)
     struct cache_copy copy = {.id = STR_LIT("user:1"), .answer = {text, n}, .version = 1};
     cache_fill(c, 0, cache_ticket(c, 0), &copy);
     assert_int_equal(stats_get(c->figures.fills[FILL_DROPPED]), 1);
-    copy.answer.n = LIMIT_CACHE_COPY_BYTES - 64;
+    assert_int_equal(stats_get(c->figures.fills[FILL_TAKEN]), 0);
+    copy.answer.n = LIMIT_CACHE_COPY_BYTES - CACHE_HEAD_BYTES;
     cache_fill(c, 0, cache_ticket(c, 0), &copy);
+    assert_int_equal(stats_get(c->figures.fills[FILL_TAKEN]), 1);
     WAIT_UNTIL(cache_is_quiet(c));
     /* All of a group at their greatest are within what a reply may have; a slow machine may be late with them. */
     for (int i = 0; i < 40; i++)
