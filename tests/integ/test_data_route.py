@@ -182,7 +182,7 @@ def test_it_agrees_with_the_other_routes(shop):
     d = data(shop, 'user:agree')
     p = shop.profile('user:agree')
     assert (d['id'], d['ids'], d['version'], d['next']) == (p['id'], p['ids'], p['version'], None)
-    assert d['profile']['facts'] == p['facts'] and d['profile']['tags'] == p['tags'] == {}
+    assert d['profile']['facts'] == p['facts'] and d['profile']['tags'] == p['tags'] and p['tags']['risk'] == 'low'
     assert d['identity'] == shop.profile('user:agree', '/identity')
     plain = shop.path('user:agree', order='asc')
     assert [{k: e[k] for k in was} for was, e in zip(plain, d['events'])] == plain and len(plain) == len(d['events'])

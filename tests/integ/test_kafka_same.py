@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 from support.cluster import Cluster, not_sanitized
+from support.erased import OF_ALL
 from support.instance import Instance
 from support.redis import Redis
 from support.shop_events import profiles, send
@@ -23,6 +24,7 @@ def dump(ask, whole_path):
         assert status == 200, (i, status, profile)
         status, orders = ask(i, '/orders')
         assert status == 200, (i, status, orders)
+        profile['tags'] = without(profile['tags'], *OF_ALL)  # these compare people with each other, as of a moment
         out[i] = (without(profile, 'version'), [without(e, 'received_at') for e in whole_path(i)], orders)
     return out
 

@@ -18,7 +18,7 @@ def topics(config, *arguments):
                           stdin=subprocess.DEVNULL, timeout=60)
 
 
-TOPICS = ('events', 'bad', 'claims', 'audit')
+TOPICS = ('events', 'bad', 'claims', 'audit', 'audiences')
 
 
 def on_kafka(tmp_path, kafka, prefix, partitions=3):
@@ -34,9 +34,10 @@ def test_create_and_list(tmp_path, kafka):
     r = topics(config, 'create', '--replicas', '1')
     assert (r.returncode, r.stderr) == (0, '')
     assert r.stdout.splitlines() == [f'{prefix}events: made, 3 partitions', f'{prefix}bad: made, 1 partition',
-                                     f'{prefix}claims: made, 3 partitions', f'{prefix}audit: made, 1 partition']
+                                     f'{prefix}claims: made, 3 partitions', f'{prefix}audit: made, 1 partition',
+                                     f'{prefix}audiences: made, 3 partitions']
     r = topics(config, 'create')
-    assert (r.returncode, r.stdout.count(': is there')) == (0, 4)
+    assert (r.returncode, r.stdout.count(': is there')) == (0, 5)
     assert 'warning' not in r.stdout
     kafka.produce(f'{prefix}events', b'x', partition=2)
     assert f'{prefix}events  partition 2  begin 0  end 1' in topics(config, 'list').stdout.splitlines()

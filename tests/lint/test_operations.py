@@ -202,7 +202,7 @@ def test_links_lead_somewhere():
 def test_settings_that_documents_name_exist():
     reference = set(re.findall(r'^\| `([\w.]+)`', read('config/REFERENCE.md'), re.M))
     leaves = {r.split('.')[-1] for r in reference}
-    other = {'run_id', 'log_partition', 'log_offset', 'record_invalid', 'not_yet', 'rate_limited', 'entered_at', 'murmur2_random',
+    other = {'run_id', 'log_partition', 'log_offset', 'record_invalid', 'not_yet', 'rate_limited', 'entered_at', 'rule_version', 'murmur2_random',
              'format_schema_path'}
     for path in ('config/RUNBOOK.md', 'config/TOPICS.md'):
         words = re.findall(r'`([a-z_.]+)(?:: [\w.]+)?`', read(path))

@@ -233,8 +233,8 @@ static void clients_cannot_make_them(void **state)
     static const char *const texts[] = {
         "{\"$tag.vip\":true,\"$campaign.vip\":1,\"tvip\":true,\"cvip\":2,\"tags\":{\"vip\":{\"value\":true}}}",
         "{\"tags\":{\"vip\":{\"value\":true}},\"campaigns\":{\"vip\":{\"value\":true}}}",
-        "{\"$set\":{\"tvip\":{\"value\":true}},\"$set_once\":{\"tvip\":1},\"$add\":{\"tx\":1},\"consent\":{\"tvip\":"
-        "true}}",
+        ("{\"$set\":{\"tvip\":{\"value\":true}},\"$set_once\":{\"tvip\":1},\"$add\":{\"tx\":1},\"consent\":{\"tvip\":"
+         "true}}"),
     };
     struct traits_case *c = *state;
 
