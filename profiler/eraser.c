@@ -332,6 +332,25 @@ static void clear_state(struct eraser *x)
         }
 }
 
+/* What had moved to the erased, or from them, stood elsewhere before: deleted there, and in files still. Whether all
+ * are written anew. */
+static bool clear_others(struct eraser *x)
+{
+    bool all = true;
+
+    for (uint32_t i = 0; i < x->o.partitions && !atomic_load(&x->stopping); i++) {
+        struct err e = {0};
+        int rc = 0;
+
+        if (!x->parts[i].erasing && x->o.shown(x->o.arg, i) >= 0)
+            rc = state_compact_whole(x->o.state, i, &e);
+        if (rc < 0)
+            hindered(x, "the state's files of another partition", rc, &e);
+        all = all && rc == 0;
+    }
+    return all;
+}
+
 /* Where a name had to stay on the log none is clean: whose it is, nobody knows. Whether all are. */
 static bool end_turn(struct eraser *x)
 {
@@ -379,10 +398,10 @@ static bool turn(struct eraser *x, unsigned erasing)
     if (erasing > 0 && !wait_for(x, is_on_disk, false))
         return false;
     tell(x);
-    if (erasing > 0 && !forget_beside(x))
-        return false;
     clear_state(x);
     if (!shared && !has_walked(x) && (!settle(x) || !blank(x)))
+        return false;
+    if (erasing > 0 && (!clear_others(x) || !forget_beside(x)))
         return false;
     if (atomic_load(&x->stopping))
         return false;

@@ -180,6 +180,9 @@ bool state_erasing(struct state *s, uint32_t partition, int64_t *through);
 struct str *state_erased_profiles(struct state *s, uint32_t partition, size_t *n);
 /* Writes anew all files that may hold something of them. Takes its time; any thread that may wait, one at a time. */
 int state_compact_erased(struct state *s, uint32_t partition, struct err *e);
+/* The same of a partition in which nothing was erased: what moved away from it before its person was erased may stand
+ * in files of old. At once when nothing was written since the last time. */
+int state_compact_whole(struct state *s, uint32_t partition, struct err *e);
 /* Ends one that is under way, soon, with -ECANCELED, and lets none begin. Any thread. */
 void state_compact_stop(struct state *s);
 /* Nothing of what was erased up to there is anywhere any more; with the next commit that is known on disk. Any thread.

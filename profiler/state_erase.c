@@ -89,6 +89,12 @@ int state_compact_erased(struct state *s, uint32_t partition, struct err *e)
     return rc;
 }
 
+int state_compact_whole(struct state *s, uint32_t partition, struct err *e)
+{
+    assert(partition < s->partition_count);
+    return store_compact(s->store, partition, STR_NONE, STR_NONE, e);
+}
+
 void state_cleaned(struct state *s, uint32_t partition, int64_t through)
 {
     struct partition *p = &s->partitions[partition];

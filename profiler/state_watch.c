@@ -84,7 +84,7 @@ void watch_note(struct partition *p, struct profile *r)
 
 static int read_notes(const struct buf *notes, size_t count, struct arena *a, struct state_changed **out)
 {
-    const char *p = notes->p, *end = p + notes->n;
+    const char *p = notes->p, *end = notes->n > 0 ? p + notes->n : p;
     struct state_changed *v = arena_alloc(a, (count + 1) * sizeof *v);
     uint32_t n;
 
