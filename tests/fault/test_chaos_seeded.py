@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 
+import pytest
 from support.chaos import Callers, Chaos, Writers, crowd
 from support.cluster import Cluster, not_sanitized
 from support.instance import free_ports, wait_until
@@ -14,7 +15,7 @@ from support.outage import rewrite, served_by
 from support.proxy import Proxy
 from support.redis import Redis
 
-pytestmark = not_sanitized
+pytestmark = [not_sanitized, pytest.mark.alone]  # four crowds and eight programs: how soon they answer is asked, too
 WELL_AFTER = 30
 
 
