@@ -14,7 +14,7 @@
 
 /* What the options say, for all actions. */
 struct audience_wish {
-    const char *as_of, *audience, *description, *file, *webhooks, *webhook_traits;
+    const char *as_of, *audience, *description, *file;
     bool json;
     struct export_wish export;
 };
@@ -54,8 +54,8 @@ static void show_member(const struct json *o, const char *key)
 
 static void show_one(const struct json *o)
 {
-    static const char *const members[] = {"rule", "description", "state",    "progress",       "broken",
-                                          "size", "updated_at",  "webhooks", "webhook_traits", "rule_version"};
+    static const char *const members[] = {"rule",   "description", "state",      "progress",
+                                          "broken", "size",        "updated_at", "rule_version"};
 
     show_text(audience_text(o, "name"));
     putchar('\n');
@@ -134,25 +134,6 @@ static void show_removed(const struct json *root)
     puts(" is removed");
 }
 
-static void add_list(struct buf *b, const char *key, const char *text)
-{
-    bool first = true;
-
-    if (!text)
-        return;
-    json_write_key(b, key);
-    buf_add_char(b, '[');
-    while (*text) {
-        size_t n = strcspn(text, ",");
-        if (!first)
-            buf_add_char(b, ',');
-        json_write_str(b, (struct str){text, n});
-        first = false;
-        text += n + (text[n] == ',');
-    }
-    buf_add_char(b, ']');
-}
-
 static int put(struct cli_talk *t, const char *name, const char *rule, const struct audience_wish *w)
 {
     struct buf path, body;
@@ -164,8 +145,6 @@ static int put(struct cli_talk *t, const char *name, const char *rule, const str
     buf_add_char(&body, '{');
     json_write_member(&body, "rule", str_of(rule));
     json_write_member(&body, "description", str_of(w->description));
-    add_list(&body, "webhooks", w->webhooks);
-    add_list(&body, "webhook_traits", w->webhook_traits);
     buf_add_char(&body, '}');
     if (path.failed || body.failed)
         code = cli_error("it is too large");
@@ -327,8 +306,6 @@ int cli_audience(const struct cli_command *c, int argc, char **argv)
         {"json", NULL, "print the answer as it is", &w.json, NULL},
         {"file", "FILE", "put, count: the rule stands there", NULL, &w.file},
         {"description", "TEXT", "put: for people", NULL, &w.description},
-        {"webhooks", "A,B", "put: who is told of entering and leaving", NULL, &w.webhooks},
-        {"webhook-traits", "A,B", "put: which traits they are told", NULL, &w.webhook_traits},
         {"audience", "NAME", "count: only among its members", NULL, &w.audience},
         {"as-of", "TIME", "count, explain: as of then", NULL, &w.as_of},
         {"format", "F", "export: csv, ndjson, google or meta", NULL, &w.export.format},

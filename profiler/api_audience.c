@@ -10,7 +10,6 @@
 
 #define KNOWN_MS 3000 /* for this instance to take up what is folded */
 #define DESCRIPTION_BYTES 1000
-#define LISTED 20 /* webhooks, traits and tags that a definition names of each */
 
 /* --- what there is -------------------------------------------------------------------------------------------- */
 
@@ -177,36 +176,17 @@ static void folded(struct ask *ask, const struct definition *d, bool in_time)
 
 /* --- checking a definition ------------------------------------------------------------------------------------ */
 
-/* A list of names, each text of up to 64 bytes. */
-static bool check_names(struct ask *ask, const struct json *root, const char *name)
-{
-    const struct json *list = json_get(root, name);
-    bool good = !list || (list->type == JSON_ARRAY && list->count <= LISTED);
-
-    for (const struct json *i = good && list ? list->child : NULL; i; i = i->next)
-        good = good && i->type == JSON_STRING && i->text.n > 0 && i->text.n <= DEFINITION_NAME_BYTES;
-    if (!good)
-        ask_error(ask, 400, "parameter_invalid", "%s: is a list of at most %d names", name, LISTED);
-    return good;
-}
-
 /* What the definition says, always in the same way. */
-static struct str write_body(struct ask *ask, const struct json *root, struct str rule)
+static struct str write_body(struct ask *ask, struct str rule, struct str description)
 {
-    static const char *const others[] = {"description", "webhooks", "webhook_traits", "webhook_tags"};
     struct str copy = STR_NONE;
     struct buf b;
 
     buf_init(&b, DEFINITION_BODY_BYTES);
     buf_add_char(&b, '{');
     json_write_member(&b, "rule", rule);
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        const struct json *v = json_get(root, others[i]);
-        if (!v || v->type == JSON_NULL)
-            continue;
-        json_write_key(&b, others[i]);
-        buf_add_str(&b, v->raw);
-    }
+    if (str_has(description))
+        json_write_member(&b, "description", description);
     buf_add_char(&b, '}');
     if (!b.failed)
         copy = arena_dup(http_arena(ask->request), buf_str(&b));
@@ -218,8 +198,7 @@ static struct str write_body(struct ask *ask, const struct json *root, struct st
 
 static bool read_definition(struct ask *ask, struct str *rule, struct str *body)
 {
-    static const char *const members[] = {"rule",         "description", "webhooks", "webhook_traits",
-                                          "webhook_tags", "name",        NULL};
+    static const char *const members[] = {"rule", "description", "name", NULL};
     struct json_parser *parser = json_parser_new();
     const struct json *root = ask_read_object(ask, parser, members);
     struct str description = STR_NONE, name = STR_NONE;
@@ -233,10 +212,8 @@ static bool read_definition(struct ask *ask, struct str *rule, struct str *body)
                                                       : "the body has another name than the path");
         good = false;
     }
-    good = good && check_names(ask, root, "webhooks") && check_names(ask, root, "webhook_traits") &&
-           check_names(ask, root, "webhook_tags");
     if (good)
-        good = str_has(*body = write_body(ask, root, *rule));
+        good = str_has(*body = write_body(ask, *rule, description));
     json_parser_free(parser);
     return good;
 }

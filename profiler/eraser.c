@@ -8,6 +8,8 @@
  *   compact  the state's files are written anew
  *   settle   everything is folded and on disk that the erasures have set off in other partitions
  *   blank    the records of the log, below what is on disk of each partition: a crash folds none of them again
+ *   others   the files of the other partitions, where what is gone stood before it moved
+ *   beside   what audiences keep of people
  *
  * Whatever fails is said once in a while and tried again, later and later; nothing is called clean before all of it is
  * done. */

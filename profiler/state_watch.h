@@ -36,7 +36,7 @@ struct key_hash state_watch_hash(struct state *s, uint32_t partition, struct str
 
 /* --- definitions ------------------------------------------------------------------------------------------------ */
 
-/* What everybody who folds has to know: audiences, webhooks, cut points. Said by COMMAND_DEFINE, a record in every
+/* What everybody who folds has to know: audiences, cut points. Said by COMMAND_DEFINE, a record in every
  * partition (proto/internal.h); of several about one name the latest by (time, text) stands, in whatever order they are
  * read. What is too much by the bounds below and LIMIT_DEFINITIONS_BYTES is refused, and on the bad log. */
 struct state_definition {
