@@ -9,6 +9,7 @@
 
 #include "common/limits.h"
 #include "profiler/device_users.h"
+#include "profiler/grave.h"
 #include "proto/codec.h"
 
 /* An event that gets another owner. */
@@ -18,14 +19,6 @@ struct moved {
     struct str bytes;
     struct str order_id; /* that it states; or absent */
     uint32_t from, to;
-};
-
-/* The user whom an erasure concerns, if it does. */
-struct device_erasure {
-    uint32_t user; /* NO_USER: none */
-    uint32_t back; /* the same user who came back later; NO_USER: did not */
-    int64_t until;
-    struct str alias;
 };
 
 /* What becomes of a device. */
@@ -286,8 +279,10 @@ static int copy_users(struct change *c)
     if (c->erasure.user == NO_USER)
         return 0;
     u = &c->after[c->erasure.user];
-    if (!u->erased)
-        u->was = partition_hash(c->p, u->id);
+    if (c->erasure.was)
+        u->was = *c->erasure.was;
+    else if (!u->erased)
+        u->was = device_user_hash(c->p, u->id);
     if (!u->erased || u->erased_until < c->erasure.until)
         u->erased_until = c->erasure.until;
     u->erased = true;
@@ -465,6 +460,8 @@ static void show_alias(struct change *c)
         c->d->users[i].erased_until = c->after[i].erased_until;
         c->d->users[i].was = c->after[i].was;
     }
+    if (c->erasure.nameless)
+        return;
     erased_mark(c->p);
     erased_range(c->p, key_one(KEY_DEVICE, c->d->node.key));
     erased_range(c->p, key_one(KEY_LINKS, c->d->node.key));
@@ -506,7 +503,7 @@ static void show(struct change *c)
     uint32_t last = device_owner(c->after, &c->runs, &end);
     struct str user = STR_NONE;
 
-    if (last != NO_USER && text_copy(d->users[last].id, &user) < 0)
+    if (last < USER_ERASED && text_copy(d->users[last].id, &user) < 0)
         abort();
     if (pointers_reserve(&c->p->dirty_profiles, 1) < 0)
         abort();
@@ -549,8 +546,7 @@ static int prepare(struct change *c)
     return rc == 0 ? rewrite_home(c) : rc;
 }
 
-/* Works out anew who has the device, from all that is known of it. */
-static int recompute_erasing(struct partition *p, struct device *d, const struct device_erasure *erasure, struct err *e)
+int device_recompute(struct partition *p, struct device *d, const struct device_erasure *erasure, struct err *e)
 {
     struct change c = {.p = p, .d = d, .erasure = *erasure, .err = e};
     int rc;
@@ -568,11 +564,19 @@ static int recompute_erasing(struct partition *p, struct device *d, const struct
     return rc;
 }
 
+/* The device with all that is known of it; made where nothing is. */
+static int meet(struct partition *p, struct str id, struct device **out, struct err *e)
+{
+    int rc = grave_meet(p, id, e);
+
+    return rc < 0 ? rc : partition_device(p, id, true, out, e);
+}
+
 static int recompute(struct partition *p, struct device *d, struct err *e)
 {
     static const struct device_erasure none = {.user = NO_USER, .back = NO_USER};
 
-    return recompute_erasing(p, d, &none, e);
+    return device_recompute(p, d, &none, e);
 }
 
 /* Whether the link changes nothing but the list: it is one more of the user who has the device then anyway, or of a
@@ -583,7 +587,9 @@ static bool is_plain(const struct device *d, const struct link *l)
 
     if (l->removed || l->by_order)
         return false;
-    return d->shared || (!u->beyond && l->key.time > u->unlinked_until && u->told && !u->erased &&
+    if (d->shared)
+        return !u->erased;
+    return (!u->beyond && l->key.time > u->unlinked_until && u->told && !u->erased &&
                          runs_user(&d->runs, &l->key) == l->user);
 }
 
@@ -625,14 +631,14 @@ static struct device_erasure erasure_of(const struct device *d, const struct int
 
     if (!r->erased || (u->erased && u->erased_until >= r->until))
         return (struct device_erasure){.user = NO_USER, .back = NO_USER};
-    return (struct device_erasure){user, NO_USER, r->until, u->id};
+    return (struct device_erasure){.user = user, .back = NO_USER, .until = r->until, .alias = u->id};
 }
 
 int device_erase(struct partition *p, const struct internal *r, struct err *e)
 {
     struct device_erasure erasure = {.back = NO_USER, .until = r->until, .alias = r->alias};
     struct device *d;
-    int rc = partition_device(p, r->device, true, &d, e);
+    int rc = meet(p, r->device, &d, e);
 
     if (rc < 0)
         return rc;
@@ -645,7 +651,10 @@ int device_erase(struct partition *p, const struct internal *r, struct err *e)
     if (erasure.user == NO_USER)
         erasure.user = device_user_number(p, d, r->user);
     erasure.back = device_split_links(p, d, erasure.user, r->until);
-    return recompute_erasing(p, d, &erasure, e);
+    rc = device_recompute(p, d, &erasure, e);
+    if (rc == 0)
+        grave_leave(p, d, erasure.user, NULL);
+    return rc;
 }
 
 /* The order's link goes because its user was erased: what it covered goes with it, and who is told so first does not
@@ -659,13 +668,33 @@ static int erase_linked(struct partition *p, const struct internal *r, struct er
     return device_erase(p, &said, e);
 }
 
+/* One that changes who has the device, or may. The links are known. */
+static int put_link(struct partition *p, struct device *d, const struct link *l, const struct device_erasure *erasure,
+                    struct err *e)
+{
+    int rc = links_put(&d->links, l);
+    bool fresh = rc > 0 || d->behind || erasure->user != NO_USER;
+
+    if (rc < 0)
+        return rc;
+    d->behind = fresh;
+    rc = device_recompute(p, d, erasure, e);
+    if (rc < 0)
+        return rc;
+    d->behind = false;
+    add_fresh(p, d, l);
+    if (d->users[l->user].erased && fresh)
+        grave_leave(p, d, l->user, l);
+    return 0;
+}
+
 int device_linked(struct partition *p, const struct internal *r, struct err *e)
 {
     struct device_erasure erasure;
     struct link l = {
         .key = r->key, .subject = r->subject, .removed = r->removed, .by_order = r->by_order, .version = r->version};
     struct device *d;
-    int rc = partition_device(p, r->device, true, &d, e);
+    int rc = meet(p, r->device, &d, e);
 
     if (rc < 0 || is_lost(d))
         return rc;
@@ -692,13 +721,7 @@ int device_linked(struct partition *p, const struct internal *r, struct err *e)
         return 0;
     }
     rc = device_load_links(p, d, e);
-    if (rc == 0 && links_put(&d->links, &l) < 0)
-        rc = -ENOMEM;
-    if (rc == 0)
-        rc = recompute_erasing(p, d, &erasure, e);
-    if (rc == 0)
-        add_fresh(p, d, &l);
-    return rc;
+    return rc < 0 ? rc : put_link(p, d, &l, &erasure, e);
 }
 
 int device_verdict(struct partition *p, const struct internal *r, struct err *e)
@@ -706,7 +729,7 @@ int device_verdict(struct partition *p, const struct internal *r, struct err *e)
     struct device *d;
     struct device_user *u;
     uint32_t number;
-    int rc = partition_device(p, r->device, true, &d, e);
+    int rc = meet(p, r->device, &d, e);
 
     if (rc < 0 || is_lost(d))
         return rc;
@@ -743,7 +766,7 @@ int device_unlink(struct partition *p, const struct command *c, struct err *e)
     struct device *d;
     struct device_user *u;
     uint32_t number;
-    int rc = partition_device(p, c->device, true, &d, e);
+    int rc = meet(p, c->device, &d, e);
 
     if (rc < 0)
         return rc;

@@ -249,6 +249,8 @@ static int judge_internal(struct judge *j, const struct log_record *r, struct bu
 
     if (rc != CODEC_OK)
         return rc < 0 ? rc : LOG_KEEP;
+    if (i.kind == INTERNAL_GRAVE)
+        return LOG_KEEP; /* it names nobody, and is all that will be known */
     if (i.kind == INTERNAL_LINK && i.erased && !i.removed)
         return judge_alias(j, &i);
     struct str who = whom(j, &i);
