@@ -35,6 +35,9 @@ struct change {
     size_t moved_count, moved_cap;
     struct device_erasure erasure;
     struct device_user *after; /* its users with the erasure, in the arena; texts are the device's */
+    bool holds;                /* what falls to the erased stays for now, */
+    bool held;                 /* and something does */
+    bool lets_go;              /* or is erased after all */
     bool erases;               /* some of its events are gone: */
     struct stream_rewrite rewrite;
     uint64_t gone;
@@ -155,7 +158,7 @@ static int name_order(struct change *c, struct moved *m)
     m->order_id = arena_dup(&c->arena, ev.order.order_id);
     if (!str_has(m->order_id))
         return -ENOMEM;
-    if (m->to != USER_ERASED)
+    if (m->to != USER_ERASED || c->holds)
         return 0;
     buf_reset(&c->p->scratch);
     m->bytes = order_strip(&ev, &c->p->scratch) ? arena_dup(&c->arena, buf_str(&c->p->scratch)) : STR_NONE;
@@ -170,9 +173,10 @@ static int consider(struct change *c, const struct event_key *key, unsigned flag
         return 0;
     m.from = device_owner(c->d->users, &c->d->runs, key);
     m.to = device_owner(c->after, &c->runs, key);
-    if (m.from == m.to || (c->erasure.back != NO_USER && m.from == c->erasure.user && m.to == c->erasure.back))
+    c->held = c->held || (m.to == USER_ERASED && c->holds);
+    if ((m.from == m.to && (m.to != USER_ERASED || c->holds)) || (c->erasure.back != NO_USER && m.from == c->erasure.user && m.to == c->erasure.back))
         return 0;
-    c->erases = c->erases || m.to == USER_ERASED;
+    c->erases = c->erases || (m.to == USER_ERASED && !c->holds);
     if (c->moved_count == c->moved_cap) {
         size_t cap = c->moved_cap ? 2 * c->moved_cap : 64;
         struct moved *v = realloc(c->moved, cap * sizeof *v);
@@ -227,7 +231,7 @@ static bool find_range(struct change *c)
         return differ;
     c->from = INT64_MIN;
     c->to = INT64_MAX;
-    return differ || c->erasure.user != NO_USER;
+    return differ || c->erasure.user != NO_USER || c->lets_go;
 }
 
 static int gather(struct change *c)
@@ -380,7 +384,7 @@ static void tell_orders(struct change *c)
         const struct moved *m = &c->moved[i];
         struct str user = m->to >= USER_ERASED ? STR_NONE : c->d->users[m->to].id;
 
-        if (str_has(m->order_id) && m->to == USER_ERASED)
+        if (str_has(m->order_id) && m->to == USER_ERASED && !c->holds)
             tell_stripped(c->p, m->order_id, &m->key, m->bytes);
         else if (str_has(m->order_id))
             tell_statement(c->p, m->order_id, profile_id(c->d->id, user, buf), &m->key, m->bytes);
@@ -520,6 +524,8 @@ static void show(struct change *c)
     d->runs = c->runs;
     partition_recount(c->p, &d->kept);
     pthread_mutex_unlock(&c->p->lock);
+    if (c->lets_go)
+        grave_let_go(c->p, d);
     c->runs = old;
     device_touch(c->p, d);
 }
@@ -543,12 +549,19 @@ static int prepare(struct change *c)
         rc = copy_users(c);
     if (rc == 0)
         rc = gather(c);
+    if (rc == 0 && c->held)
+        rc = grave_hold(p, c->d, c->err);
     return rc == 0 ? rewrite_home(c) : rc;
 }
 
 int device_recompute(struct partition *p, struct device *d, const struct device_erasure *erasure, struct err *e)
 {
-    struct change c = {.p = p, .d = d, .erasure = *erasure, .err = e};
+    struct change c = {.p = p,
+                       .d = d,
+                       .holds = grave_holds(p),
+                       .lets_go = grave_lets_go(p, d),
+                       .erasure = *erasure,
+                       .err = e};
     int rc;
 
     arena_init(&c.arena, SIZE_MAX);
@@ -753,7 +766,11 @@ int device_recount(struct partition *p, struct str id, struct err *e)
     struct device *d;
     int rc = partition_device(p, id, true, &d, e);
 
-    return rc < 0 || d->shared ? rc : recompute(p, d, e);
+    if (rc < 0 || !d->shared)
+        return rc < 0 ? rc : recompute(p, d, e);
+    if (grave_lets_go(p, d))
+        grave_let_go(p, d); /* nothing of it falls to anybody */
+    return 0;
 }
 
 bool device_is_full(const struct partition *p, const struct stream *home)

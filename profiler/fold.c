@@ -182,11 +182,15 @@ static int begin_record(struct partition *p, const struct log_record *r, const s
         err_set(e, "memory is out");
         return -ENOMEM;
     }
+    rc = graves_prepare(p, r->offset, e);
+    if (rc < 0)
+        return rc;
     cascade_begin(p, r->offset);
     p->record_key = r->key;
     rc = d->is_event ? fold_stated(p, r, d, &outcome, e) : fold_other(p, r, d, &outcome, e);
     if (rc < 0)
         return rc;
+    graves_release(p, r->offset);
     p->cascade.open = true;
     p->cascade.outcome = outcome;
     return 0;

@@ -463,7 +463,9 @@ int fold_event(struct partition *p, struct str bytes, const struct event *ev, st
         rc = partition_stream(p, &id, stream, &f.stream, e);
     if (rc == 0 && event_is_erased(f.stream, &f.key)) {
         *outcome = OUTCOME_ERASED;
-        return fold_erased(p, f.stream, ev, entry_flags(ev, p->state->rules));
+        if (!event_is_held(p, f.stream, &f.key))
+            return fold_erased(p, f.stream, ev, entry_flags(ev, p->state->rules));
+        rc = grave_hold(p, f.stream->device, e);
     }
     if (rc == 0 && str_has(alias_of(ev)) && !f.stream->account)
         rc = stream_open_account(p, f.stream, e);

@@ -16,6 +16,11 @@
  * - else the grave waits (rows 'G'), and becomes part of the device when it is spoken of by its name: before an event of
  *   it is folded, or a link is told. There is nothing of the device then, so that nobody has to be told.
  *
+ * A log that was cleaned has no event any more that was an erased person's, but graves stand behind what they speak of,
+ * and whose an event was may follow from a record that comes later. So what was on the log already when a partition began
+ * to follow it is erased only once all of that is read (state_catch_up): until then what falls to the erased is kept at
+ * the device's home and is nobody's, and may become somebody's. Of the embedded log alone; the eraser waits as well.
+ *
  * To become part of a device is to say of it what its home has said: the user under the alias, erased, the links with the
  * versions that they had. It does nothing that is done already, so that graves may come twice, in any order, and beside
  * the records that they were made from; which of these the eraser has blanked by then does not matter. */
@@ -90,7 +95,7 @@ static void say(struct partition *p, const struct device *d, uint32_t user, stru
         return; /* of a record that no eraser has written */
     emit_internal(p, STR_NONE, &r);
     said = said_hash(p, &r);
-    if (!graves_make(p, &said, false))
+    if (!graves_make(p, &said, GRAVE_SAID))
         abort();
 }
 
@@ -112,7 +117,7 @@ static void put(struct buf *b, const struct link *l)
     link_write(&nobodys, b);
 }
 
-static void end(struct partition *p, const struct device *d, uint32_t user, const struct buf *b)
+static void finish(struct partition *p, const struct device *d, uint32_t user, const struct buf *b)
 {
     if (b->failed)
         abort();
@@ -133,13 +138,13 @@ void grave_leave(struct partition *p, const struct device *d, uint32_t user, con
         if (d->links.v[i].user != user)
             continue;
         if (n > 0 && n % GRAVE_LINKS == 0) {
-            end(p, d, user, &b);
+            finish(p, d, user, &b);
             begin(d, user, &b);
         }
         put(&b, &d->links.v[i]);
         n++;
     }
-    end(p, d, user, &b);
+    finish(p, d, user, &b);
     buf_deinit(&b);
 }
 
@@ -374,7 +379,7 @@ static int wait_for(struct partition *p, const struct internal *r, struct err *e
     int rc = 0;
 
     if (!g)
-        g = graves_make(p, &hash, true);
+        g = graves_make(p, &hash, GRAVE_WAITS);
     if (!g)
         return -ENOMEM;
     rc = graves_fetch(p, g, e);
@@ -435,4 +440,87 @@ int grave_meet(struct partition *p, struct str device, struct err *e)
     if (rc >= 0)
         graves_drop(p, g);
     return rc < 0 ? rc : 0;
+}
+
+/* --- what is kept for now ------------------------------------------------------------------------------------- */
+
+bool grave_holds(const struct partition *p)
+{
+    return p->cascade.cause + 1 < p->graves.until;
+}
+
+int grave_hold(struct partition *p, const struct device *d, struct err *e)
+{
+    struct grave *g = graves_find(p, &d->node.key);
+    int rc;
+
+    if (g)
+        return 0;
+    g = graves_make(p, &d->node.key, GRAVE_HOLDS);
+    if (!g)
+        return -ENOMEM;
+    rc = graves_fetch(p, g, e);
+    return rc == 0 ? graves_add(p, g, d->id) : rc;
+}
+
+bool grave_lets_go(const struct partition *p, const struct device *d)
+{
+    return p->graves.held > 0 && !grave_holds(p) && graves_find(p, &d->node.key);
+}
+
+void grave_let_go(struct partition *p, const struct device *d)
+{
+    struct grave *g = graves_find(p, &d->node.key);
+
+    if (g)
+        graves_drop(p, g);
+}
+
+void state_catch_up(struct state *s, uint32_t partition, int64_t offset)
+{
+    assert(partition < s->partition_count);
+    s->partitions[partition].graves.until = offset;
+}
+
+struct held {
+    struct partition *p;
+    struct err *e;
+    int rc;
+};
+
+static void fetch_held(void *arg, const struct table_node *n)
+{
+    struct held *h = arg;
+    struct grave *g = (struct grave *)(uintptr_t)n;
+
+    if (h->rc == 0 && g->kind == GRAVE_HOLDS && !g->gone)
+        h->rc = graves_fetch(h->p, g, h->e);
+}
+
+int graves_prepare(struct partition *p, int64_t offset, struct err *e)
+{
+    struct held h = {.p = p, .e = e};
+
+    if (p->graves.held > 0 && offset + 1 >= p->graves.until)
+        table_each(&p->graves.table, fetch_held, &h);
+    return h.rc;
+}
+
+static void tell_held(void *arg, const struct table_node *n)
+{
+    struct held *h = arg;
+    const struct grave *g = (const struct grave *)n;
+    const char *p = g->v;
+    struct internal r = {.kind = INTERNAL_RECOUNT};
+
+    if (g->kind == GRAVE_HOLDS && !g->gone && graves_next(&p, g->v + g->n, &r.device))
+        tell(h->p, &r);
+}
+
+void graves_release(struct partition *p, int64_t offset)
+{
+    struct held h = {.p = p};
+
+    if (p->graves.held > 0 && offset + 1 >= p->graves.until)
+        table_each(&p->graves.table, tell_held, &h);
 }

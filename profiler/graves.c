@@ -41,7 +41,15 @@ static void touch(struct partition *p, struct grave *g)
     g->dirty = true;
 }
 
-struct grave *graves_make(struct partition *p, const struct key_hash *hash, bool waits)
+static void count(struct partition *p, const struct grave *g, size_t n)
+{
+    if (g->kind == GRAVE_WAITS)
+        p->graves.waiting += n;
+    else if (g->kind == GRAVE_HOLDS)
+        p->graves.held += n;
+}
+
+struct grave *graves_make(struct partition *p, const struct key_hash *hash, enum grave_kind kind)
 {
     struct grave *g = (struct grave *)table_find(&p->graves.table, hash);
 
@@ -64,8 +72,8 @@ struct grave *graves_make(struct partition *p, const struct key_hash *hash, bool
     if (!g->v)
         return NULL;
     g->gone = false;
-    g->waits = waits;
-    p->graves.waiting += waits;
+    g->kind = kind;
+    count(p, g, 1);
     touch(p, g);
     return g;
 }
@@ -75,7 +83,7 @@ void graves_drop(struct partition *p, struct grave *g)
 {
     if (pointers_reserve(&p->graves.dirty, 1) < 0)
         abort();
-    p->graves.waiting -= g->waits;
+    count(p, g, (size_t)-1);
     g->gone = true;
     free(g->v);
     g->v = NULL;
@@ -131,14 +139,15 @@ int graves_add(struct partition *p, struct grave *g, struct str record)
 
 /* --- on disk -------------------------------------------------------------------------------------------------- */
 
-static bool read_row(struct str bytes, bool *waits, struct str *records)
+static bool read_row(struct str bytes, enum grave_kind *kind, struct str *records)
 {
     const char *p = bytes.p, *end = bytes.p + bytes.n;
-    uint64_t format, flag;
+    uint64_t format, number;
 
-    if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_varint(&p, end, &flag) || flag > 1)
+    if (!get_varint(&p, end, &format) || format != STATE_FORMAT || !get_varint(&p, end, &number) ||
+        number > GRAVE_HOLDS)
         return false;
-    *waits = flag != 0;
+    *kind = (enum grave_kind)number;
     *records = (struct str){p, (size_t)(end - p)};
     return true;
 }
@@ -148,12 +157,12 @@ int graves_fetch(struct partition *p, struct grave *g, struct err *e)
     struct key key = key_one(KEY_GRAVE, g->node.key);
     struct store_value v = {0};
     struct str records;
-    bool waits;
+    enum grave_kind kind;
     int rc = g->v ? 1 : store_get(p->state->store, p->number, key_str(&key), NULL, &v, e);
 
     if (rc != 0)
         return rc > 0 && !g->v ? damaged(e, "what is left of an erased person's device") : rc < 0 ? rc : 0;
-    if (!read_row(v.bytes, &waits, &records))
+    if (!read_row(v.bytes, &kind, &records))
         rc = damaged(e, "what is left of an erased person's device");
     g->v = rc == 0 ? malloc(records.n + 1) : NULL;
     if (rc == 0 && !g->v)
@@ -171,12 +180,12 @@ static int take(struct partition *p, struct str key, struct str value, struct er
     struct key_hash hash;
     struct str records;
     struct grave *g;
-    bool waits;
+    enum grave_kind kind;
 
-    if (key.n != KEY_PREFIX_BYTES || !read_row(value, &waits, &records))
+    if (key.n != KEY_PREFIX_BYTES || !read_row(value, &kind, &records))
         return damaged(e, "what is left of an erased person's device");
     memcpy(hash.b, key.p + 1, sizeof hash.b);
-    g = graves_make(p, &hash, waits);
+    g = graves_make(p, &hash, kind);
     if (!g)
         return -ENOMEM;
     free(g->v);
@@ -220,7 +229,7 @@ int commit_graves(struct commit *c)
         }
         buf_reset(&c->p->scratch);
         buf_add_varint(&c->p->scratch, STATE_FORMAT);
-        buf_add_varint(&c->p->scratch, g->waits);
+        buf_add_varint(&c->p->scratch, g->kind);
         if (!buf_add(&c->p->scratch, g->v, g->n))
             return -ENOMEM;
         commit_put(c, key, buf_str(&c->p->scratch));

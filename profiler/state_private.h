@@ -293,6 +293,8 @@ struct graves {
     struct table table;
     struct pointers dirty; /* this interval */
     size_t waiting;        /* of devices whose names are not known */
+    size_t held;           /* devices with events that are not erased yet, see grave.c */
+    int64_t until;         /* records before it were on the log when following it began */
 };
 
 /* Profiles that changed, for who watches: see state_watch.h. */
@@ -694,6 +696,8 @@ uint32_t device_owner(const struct device_user *users, const struct runs *r, con
 int64_t device_own_after(const struct device_user *users, const struct runs *r);
 /* Of a stream's event: whether it is gone with who it was of. */
 bool event_is_erased(const struct stream *s, const struct event_key *key);
+/* Of an erased one: whether it is not gone yet, see grave.c. */
+bool event_is_held(const struct partition *p, const struct stream *s, const struct event_key *key);
 /* To the home of a device: what of it was the user's is gone. */
 void tell_erasure(struct partition *p, const struct state_erasure *is, struct str device, struct str user);
 /* To the home of the order, which is nobody's by this statement. */

@@ -464,6 +464,8 @@ static void fold_anew(struct play *p, struct shop *s)
     anew = (struct play){.rules = p->rules};
     play_start(&anew, p->partitions, chance(50) ? 20000 : 1 << 20, chance(50) ? 0 : 1 << 20);
     clean(p, &anew, all);
+    for (uint32_t i = 0; i < p->partitions; i++)
+        state_catch_up(anew.state, i, (int64_t)anew.logs[i].n);
     play_finish(&anew);
     check_against(&anew, p, s);
     check_orders(&anew, s, EVENTS);
