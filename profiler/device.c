@@ -174,7 +174,8 @@ static int consider(struct change *c, const struct event_key *key, unsigned flag
     m.from = device_owner(c->d->users, &c->d->runs, key);
     m.to = device_owner(c->after, &c->runs, key);
     c->held = c->held || (m.to == USER_ERASED && c->holds);
-    if ((m.from == m.to && (m.to != USER_ERASED || c->holds)) || (c->erasure.back != NO_USER && m.from == c->erasure.user && m.to == c->erasure.back))
+    if ((m.from == m.to && (m.to != USER_ERASED || c->holds)) ||
+        (c->erasure.back != NO_USER && m.from == c->erasure.user && m.to == c->erasure.back))
         return 0;
     c->erases = c->erases || (m.to == USER_ERASED && !c->holds);
     if (c->moved_count == c->moved_cap) {
@@ -556,12 +557,8 @@ static int prepare(struct change *c)
 
 int device_recompute(struct partition *p, struct device *d, const struct device_erasure *erasure, struct err *e)
 {
-    struct change c = {.p = p,
-                       .d = d,
-                       .holds = grave_holds(p),
-                       .lets_go = grave_lets_go(p, d),
-                       .erasure = *erasure,
-                       .err = e};
+    struct change c = {
+        .p = p, .d = d, .holds = grave_holds(p), .lets_go = grave_lets_go(p, d), .erasure = *erasure, .err = e};
     int rc;
 
     arena_init(&c.arena, SIZE_MAX);
@@ -603,7 +600,7 @@ static bool is_plain(const struct device *d, const struct link *l)
     if (d->shared)
         return !u->erased;
     return (!u->beyond && l->key.time > u->unlinked_until && u->told && !u->erased &&
-                         runs_user(&d->runs, &l->key) == l->user);
+            runs_user(&d->runs, &l->key) == l->user);
 }
 
 static void add_fresh(struct partition *p, struct device *d, const struct link *l)

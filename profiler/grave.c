@@ -1,29 +1,31 @@
 /* Graves: what the log goes on to say of the devices of the erased. The worker's thread.
  *
  * A device's home remembers its links to an erased user under an alias, so that what falls to them is refused whenever
- * it comes. But the records that this follows from name the person, and the eraser blanks them: a state folded anew from
- * such a log would take a late event of the device for the device's own, or for a neighbour's. So whenever a device's
- * home has learnt that a user was erased, or of one more link of theirs, it puts a grave on its own partition's log
- * (INTERNAL_GRAVE), before the commit that the eraser waits for: device and user by their hashes under the shop's key,
- * the alias, until when, the links (times and uids), and what else counts of the user there. It names nobody; the eraser
- * keeps it.
+ * it comes. But the records that this follows from name the person, and the eraser blanks them: a state folded anew
+ * from such a log would take a late event of the device for the device's own, or for a neighbour's. So whenever a
+ * device's home has learnt that a user was erased, or of one more link of theirs, it puts a grave on its own
+ * partition's log (INTERNAL_GRAVE), before the commit that the eraser waits for: device and user by their hashes under
+ * the shop's key, the alias, until when, the links (times and uids), and what else counts of the user there. It names
+ * nobody; the eraser keeps it.
  *
  * Who reads one:
  * - the state that has put it there knows all of it. It finds the record by its hash among those that it has said
  *   (rows 'G', from the saying to the reading), and is done: nothing is searched for, nothing changes.
  * - a state that is folded anew searches the devices and profiles of the partition for one whose id has the hash. If
- *   somebody has spoken of the device already, the grave becomes part of it at once, and what has fallen to others moves.
- * - else the grave waits (rows 'G'), and becomes part of the device when it is spoken of by its name: before an event of
- *   it is folded, or a link is told. There is nothing of the device then, so that nobody has to be told.
+ *   somebody has spoken of the device already, the grave becomes part of it at once, and what has fallen to others
+ * moves.
+ * - else the grave waits (rows 'G'), and becomes part of the device when it is spoken of by its name: before an event
+ * of it is folded, or a link is told. There is nothing of the device then, so that nobody has to be told.
  *
  * A log that was cleaned has no event any more that was an erased person's, but graves stand behind what they speak of,
- * and whose an event was may follow from a record that comes later. So what was on the log already when a partition began
- * to follow it is erased only once all of that is read (state_catch_up): until then what falls to the erased is kept at
- * the device's home and is nobody's, and may become somebody's. Of the embedded log alone; the eraser waits as well.
+ * and whose an event was may follow from a record that comes later. So what was on the log already when a partition
+ * began to follow it is erased only once all of that is read (state_catch_up): until then what falls to the erased is
+ * kept at the device's home and is nobody's, and may become somebody's. Of the embedded log alone; the eraser waits as
+ * well.
  *
- * To become part of a device is to say of it what its home has said: the user under the alias, erased, the links with the
- * versions that they had. It does nothing that is done already, so that graves may come twice, in any order, and beside
- * the records that they were made from; which of these the eraser has blanked by then does not matter. */
+ * To become part of a device is to say of it what its home has said: the user under the alias, erased, the links with
+ * the versions that they had. It does nothing that is done already, so that graves may come twice, in any order, and
+ * beside the records that they were made from; which of these the eraser has blanked by then does not matter. */
 #include "profiler/grave.h"
 
 #include <assert.h>
@@ -434,7 +436,9 @@ int grave_meet(struct partition *p, struct str device, struct err *e)
 
         arena_reset(&a);
         rc = internal_unpack(bytes, &a, &r);
-        rc = rc == CODEC_OK ? bury(p, device, &r, e) : rc < 0 ? rc : damaged(e, "what is left of an erased person's device");
+        rc = rc == CODEC_OK ? bury(p, device, &r, e)
+             : rc < 0       ? rc
+                            : damaged(e, "what is left of an erased person's device");
     }
     arena_deinit(&a);
     if (rc >= 0)

@@ -34,7 +34,7 @@ enum grave_kind {
 struct grave {
     struct table_node node;
     enum grave_kind kind;
-    bool gone;              /* with the next commit */
+    bool gone; /* with the next commit */
     bool dirty;
     char *v; /* records, each behind its length; NULL: on disk */
     size_t n;

@@ -356,10 +356,10 @@ struct told {
 struct cascade {
     struct arena arena;
     struct told *first, *last;
-    int64_t cause;  /* offset of the record */
-    uint32_t index; /* of the last thing told because of it */
+    int64_t cause;   /* offset of the record */
+    uint32_t index;  /* of the last thing told because of it */
     uint32_t graves; /* likewise, of what it told itself by the log */
-    bool open;      /* the record is shown, and what it set off is not worked off yet */
+    bool open;       /* the record is shown, and what it set off is not worked off yet */
     enum outcome outcome;
     uint32_t sender; /* of the record, and its version, if it is another partition's; else NOBODY */
     struct internal_version version;

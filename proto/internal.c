@@ -118,8 +118,7 @@ bool internal_pack(const struct internal *r, struct buf *b)
     m->until = r->until;
     put(&m->has_alias, &m->alias, r->alias);
     put(&m->has_links, &m->links, r->links);
-    size_t bytes =
-        put_items(&to, r) + r->device.n + r->user.n + r->order_id.n + r->owner.n + r->alias.n + r->links.n;
+    size_t bytes = put_items(&to, r) + r->device.n + r->user.n + r->order_id.n + r->owner.n + r->alias.n + r->links.n;
     return pb_pack(&m->base, bytes + 24 * PB_FIELD_BYTES, b);
 }
 

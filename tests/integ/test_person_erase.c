@@ -426,8 +426,8 @@ static bool ask_forgotten(void *arg, struct str profile)
     return true;
 }
 
-/* What the eraser leaves of the logs; of some records it did not come to. */
-static void clean(struct play *from, struct play *to, bool all)
+/* What the eraser leaves of the logs when it has come to so many records. */
+static void clean(struct play *from, struct play *to, size_t judged)
 {
     const struct judge_asks asks = {ask_erased, ask_lives, ask_forgotten, from};
     struct judge judge;
@@ -441,7 +441,8 @@ static void clean(struct play *from, struct play *to, bool all)
             int rc;
 
             buf_reset(&b);
-            rc = all || chance(50) ? judge_record(&judge, r, &b) : LOG_KEEP;
+            rc = judged > 0 ? judge_record(&judge, r, &b) : LOG_KEEP;
+            judged -= judged > 0;
             assert_true(rc >= 0);
             if (rc == LOG_KEEP)
                 play_append_at(to, i, r->kind, r->key, r->value);
@@ -459,11 +460,13 @@ static void clean(struct play *from, struct play *to, bool all)
 static void fold_anew(struct play *p, struct shop *s)
 {
     static struct play anew;
-    bool all = chance(70);
+    size_t records = 0;
 
     anew = (struct play){.rules = p->rules};
     play_start(&anew, p->partitions, chance(50) ? 20000 : 1 << 20, chance(50) ? 0 : 1 << 20);
-    clean(p, &anew, all);
+    for (uint32_t i = 0; i < p->partitions; i++)
+        records += p->logs[i].n;
+    clean(p, &anew, chance(70) ? records : below((unsigned)records));
     for (uint32_t i = 0; i < p->partitions; i++)
         state_catch_up(anew.state, i, (int64_t)anew.logs[i].n);
     play_finish(&anew);

@@ -91,10 +91,10 @@ static inline void outbox_add(struct outbox *box, const struct log_record *r)
         assert_non_null(box->v);
     }
     box->v[box->n++] = (struct log_record){.kind = r->kind,
-                                            .key = play_dup(r->key),
-                                            .value = play_dup(r->value),
-                                            .placed = r->placed,
-                                            .partition = r->partition};
+                                           .key = play_dup(r->key),
+                                           .value = play_dup(r->value),
+                                           .placed = r->placed,
+                                           .partition = r->partition};
 }
 
 static inline void outbox_clear(struct outbox *box)
