@@ -37,7 +37,7 @@ struct change {
     struct device_user *after; /* its users with the erasure, in the arena; texts are the device's */
     bool holds;                /* what falls to the erased stays for now, */
     bool held;                 /* and something does */
-    bool lets_go;              /* or is erased after all */
+    bool lets_go;              /* or is erased after all, and others are told anew what they have, see grave.c */
     bool erases;               /* some of its events are gone: */
     struct stream_rewrite rewrite;
     uint64_t gone;
@@ -174,10 +174,12 @@ static int consider(struct change *c, const struct event_key *key, unsigned flag
     m.from = device_owner(c->d->users, &c->d->runs, key);
     m.to = device_owner(c->after, &c->runs, key);
     c->held = c->held || (m.to == USER_ERASED && c->holds);
-    if ((m.from == m.to && (m.to != USER_ERASED || c->holds)) ||
+    if ((m.from == m.to && !c->lets_go) ||
         (c->erasure.back != NO_USER && m.from == c->erasure.user && m.to == c->erasure.back))
         return 0;
     c->erases = c->erases || (m.to == USER_ERASED && !c->holds);
+    if (m.from == m.to)
+        m.from = NO_USER; /* it is told once more */
     if (c->moved_count == c->moved_cap) {
         size_t cap = c->moved_cap ? 2 * c->moved_cap : 64;
         struct moved *v = realloc(c->moved, cap * sizeof *v);
@@ -404,7 +406,9 @@ static void tell_members(struct change *c)
         struct internal r = {
             .kind = INTERNAL_MEMBER, .device = c->d->id, .user = c->d->users[i].id, .removed = !is_member(c, i)};
 
-        if (is_member(c, i) != c->d->users[i].told && !device_is_guest(c->d->id))
+        bool anew = c->lets_go && !c->after[i].erased;
+
+        if ((anew || is_member(c, i) != c->d->users[i].told) && !device_is_guest(c->d->id))
             tell(c->p, &r);
     }
 }

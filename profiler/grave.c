@@ -20,8 +20,9 @@
  * A log that was cleaned has no event any more that was an erased person's, but graves stand behind what they speak of,
  * and whose an event was may follow from a record that comes later. So what was on the log already when a partition
  * began to follow it is erased only once all of that is read (state_catch_up): until then what falls to the erased is
- * kept at the device's home and is nobody's, and may become somebody's. Of the embedded log alone; the eraser waits as
- * well.
+ * kept at the device's home and is nobody's, and may become somebody's. Then the others are told once more what they
+ * have of the device: what they were told because of records that were blanked since stands on their logs, and is
+ * newer. Of the embedded log alone; the eraser waits as well.
  *
  * To become part of a device is to say of it what its home has said: the user under the alias, erased, the links with
  * the versions that they had. It does nothing that is done already, so that graves may come twice, in any order, and
@@ -352,6 +353,10 @@ static int bury(struct partition *p, struct str device, const struct internal *r
 
     if (rc == 0)
         rc = device_load_links(p, b.d, e);
+    if (rc < 0)
+        return rc;
+    if (p->cascade.cause < p->graves.until)
+        rc = grave_hold(p, b.d, e); /* with the last of them it looks again at once */
     if (rc < 0)
         return rc;
     living = find_living(&b);
