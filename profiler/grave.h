@@ -10,6 +10,11 @@ void grave_leave(struct partition *p, const struct device *d, uint32_t user, con
 /* The device is about to be spoken of by its name: what waits for it becomes part of it. Before anything of it is
  * looked for; tells nothing. 0 or negative errno, and then it may be called again. Worker. */
 int grave_meet(struct partition *p, struct str device, struct err *e);
+/* Whether a record of the kind can be read. */
+bool grave_is_one(const struct internal *r);
+
+/* --- grave_hold.c: what is kept while a log is caught up with ---------------------------------------------------- */
+
 /* Whether what falls to the erased is kept for now: somebody else may have it by a record that comes. Worker. */
 bool grave_holds(const struct partition *p);
 /* Of the device something is kept so. 0 or negative errno. Worker. */
@@ -21,8 +26,6 @@ void grave_let_go(struct partition *p, const struct device *d);
  * devices with such look again. 0 or negative errno. Worker. */
 int graves_prepare(struct partition *p, int64_t offset, struct err *e);
 void graves_release(struct partition *p, int64_t offset);
-/* Whether a record of the kind can be read. */
-bool grave_is_one(const struct internal *r);
 
 /* --- graves.c: what waits for its device, and what was said already -------------------------------------------- */
 
