@@ -40,6 +40,7 @@ static void enqueue(struct cascade *c, const struct internal *r)
     t->r.order_id = keep(&c->arena, r->order_id);
     t->r.owner = keep(&c->arena, r->owner);
     t->r.alias = keep(&c->arena, r->alias);
+    t->r.links = keep(&c->arena, r->links);
     for (size_t i = 0; i < r->item_count; i++)
         items[i] = (struct internal_item){r->items[i].key, keep(&c->arena, r->items[i].bytes)};
     t->r.items = items;
@@ -99,6 +100,8 @@ static int work_off(struct partition *p, struct told *t, struct err *e)
         return order_placed(p, &t->r, &t->done, e);
     case INTERNAL_ERASE:
         return device_erase(p, &t->r, e);
+    case INTERNAL_GRAVE:
+        return grave_heard(p, &t->r, e);
     case INTERNAL_RECOUNT:
         return device_recount(p, t->r.device, e);
     }
@@ -109,7 +112,7 @@ void cascade_begin(struct partition *p, int64_t offset)
 {
     assert(!p->cascade.open && !p->cascade.first);
     p->cascade.cause = offset;
-    p->cascade.index = 0;
+    p->cascade.index = p->cascade.graves = 0;
     p->cascade.sender = NOBODY;
 }
 
@@ -142,9 +145,13 @@ void cascade_clear(struct cascade *c)
 
 int cascade_take(struct partition *p, const struct internal *r)
 {
-    if (r->sender >= p->state->partition_count || r->sender == p->number)
+    bool own = r->kind == INTERNAL_GRAVE;
+
+    if (r->sender >= p->state->partition_count || (r->sender == p->number) != own)
         return -EINVAL;
     enqueue(&p->cascade, r);
+    if (own)
+        return 0;
     p->cascade.sender = r->sender;
     p->cascade.version = r->version;
     return 0;

@@ -227,6 +227,8 @@ static int fill(struct commit *c)
     if (rc == 0)
         rc = commit_tombstones(c);
     if (rc == 0)
+        rc = commit_graves(c);
+    if (rc == 0)
         rc = commit_definitions(c);
     return rc == 0 ? put_meta(c) : rc;
 }
@@ -339,6 +341,7 @@ static void settle(struct partition *p)
     settle_persons(p);
     settle_orders(p);
     settle_tombstones(p);
+    settle_graves(p);
     settle_definitions(p);
     p->dirty_streams.n = p->dirty_profiles.n = 0;
 }

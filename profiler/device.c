@@ -9,6 +9,7 @@
 
 #include "common/limits.h"
 #include "profiler/device_users.h"
+#include "profiler/grave.h"
 #include "proto/codec.h"
 
 /* An event that gets another owner. */
@@ -18,14 +19,6 @@ struct moved {
     struct str bytes;
     struct str order_id; /* that it states; or absent */
     uint32_t from, to;
-};
-
-/* The user whom an erasure concerns, if it does. */
-struct device_erasure {
-    uint32_t user; /* NO_USER: none */
-    uint32_t back; /* the same user who came back later; NO_USER: did not */
-    int64_t until;
-    struct str alias;
 };
 
 /* What becomes of a device. */
@@ -42,6 +35,9 @@ struct change {
     size_t moved_count, moved_cap;
     struct device_erasure erasure;
     struct device_user *after; /* its users with the erasure, in the arena; texts are the device's */
+    bool holds;                /* what falls to the erased stays for now, */
+    bool held;                 /* and something does */
+    bool lets_go;              /* or is erased after all, and others are told anew what they have, see grave.c */
     bool erases;               /* some of its events are gone: */
     struct stream_rewrite rewrite;
     uint64_t gone;
@@ -162,7 +158,7 @@ static int name_order(struct change *c, struct moved *m)
     m->order_id = arena_dup(&c->arena, ev.order.order_id);
     if (!str_has(m->order_id))
         return -ENOMEM;
-    if (m->to != USER_ERASED)
+    if (m->to != USER_ERASED || c->holds)
         return 0;
     buf_reset(&c->p->scratch);
     m->bytes = order_strip(&ev, &c->p->scratch) ? arena_dup(&c->arena, buf_str(&c->p->scratch)) : STR_NONE;
@@ -177,9 +173,13 @@ static int consider(struct change *c, const struct event_key *key, unsigned flag
         return 0;
     m.from = device_owner(c->d->users, &c->d->runs, key);
     m.to = device_owner(c->after, &c->runs, key);
-    if (m.from == m.to || (c->erasure.back != NO_USER && m.from == c->erasure.user && m.to == c->erasure.back))
+    c->held = c->held || (m.to == USER_ERASED && c->holds);
+    if ((m.from == m.to && !c->lets_go) ||
+        (c->erasure.back != NO_USER && m.from == c->erasure.user && m.to == c->erasure.back))
         return 0;
-    c->erases = c->erases || m.to == USER_ERASED;
+    c->erases = c->erases || (m.to == USER_ERASED && !c->holds);
+    if (m.from == m.to)
+        m.from = NO_USER; /* it is told once more */
     if (c->moved_count == c->moved_cap) {
         size_t cap = c->moved_cap ? 2 * c->moved_cap : 64;
         struct moved *v = realloc(c->moved, cap * sizeof *v);
@@ -234,7 +234,7 @@ static bool find_range(struct change *c)
         return differ;
     c->from = INT64_MIN;
     c->to = INT64_MAX;
-    return differ || c->erasure.user != NO_USER;
+    return differ || c->erasure.user != NO_USER || c->lets_go;
 }
 
 static int gather(struct change *c)
@@ -286,8 +286,10 @@ static int copy_users(struct change *c)
     if (c->erasure.user == NO_USER)
         return 0;
     u = &c->after[c->erasure.user];
-    if (!u->erased)
-        u->was = partition_hash(c->p, u->id);
+    if (c->erasure.was)
+        u->was = *c->erasure.was;
+    else if (!u->erased)
+        u->was = device_user_hash(c->p, u->id);
     if (!u->erased || u->erased_until < c->erasure.until)
         u->erased_until = c->erasure.until;
     u->erased = true;
@@ -385,7 +387,7 @@ static void tell_orders(struct change *c)
         const struct moved *m = &c->moved[i];
         struct str user = m->to >= USER_ERASED ? STR_NONE : c->d->users[m->to].id;
 
-        if (str_has(m->order_id) && m->to == USER_ERASED)
+        if (str_has(m->order_id) && m->to == USER_ERASED && !c->holds)
             tell_stripped(c->p, m->order_id, &m->key, m->bytes);
         else if (str_has(m->order_id))
             tell_statement(c->p, m->order_id, profile_id(c->d->id, user, buf), &m->key, m->bytes);
@@ -404,7 +406,9 @@ static void tell_members(struct change *c)
         struct internal r = {
             .kind = INTERNAL_MEMBER, .device = c->d->id, .user = c->d->users[i].id, .removed = !is_member(c, i)};
 
-        if (is_member(c, i) != c->d->users[i].told && !device_is_guest(c->d->id))
+        bool anew = c->lets_go && !c->after[i].erased;
+
+        if ((anew || is_member(c, i) != c->d->users[i].told) && !device_is_guest(c->d->id))
             tell(c->p, &r);
     }
 }
@@ -465,6 +469,8 @@ static void show_alias(struct change *c)
         c->d->users[i].erased_until = c->after[i].erased_until;
         c->d->users[i].was = c->after[i].was;
     }
+    if (c->erasure.nameless)
+        return;
     erased_mark(c->p);
     erased_range(c->p, key_one(KEY_DEVICE, c->d->node.key));
     erased_range(c->p, key_one(KEY_LINKS, c->d->node.key));
@@ -506,7 +512,7 @@ static void show(struct change *c)
     uint32_t last = device_owner(c->after, &c->runs, &end);
     struct str user = STR_NONE;
 
-    if (last != NO_USER && text_copy(d->users[last].id, &user) < 0)
+    if (last < USER_ERASED && text_copy(d->users[last].id, &user) < 0)
         abort();
     if (pointers_reserve(&c->p->dirty_profiles, 1) < 0)
         abort();
@@ -523,6 +529,8 @@ static void show(struct change *c)
     d->runs = c->runs;
     partition_recount(c->p, &d->kept);
     pthread_mutex_unlock(&c->p->lock);
+    if (c->lets_go)
+        grave_let_go(c->p, d);
     c->runs = old;
     device_touch(c->p, d);
 }
@@ -546,13 +554,15 @@ static int prepare(struct change *c)
         rc = copy_users(c);
     if (rc == 0)
         rc = gather(c);
+    if (rc == 0 && c->held)
+        rc = grave_hold(p, c->d, c->err);
     return rc == 0 ? rewrite_home(c) : rc;
 }
 
-/* Works out anew who has the device, from all that is known of it. */
-static int recompute_erasing(struct partition *p, struct device *d, const struct device_erasure *erasure, struct err *e)
+int device_recompute(struct partition *p, struct device *d, const struct device_erasure *erasure, struct err *e)
 {
-    struct change c = {.p = p, .d = d, .erasure = *erasure, .err = e};
+    struct change c = {
+        .p = p, .d = d, .holds = grave_holds(p), .lets_go = grave_lets_go(p, d), .erasure = *erasure, .err = e};
     int rc;
 
     arena_init(&c.arena, SIZE_MAX);
@@ -568,11 +578,19 @@ static int recompute_erasing(struct partition *p, struct device *d, const struct
     return rc;
 }
 
+/* The device with all that is known of it; made where nothing is. */
+static int meet(struct partition *p, struct str id, struct device **out, struct err *e)
+{
+    int rc = grave_meet(p, id, e);
+
+    return rc < 0 ? rc : partition_device(p, id, true, out, e);
+}
+
 static int recompute(struct partition *p, struct device *d, struct err *e)
 {
     static const struct device_erasure none = {.user = NO_USER, .back = NO_USER};
 
-    return recompute_erasing(p, d, &none, e);
+    return device_recompute(p, d, &none, e);
 }
 
 /* Whether the link changes nothing but the list: it is one more of the user who has the device then anyway, or of a
@@ -583,8 +601,10 @@ static bool is_plain(const struct device *d, const struct link *l)
 
     if (l->removed || l->by_order)
         return false;
-    return d->shared || (!u->beyond && l->key.time > u->unlinked_until && u->told && !u->erased &&
-                         runs_user(&d->runs, &l->key) == l->user);
+    if (d->shared)
+        return !u->erased;
+    return (!u->beyond && l->key.time > u->unlinked_until && u->told && !u->erased &&
+            runs_user(&d->runs, &l->key) == l->user);
 }
 
 static void add_fresh(struct partition *p, struct device *d, const struct link *l)
@@ -625,14 +645,14 @@ static struct device_erasure erasure_of(const struct device *d, const struct int
 
     if (!r->erased || (u->erased && u->erased_until >= r->until))
         return (struct device_erasure){.user = NO_USER, .back = NO_USER};
-    return (struct device_erasure){user, NO_USER, r->until, u->id};
+    return (struct device_erasure){.user = user, .back = NO_USER, .until = r->until, .alias = u->id};
 }
 
 int device_erase(struct partition *p, const struct internal *r, struct err *e)
 {
     struct device_erasure erasure = {.back = NO_USER, .until = r->until, .alias = r->alias};
     struct device *d;
-    int rc = partition_device(p, r->device, true, &d, e);
+    int rc = meet(p, r->device, &d, e);
 
     if (rc < 0)
         return rc;
@@ -645,7 +665,10 @@ int device_erase(struct partition *p, const struct internal *r, struct err *e)
     if (erasure.user == NO_USER)
         erasure.user = device_user_number(p, d, r->user);
     erasure.back = device_split_links(p, d, erasure.user, r->until);
-    return recompute_erasing(p, d, &erasure, e);
+    rc = device_recompute(p, d, &erasure, e);
+    if (rc == 0)
+        grave_leave(p, d, erasure.user, NULL);
+    return rc;
 }
 
 /* The order's link goes because its user was erased: what it covered goes with it, and who is told so first does not
@@ -659,13 +682,33 @@ static int erase_linked(struct partition *p, const struct internal *r, struct er
     return device_erase(p, &said, e);
 }
 
+/* One that changes who has the device, or may. The links are known. */
+static int put_link(struct partition *p, struct device *d, const struct link *l, const struct device_erasure *erasure,
+                    struct err *e)
+{
+    int rc = links_put(&d->links, l);
+    bool fresh = rc > 0 || d->behind || erasure->user != NO_USER;
+
+    if (rc < 0)
+        return rc;
+    d->behind = fresh;
+    rc = device_recompute(p, d, erasure, e);
+    if (rc < 0)
+        return rc;
+    d->behind = false;
+    add_fresh(p, d, l);
+    if (d->users[l->user].erased && fresh)
+        grave_leave(p, d, l->user, l);
+    return 0;
+}
+
 int device_linked(struct partition *p, const struct internal *r, struct err *e)
 {
     struct device_erasure erasure;
     struct link l = {
         .key = r->key, .subject = r->subject, .removed = r->removed, .by_order = r->by_order, .version = r->version};
     struct device *d;
-    int rc = partition_device(p, r->device, true, &d, e);
+    int rc = meet(p, r->device, &d, e);
 
     if (rc < 0 || is_lost(d))
         return rc;
@@ -692,13 +735,7 @@ int device_linked(struct partition *p, const struct internal *r, struct err *e)
         return 0;
     }
     rc = device_load_links(p, d, e);
-    if (rc == 0 && links_put(&d->links, &l) < 0)
-        rc = -ENOMEM;
-    if (rc == 0)
-        rc = recompute_erasing(p, d, &erasure, e);
-    if (rc == 0)
-        add_fresh(p, d, &l);
-    return rc;
+    return rc < 0 ? rc : put_link(p, d, &l, &erasure, e);
 }
 
 int device_verdict(struct partition *p, const struct internal *r, struct err *e)
@@ -706,7 +743,7 @@ int device_verdict(struct partition *p, const struct internal *r, struct err *e)
     struct device *d;
     struct device_user *u;
     uint32_t number;
-    int rc = partition_device(p, r->device, true, &d, e);
+    int rc = meet(p, r->device, &d, e);
 
     if (rc < 0 || is_lost(d))
         return rc;
@@ -730,7 +767,11 @@ int device_recount(struct partition *p, struct str id, struct err *e)
     struct device *d;
     int rc = partition_device(p, id, true, &d, e);
 
-    return rc < 0 || d->shared ? rc : recompute(p, d, e);
+    if (rc < 0 || !d->shared)
+        return rc < 0 ? rc : recompute(p, d, e);
+    if (grave_lets_go(p, d))
+        grave_let_go(p, d); /* nothing of it falls to anybody */
+    return 0;
 }
 
 bool device_is_full(const struct partition *p, const struct stream *home)
@@ -743,7 +784,7 @@ int device_unlink(struct partition *p, const struct command *c, struct err *e)
     struct device *d;
     struct device_user *u;
     uint32_t number;
-    int rc = partition_device(p, c->device, true, &d, e);
+    int rc = meet(p, c->device, &d, e);
 
     if (rc < 0)
         return rc;

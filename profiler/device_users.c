@@ -4,6 +4,13 @@
 
 #include <stdlib.h>
 
+struct key_hash device_user_hash(const struct partition *p, struct str id)
+{
+    char buf[PROFILE_ID_MAX_BYTES];
+
+    return erasure_hash(p, profile_id(STR_NONE, id, buf));
+}
+
 uint32_t device_find_user(const struct device *d, struct str id)
 {
     for (size_t i = 0; i < d->user_count; i++)
@@ -19,7 +26,7 @@ uint32_t device_find_user_then(const struct partition *p, const struct device *d
     for (size_t i = 0; i < d->user_count; i++) {
         if (!d->users[i].erased || time > d->users[i].erased_until)
             continue;
-        hash = partition_hash(p, id);
+        hash = device_user_hash(p, id);
         if (key_hash_eq(&d->users[i].was, &hash))
             return (uint32_t)i;
     }
@@ -35,7 +42,7 @@ static int64_t erased_before(const struct partition *p, const struct device *d, 
     for (size_t i = 0; i < d->user_count; i++) {
         if (!d->users[i].erased)
             continue;
-        hash = partition_hash(p, id);
+        hash = device_user_hash(p, id);
         if (key_hash_eq(&d->users[i].was, &hash) && d->users[i].erased_until > until)
             until = d->users[i].erased_until;
     }

@@ -4,6 +4,8 @@
 
 #include "profiler/state_private.h"
 
+/* By which an erased user is remembered, `was`. */
+struct key_hash device_user_hash(const struct partition *p, struct str id);
 /* By the id, or the alias, as it stands there. NO_USER: there is none. */
 uint32_t device_find_user(const struct device *d, struct str id);
 /* Under whom what is said of the user at that time is kept: what was theirs when they were erased is their alias'. */
@@ -13,5 +15,19 @@ uint32_t device_user_number(struct partition *p, struct device *d, struct str id
 /* Links of later than the erasure are those of a new life: they get a number of their own, which it returns; NO_USER
  * when there are none. The links are known. */
 uint32_t device_split_links(struct partition *p, struct device *d, uint32_t user, int64_t until);
+
+/* The user whom an erasure concerns, if it does. */
+struct device_erasure {
+    uint32_t user; /* NO_USER: none */
+    uint32_t back; /* the same user who came back later; NO_USER: did not */
+    int64_t until;
+    struct str alias;
+    const struct key_hash *was; /* where the log alone knows whom the alias stands for; else NULL */
+    bool nameless;              /* nobody is named on disk who was not before */
+};
+/* Works out anew who has the device, from all that is known of it. Nothing is told or shown when it fails. The links
+ * are known. 0 or negative errno. */
+int device_recompute(struct partition *p, struct device *d, const struct device_erasure *erasure,
+                     struct err *e); /* device.c */
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "profiler/fold_entry.h"
+#include "profiler/grave.h"
 #include "proto/codec.h"
 
 /* One stream of the profile, as it was and as it will be. */
@@ -127,6 +128,11 @@ static int find_whom(struct erasing *x)
     char buf[PROFILE_ID_MAX_BYTES];
     int rc;
 
+    if (str_has(c->device)) {
+        rc = grave_meet(x->p, c->device, x->err);
+        if (rc < 0)
+            return rc;
+    }
     if (str_has(c->user) || str_has(c->device)) {
         rc = keep_id(x, profile_id(c->device, c->user, buf));
         x->hash = erasure_hash(x->p, x->id);

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "profiler/fold_entry.h"
+#include "profiler/grave.h"
 #include "proto/codec.h"
 
 bool event_is_erased(const struct stream *s, const struct event_key *key)
@@ -13,6 +14,11 @@ bool event_is_erased(const struct stream *s, const struct event_key *key)
         return up_to; /* of a device that was erased by itself also where a link is known before the event comes */
     owner = device_owner(s->device->users, &s->device->runs, key);
     return owner == USER_ERASED;
+}
+
+bool event_is_held(const struct partition *p, const struct stream *s, const struct event_key *key)
+{
+    return grave_holds(p) && s->device && !str_has(s->user_id) && !(s->erased && key->time <= s->erased->is.until);
 }
 
 void tell_erasure(struct partition *p, const struct state_erasure *is, struct str device, struct str user)

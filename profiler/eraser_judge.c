@@ -157,7 +157,8 @@ static bool is_nobodys(const struct told *t)
 }
 
 /* What is later than all that was erased of a person is their next life's, if there is one: others speak of an order of
- * theirs before its home knows. */
+ * theirs before its home knows. What was placed with somebody who is nobody was taken back, and its device's home has
+ * it. */
 static int is_of_nobody(struct judge *j, const struct told *t, bool *out)
 {
     const struct event_key ever = {.time = TIME_NONE};
@@ -204,7 +205,7 @@ static int item_is_erased(struct judge *j, const struct told *t, const struct in
     rc = is_erased(j, t->who, &item->key, out);
     if (rc < 0 || *out)
         return rc;
-    return t->r->kind == INTERNAL_ORDER || !str_has(item->bytes) ? is_of_nobody(j, t, out) : 0;
+    return is_of_nobody(j, t, out);
 }
 
 static int judge_items(struct judge *j, struct internal *r, struct str who, int64_t time, struct buf *value)
@@ -249,6 +250,8 @@ static int judge_internal(struct judge *j, const struct log_record *r, struct bu
 
     if (rc != CODEC_OK)
         return rc < 0 ? rc : LOG_KEEP;
+    if (i.kind == INTERNAL_GRAVE)
+        return LOG_KEEP; /* it names nobody, and is all that will be known */
     if (i.kind == INTERNAL_LINK && i.erased && !i.removed)
         return judge_alias(j, &i);
     struct str who = whom(j, &i);

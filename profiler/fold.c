@@ -5,10 +5,18 @@
 
 #include "common/limits.h"
 #include "profiler/fold_entry.h"
+#include "profiler/grave.h"
 #include "proto/codec.h"
 
 /* An event must fit into a record that tells another partition of it. */
 #define EVENT_MAX_BYTES (LIMIT_RECORD_BYTES - 16 * KIB)
+
+static const char *check_place(const struct partition *p, struct str key)
+{
+    bool is_here = !p->state->keyed || event_log_partition(key, p->state->partition_count) == p->number;
+
+    return is_here ? NULL : "its key belongs into another partition";
+}
 
 /* Where look-ups and the cache will search for what the event says. */
 static const char *check_key(const struct partition *p, const struct log_record *r, struct str key)
@@ -17,20 +25,21 @@ static const char *check_key(const struct partition *p, const struct log_record 
         return NULL;
     if (!str_eq(r->key, key))
         return "its key is not the user id of its event, nor the anonymous id of one without a user";
-    if (event_log_partition(key, p->state->partition_count) != p->number)
-        return "its key belongs into another partition";
-    return NULL;
+    return check_place(p, key);
 }
 
+/* One that the eraser has taken something out of has lost its key. */
 static const char *check_internal(const struct partition *p, const struct log_record *r, const struct internal *i)
 {
     struct buf b;
     struct str key;
     const char *why;
 
+    if (i->kind == INTERNAL_GRAVE)
+        return grave_is_one(i) ? NULL : "it cannot be read";
     buf_init(&b, 64 * KIB);
     key = internal_key(i, &b);
-    why = str_has(key) ? check_key(p, r, key) : "it has no usable key";
+    why = !str_has(key) ? "it has no usable key" : r->key.n > 0 ? check_key(p, r, key) : check_place(p, key);
     buf_deinit(&b);
     return why;
 }
@@ -173,11 +182,15 @@ static int begin_record(struct partition *p, const struct log_record *r, const s
         err_set(e, "memory is out");
         return -ENOMEM;
     }
+    rc = graves_prepare(p, r->offset, e);
+    if (rc < 0)
+        return rc;
     cascade_begin(p, r->offset);
     p->record_key = r->key;
     rc = d->is_event ? fold_stated(p, r, d, &outcome, e) : fold_other(p, r, d, &outcome, e);
     if (rc < 0)
         return rc;
+    graves_release(p, r->offset);
     p->cascade.open = true;
     p->cascade.outcome = outcome;
     return 0;

@@ -62,8 +62,13 @@ void emit_internal(struct partition *p, struct str key, const struct internal *r
     buf_init(&b, LIMIT_RECORD_BYTES);
     if (reserve(&p->emissions) < 0 || !internal_pack(r, &b))
         abort(); /* half of what a record sets off must not be lost; the log has it all */
-    p->emissions.v[p->emissions.n++] = (struct state_emission){
-        .topic = LOG_EVENTS, .record = {.kind = LOG_KIND_INTERNAL, .key = keep_text(key), .value = buf_str(&b)}};
+    p->emissions.v[p->emissions.n++] =
+        (struct state_emission){.topic = LOG_EVENTS,
+                                .record = {.kind = LOG_KIND_INTERNAL,
+                                           .key = keep_text(str_has(key) ? key : STR_LIT("")),
+                                           .value = buf_str(&b),
+                                           .placed = !str_has(key),
+                                           .partition = str_has(key) ? 0 : p->number}};
 }
 
 void emissions_clear(struct emissions *l)

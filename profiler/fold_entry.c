@@ -1,6 +1,7 @@
 /* Folding one event into a stream: that of its ids at its home, or that of events which are placed with a user. All it
  * needs is read and worked out first; then it is shown in one step under the lock. The worker's thread. */
 #include "profiler/fold_entry.h"
+#include "profiler/grave.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -457,10 +458,14 @@ int fold_event(struct partition *p, struct str bytes, const struct event *ev, st
     f.ev = ev;
     f.key = event_key(ev);
     arena_reset(&p->order_arena);
-    rc = partition_stream(p, &id, stream, &f.stream, e);
+    rc = str_has(ev->user_id) ? 0 : grave_meet(p, ev->anonymous_id, e);
+    if (rc == 0)
+        rc = partition_stream(p, &id, stream, &f.stream, e);
     if (rc == 0 && event_is_erased(f.stream, &f.key)) {
         *outcome = OUTCOME_ERASED;
-        return fold_erased(p, f.stream, ev, entry_flags(ev, p->state->rules));
+        if (!event_is_held(p, f.stream, &f.key))
+            return fold_erased(p, f.stream, ev, entry_flags(ev, p->state->rules));
+        rc = grave_hold(p, f.stream->device, e);
     }
     if (rc == 0 && str_has(alias_of(ev)) && !f.stream->account)
         rc = stream_open_account(p, f.stream, e);

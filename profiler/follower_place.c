@@ -126,6 +126,8 @@ static void follow(struct follower *me, struct part *p, const struct state_figur
     p->next = f->offset;
     p->base = f->base;
     p->target = event_log_end(me->all->o.log, LOG_EVENTS, p->number);
+    if (!event_log_shared(me->all->o.log))
+        state_catch_up(me->all->o.state, p->number, p->target + p->base);
     part_worked(p, &p->folding, "follows the log");
     part_release(me, p);
     part_publish(me->all, p);

@@ -499,6 +499,8 @@ static int tables_init(struct partition *p)
         rc = table_init(&p->statements);
     if (rc == 0)
         rc = table_init(&p->erased.tombstones);
+    if (rc == 0)
+        rc = graves_init(&p->graves);
     return rc;
 }
 
@@ -529,6 +531,8 @@ int partition_init(struct partition *p, struct state *s, uint32_t number, struct
         rc = meta_load(p, e);
     if (rc == 0)
         rc = erased_load(p, e);
+    if (rc == 0)
+        rc = graves_load(p, e);
     return rc < 0 ? rc : definitions_load(p, e);
 }
 
@@ -559,7 +563,8 @@ void partition_restart(struct partition *p, const struct meta *meta, struct inte
     p->memory_base = p->memory;
     p->interval = fresh;
     erased_deinit(&p->erased);
-    if (table_init(&p->erased.tombstones) < 0)
+    graves_deinit(&p->graves);
+    if (table_init(&p->erased.tombstones) < 0 || graves_init(&p->graves) < 0)
         abort();
     meta_apply(p, meta);
     watch_restart(p);
@@ -574,6 +579,7 @@ void partition_deinit(struct partition *p)
         return;
     drop_all(p);
     erased_deinit(&p->erased);
+    graves_deinit(&p->graves);
     watch_deinit(p);
     definitions_clear(p);
     free(p->definitions.v);

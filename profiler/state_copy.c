@@ -98,6 +98,8 @@ static int replace(struct state *s, uint32_t partition, struct store *copy, stru
         partition_restart(p, &meta, fresh);
         rc = erased_load(p, e);
         if (rc == 0)
+            rc = graves_load(p, e);
+        if (rc == 0)
             rc = definitions_load(p, e);
         pthread_rwlock_unlock(&p->place);
     } else if (fresh) {

@@ -26,7 +26,7 @@
 #define LARGE_STREAM_UIDS 1024
 /* A late chunk spans no more, so that a search by time knows where to stop. */
 #define LATE_SPAN_MS (4 * TIME_HOUR)
-#define STATE_FORMAT 5
+#define STATE_FORMAT 6
 #define PROFILE_KIND_BYTES 5 /* "user:" */
 #define PROFILE_ID_MAX_BYTES (PROFILE_KIND_BYTES + KEY_ID_MAX_BYTES)
 
@@ -181,7 +181,7 @@ struct device_user {
     bool told;              /* the user was told that the device is its */
     bool erased;            /* the user was, and `id` is their alias */
     int64_t erased_until;   /* what was theirs up to then is gone; INT64_MIN: nothing is */
-    struct key_hash was;    /* of an erased one: the partition's hash of the id */
+    struct key_hash was;    /* of an erased one: the hash of "user:" and the id under the shop's key */
 };
 
 /* A device that somebody was linked to, at its home. [worker] but for what says otherwise. */
@@ -200,6 +200,7 @@ struct device {
     struct links links;                 /* all; worth nothing unless `links_known` */
     bool links_known;
     bool links_changed;                   /* those on disk are to be written anew */
+    bool behind;                          /* what follows from the links could not be worked out yet */
     struct links fresh;                   /* [lock] those of this interval, in the order in which they were said */
     uint32_t link_parts, link_parts_next; /* values on disk that hold links; after the commit being made */
 };
@@ -287,6 +288,15 @@ struct erased {
     size_t profile_count, profile_cap;
 };
 
+/* What the log says of the erased by hashes alone, see grave.c. [worker] */
+struct graves {
+    struct table table;
+    struct pointers dirty; /* this interval */
+    size_t waiting;        /* of devices whose names are not known */
+    size_t held;           /* devices with events that are not erased yet, see grave.c */
+    int64_t until;         /* records before it were on the log when following it began */
+};
+
 /* Profiles that changed, for who watches: see state_watch.h. */
 struct watch {
     uint32_t round;    /* [lock] of noting: a profile with this number is noted */
@@ -346,9 +356,10 @@ struct told {
 struct cascade {
     struct arena arena;
     struct told *first, *last;
-    int64_t cause;  /* offset of the record */
-    uint32_t index; /* of the last thing told because of it */
-    bool open;      /* the record is shown, and what it set off is not worked off yet */
+    int64_t cause;   /* offset of the record */
+    uint32_t index;  /* of the last thing told because of it */
+    uint32_t graves; /* likewise, of what it told itself by the log */
+    bool open;       /* the record is shown, and what it set off is not worked off yet */
     enum outcome outcome;
     uint32_t sender; /* of the record, and its version, if it is another partition's; else NOBODY */
     struct internal_version version;
@@ -393,6 +404,7 @@ struct partition {
     struct decoded ahead[DECODE_AHEAD]; /* [worker] the records being folded */
     struct emissions emissions;         /* [worker] */
     struct erased erased;
+    struct graves graves;
     struct watch watch;
     struct definitions definitions;
     struct arena order_arena; /* [worker] one record's orders */
@@ -613,6 +625,15 @@ struct commit;
 int commit_tombstones(struct commit *c);
 void settle_tombstones(struct partition *p);
 
+/* --- graves.c: what waits for its device ---------------------------------------------------------------------- */
+
+int graves_init(struct graves *g);
+void graves_deinit(struct graves *g);
+/* Reads what is on disk. */
+int graves_load(struct partition *p, struct err *e);
+int commit_graves(struct commit *c);
+void settle_graves(struct partition *p);
+
 /* --- partition_chunks.c: reading chunks ----------------------------------------------------------------------- */
 
 struct chunk_range {
@@ -658,6 +679,7 @@ int device_verdict(struct partition *p, const struct internal *r, struct err *e)
 int device_unlink(struct partition *p, const struct command *c, struct err *e);                   /* device.c */
 int device_recount(struct partition *p, struct str id, struct err *e);                            /* device.c */
 int device_erase(struct partition *p, const struct internal *r, struct err *e);                   /* device.c */
+int grave_heard(struct partition *p, const struct internal *r, struct err *e);                    /* grave.c */
 int erase_profile(struct partition *p, const struct command *c, struct err *e);                   /* erase.c */
 int account_member(struct partition *p, const struct internal *r, struct err *e);                 /* account.c */
 int account_pair(struct partition *p, const struct internal *r, struct err *e);                   /* account.c */
@@ -674,6 +696,8 @@ uint32_t device_owner(const struct device_user *users, const struct runs *r, con
 int64_t device_own_after(const struct device_user *users, const struct runs *r);
 /* Of a stream's event: whether it is gone with who it was of. */
 bool event_is_erased(const struct stream *s, const struct event_key *key);
+/* Of an erased one: whether it is not gone yet, see grave.c. */
+bool event_is_held(const struct partition *p, const struct stream *s, const struct event_key *key);
 /* To the home of a device: what of it was the user's is gone. */
 void tell_erasure(struct partition *p, const struct state_erasure *is, struct str device, struct str user);
 /* To the home of the order, which is nobody's by this statement. */
@@ -699,7 +723,7 @@ bool placed_event(struct str bytes, struct internal_version *version, struct str
 
 /* That a record is no event, and why. 0 or -ENOMEM. */
 int emit_bad(struct partition *p, const struct log_record *r, const char *why);
-/* For another partition. Memory that is out ends the process. */
+/* For another partition, or without a key for this one. Memory that is out ends the process. */
 void emit_internal(struct partition *p, struct str key, const struct internal *r);
 void emissions_clear(struct emissions *l);
 

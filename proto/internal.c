@@ -31,6 +31,8 @@ struct str internal_key(const struct internal *r, struct buf *buf)
         buf_add_str(buf, STR_LIT(ORDER_DEVICE_PREFIX));
         buf_add_str(buf, r->order_id);
         return buf->failed ? STR_NONE : buf_str(buf);
+    case INTERNAL_GRAVE:
+        return STR_NONE;
     case INTERNAL_ORDER:
         break;
     }
@@ -115,7 +117,8 @@ bool internal_pack(const struct internal *r, struct buf *b)
     m->has_until = r->erased;
     m->until = r->until;
     put(&m->has_alias, &m->alias, r->alias);
-    size_t bytes = put_items(&to, r) + r->device.n + r->user.n + r->order_id.n + r->owner.n + r->alias.n;
+    put(&m->has_links, &m->links, r->links);
+    size_t bytes = put_items(&to, r) + r->device.n + r->user.n + r->order_id.n + r->owner.n + r->alias.n + r->links.n;
     return pb_pack(&m->base, bytes + 24 * PB_FIELD_BYTES, b);
 }
 
@@ -187,6 +190,9 @@ static bool complete(const struct internal *r)
         return usable(r->device) && usable(r->user) && r->item_count > 0;
     case INTERNAL_ERASE:
         return usable(r->device) && usable(r->user) && r->erased && r->alias.n == ERASURE_ALIAS_BYTES;
+    case INTERNAL_GRAVE:
+        return r->device.n == ERASURE_HASH_BYTES && r->user.n == ERASURE_HASH_BYTES && r->erased &&
+               r->alias.n == ERASURE_ALIAS_BYTES && str_has(r->links) && r->item_count == 0;
     case INTERNAL_STATEMENT:
     case INTERNAL_ORDER:
         return usable(r->order_id) && r->order_id.n <= ORDER_ID_MAX_BYTES && is_profile(r->owner) && r->item_count > 0;
@@ -234,6 +240,7 @@ int internal_unpack(struct str bytes, struct arena *a, struct internal *out)
         .erased = m->has_until,
         .until = m->until,
         .alias = get(m->has_alias, &m->alias),
+        .links = get(m->has_links, &m->links),
     };
     if (m->kind < (int)INTERNAL_FIRST || m->kind > (int)INTERNAL_LAST)
         return CODEC_INVALID;

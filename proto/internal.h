@@ -25,9 +25,10 @@ enum internal_kind {
     INTERNAL_STATEMENT = 6, /* to the order: order_id, owner, items */
     INTERNAL_ORDER = 7,     /* to the owner: order_id, owner, items */
     INTERNAL_ERASE = 8,     /* to the device: device, user, alias, until */
-    INTERNAL_RECOUNT = 9    /* to the device, never on the log: device */
+    INTERNAL_GRAVE = 9,     /* to the sender's own partition: device and user, as hashes, alias, until, links */
+    INTERNAL_RECOUNT = 10   /* to the device, never on the log: device */
 };
-enum { INTERNAL_FIRST = INTERNAL_LINK, INTERNAL_LAST = INTERNAL_ERASE };
+enum { INTERNAL_FIRST = INTERNAL_LINK, INTERNAL_LAST = INTERNAL_GRAVE };
 
 /* Of two records about one subject the newer counts: offsets are those of the sender's state. */
 struct internal_version {
@@ -60,14 +61,16 @@ struct internal {
     struct event_key key; /* of the evidence */
     struct uid subject;   /* of a link or pair: the uid of the event, or one made from the order */
     bool removed, by_order;
-    bool erased;      /* of a link: its user was, and `user` is their alias. Of an erasure always */
+    bool erased;      /* of a link: its user was, and `user` is their alias. Of an erasure and a grave always */
     int64_t until;    /* of what is erased: the event time */
-    struct str alias; /* of an erasure: ERASURE_ALIAS_BYTES */
+    struct str alias; /* of an erasure and a grave: ERASURE_ALIAS_BYTES */
+    struct str links; /* of a grave */
     const struct internal_item *items;
     size_t item_count;
 };
 
-/* The key on the log of a record, which chooses its partition; `buf` has room for "order:" and an order's id. */
+/* The key on the log of a record, which chooses its partition; absent of a grave, which is placed. `buf` has room for
+ * "order:" and an order's id. */
 struct str internal_key(const struct internal *r, struct buf *buf);
 
 /* False (b->failed) when it does not fit. */

@@ -21,6 +21,8 @@
  *   'N' definition                     what is defined under a kind and a name: text and when it was said
  *   'E' hash                           that a person was erased: until when. The hash is of the profile's id under the
  *                                      shop's key, not the partition's
+ *   'G' hash                           of the erased: what the log says of a device that nobody has spoken of by its
+ *                                      name; the hash is as that of 'E'. Or that what has the hash is said already
  *
  * The kind and the first hash are the prefix that bloom filters and scans go by. */
 #ifndef WAYMARK_KEYS_H
@@ -63,7 +65,8 @@ enum key_kind {
     KEY_ORDER = 'O',
     KEY_ORDER_HOME = 'H',
     KEY_DEFINITION = 'N',
-    KEY_TOMBSTONE = 'E'
+    KEY_TOMBSTONE = 'E',
+    KEY_GRAVE = 'G'
 };
 
 /* Where a chunk stands; of KEY_UIDS and KEY_LINKS `time` is 0, and `stream` of the latter the device. */

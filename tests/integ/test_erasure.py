@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from support.erased import (FAST, Person, Shop, Story, check_gone,
-                            found_in, named_in, places, profile_path, limits)
+                            found_in, named_in, places, profile_path)
 from support.instance import Instance, check_conserved, wait_until
 from support.talk import DAY, MINUTE, at, order, page
 
@@ -223,7 +223,6 @@ def test_folded_anew_from_the_log(inst, story):
     verified(inst)
 
 
-@limits
 def test_folded_anew_late_events_of_devices_stay_out(inst, story):
     shop, person = story.shop, story.person
     shop.erase(person.ids[0])

@@ -2,10 +2,11 @@
  * comes when and however often, and everybody else is as if it had been so; what they were called stands nowhere.
  *
  * A failing seed is printed; WAYMARK_SEED=N runs it alone, WAYMARK_RUNS=N sets how many. */
+#include "profiler/eraser_judge.h"
 #include "profiler/state_private.h"
 #include "tests/support/person_play.h"
 
-enum { DEVICES = 6, USERS = 5, ORDERS = 4, EVENTS = 70, ERASURES = 3, ID = 40 };
+enum { DEVICES = 6, USERS = 5, ORDERS = 4, EVENTS = 70, LATE = 30, ALL = EVENTS + LATE, ERASURES = 3, ID = 40 };
 
 struct erasure {
     unsigned user;
@@ -14,8 +15,8 @@ struct erasure {
 };
 
 struct shop {
-    char devices[DEVICES][ID], users[USERS][ID], orders[ORDERS][ID], messages[EVENTS][ID];
-    struct event v[EVENTS];
+    char devices[DEVICES][ID], users[USERS][ID], orders[ORDERS][ID], messages[ALL][ID];
+    struct event v[ALL]; /* the late ones behind the others */
     struct erasure erasures[ERASURES];
     size_t erasure_at[ERASURES]; /* before which event it comes */
     bool has_orders;
@@ -78,7 +79,7 @@ static void make_shop(struct shop *s, uint64_t seed)
         snprintf(s->users[i], ID, "user-%d-f6e5d4c3b2a1", i);
     for (int i = 0; i < ORDERS; i++)
         snprintf(s->orders[i], ID, "order-%d", i);
-    for (size_t i = 0; i < EVENTS; i++)
+    for (size_t i = 0; i < ALL; i++)
         make_event(s, i);
     for (unsigned i = 0; i < ERASURES; i++) {
         s->erasures[i] = (struct erasure){i, some_time(), false};
@@ -113,7 +114,7 @@ static int compare_links(const void *a, const void *b)
 static bool owner_of(const struct shop *s, const struct oracle *o, const struct event *e, struct str *user)
 {
     struct event_key key = event_key(e);
-    const struct oracle_link *links[2 * EVENTS];
+    const struct oracle_link *links[4 * ALL];
     size_t n = 0, at = 0;
 
     for (size_t i = 0; i < o->link_count; i++)
@@ -160,7 +161,7 @@ static void say(const struct shop *s)
     for (unsigned i = 0; i < ERASURES; i++)
         fprintf(stderr, "erase %s until %lld before %zu\n", s->users[s->erasures[i].user],
                 (long long)s->erasures[i].until / 60000, s->erasure_at[i]);
-    for (size_t i = 0; i < EVENTS; i++)
+    for (size_t i = 0; i < ALL; i++)
         fprintf(stderr, "%3zu t=%lld %.*s type %d a=%.*s u=%.*s prev=%.*s\n", i, (long long)s->v[i].time / 60000,
                 STR_ARG(s->v[i].message_id), (int)s->v[i].type, STR_ARG(s->v[i].anonymous_id), STR_ARG(s->v[i].user_id),
                 STR_ARG(s->v[i].previous_id));
@@ -340,13 +341,14 @@ static bool was_erased(const struct shop *s, const struct oracle *o, struct str 
     return false;
 }
 
-static void check_everything(struct play *p, const struct shop *s)
+/* What is on the logs of `told` is what there is to be known. */
+static void check_against(struct play *p, struct play *told, const struct shop *s)
 {
     struct log_record *records;
     struct oracle o;
     char id[ID + 8];
 
-    play_oracle(p, &o, &records);
+    play_oracle(told, &o, &records);
     qsort(o.links, o.link_count, sizeof *o.links, compare_links);
     for (int i = 0; i < DEVICES; i++) {
         snprintf(id, sizeof id, "anon:%s", s->devices[i]);
@@ -364,8 +366,13 @@ static void check_everything(struct play *p, const struct shop *s)
     free(records);
 }
 
+static void check_everything(struct play *p, const struct shop *s)
+{
+    check_against(p, p, s);
+}
+
 /* Every order keeps its amounts, whoever is erased. */
-static void check_orders(struct play *p, const struct shop *s)
+static void check_orders(struct play *p, const struct shop *s, size_t events)
 {
     for (int i = 0; i < ORDERS; i++) {
         bool stated = false;
@@ -373,7 +380,7 @@ static void check_orders(struct play *p, const struct shop *s)
         struct err e = {0};
         struct arena a;
 
-        for (size_t k = 0; k < EVENTS; k++)
+        for (size_t k = 0; k < events; k++)
             stated = stated || str_eq(s->v[k].order.order_id, id);
         if (!stated)
             continue;
@@ -383,6 +390,121 @@ static void check_orders(struct play *p, const struct shop *s)
                      erased_until(s, (struct str){owner.p + 5, owner.n - 5}) == INT64_MAX);
         arena_deinit(&a);
     }
+}
+
+/* --- a log that was cleaned ----------------------------------------------------------------------------------- */
+
+static int ask_erased(void *arg, struct str profile, const struct event_key *key, bool *out, struct err *e)
+{
+    const struct play *p = arg;
+
+    return state_is_erased(p->state, profile, key, out, e);
+}
+
+static int ask_lives(void *arg, struct str profile, bool *out, struct err *e)
+{
+    const struct play *p = arg;
+    struct state_profile got;
+    struct arena a;
+    int rc;
+
+    arena_init(&a, 64 * MIB);
+    rc = state_profile(p->state, play_partition(p, profile), profile, &a, &got, e);
+    *out = rc == 0 || rc == STATE_LINKED;
+    if (rc == 0) {
+        facts_deinit(&got.facts);
+        traits_deinit(&got.traits);
+    }
+    arena_deinit(&a);
+    return rc < 0 ? rc : 0;
+}
+
+static bool ask_forgotten(void *arg, struct str profile)
+{
+    (void)arg;
+    (void)profile;
+    return true;
+}
+
+/* What the eraser leaves of the logs when it has come to so many records. */
+static void clean(struct play *from, struct play *to, size_t judged)
+{
+    const struct judge_asks asks = {ask_erased, ask_lives, ask_forgotten, from};
+    struct judge judge;
+    struct buf b;
+
+    judge_init(&judge, &asks);
+    buf_init(&b, LIMIT_RECORD_BYTES);
+    for (uint32_t i = 0; i < from->partitions; i++)
+        for (size_t k = 0; k < from->logs[i].n; k++) {
+            const struct log_record *r = &from->logs[i].v[k];
+            int rc;
+
+            buf_reset(&b);
+            rc = judged > 0 ? judge_record(&judge, r, &b) : LOG_KEEP;
+            judged -= judged > 0;
+            assert_true(rc >= 0);
+            if (rc == LOG_KEEP)
+                play_append_at(to, i, r->kind, r->key, r->value);
+            else if (rc == LOG_BLANK)
+                play_append_at(to, i, LOG_KIND_ERASED, STR_LIT(""), STR_LIT(""));
+            else
+                play_append_at(to, i, r->kind, STR_LIT(""), buf_str(&b));
+        }
+    buf_deinit(&b);
+    judge_deinit(&judge);
+}
+
+/* Whatever was said is read back, and nothing is kept that is erased. */
+static void check_graves(const struct play *p)
+{
+    for (uint32_t i = 0; i < p->partitions; i++) {
+        const struct graves *g = &p->state->partitions[i].graves;
+
+        assert_int_equal(g->held, 0);
+        assert_int_equal(g->table.count, g->waiting);
+    }
+}
+
+/* Late events, and all those of before once more, come to the state that was and to one that only knows what is left:
+ * both have to answer as if it had never happened. */
+static void fold_anew(struct play *p, struct shop *s)
+{
+    static struct play anew;
+    size_t records = 0;
+
+    anew = (struct play){.rules = p->rules};
+    play_start(&anew, p->partitions, chance(50) ? 20000 : 1 << 20, chance(50) ? 0 : 1 << 20);
+    for (uint32_t i = 0; i < p->partitions; i++)
+        records += p->logs[i].n;
+    clean(p, &anew, chance(70) ? records : below((unsigned)records));
+    for (uint32_t i = 0; i < p->partitions; i++)
+        state_catch_up(anew.state, i, (int64_t)anew.logs[i].n);
+    play_finish(&anew);
+    check_against(&anew, p, s);
+    check_orders(&anew, s, EVENTS);
+    play_verify(&anew);
+    if (chance(50))
+        play_kill(&anew, false);
+    for (size_t i = 0; i < ALL; i++) {
+        size_t at = chance(50) ? below(ALL) : i;
+
+        play_event(&anew, &s->v[at]);
+        play_event(p, &s->v[at]);
+        play_event(&anew, &s->v[i]);
+        play_event(p, &s->v[i]);
+        if (chance(60))
+            stir(&anew);
+    }
+    play_finish(p);
+    play_finish(&anew);
+    check_everything(p, s);
+    check_against(&anew, p, s);
+    check_orders(&anew, s, ALL);
+    play_verify(&anew);
+    check_graves(p);
+    check_graves(&anew);
+    play_end(&anew);
 }
 
 static void run_once(uint64_t seed, uint32_t partitions)
@@ -411,11 +533,12 @@ static void run_once(uint64_t seed, uint32_t partitions)
     play_start(&p, partitions, chance(50) ? 20000 : 1 << 20, chance(50) ? 0 : 1 << 20);
     play_through(&p, &s);
     check_everything(&p, &s);
-    check_orders(&p, &s);
+    check_orders(&p, &s, EVENTS);
     play_verify(&p);
     state_close(p.state);
     play_open(&p);
     check_everything(&p, &s);
+    fold_anew(&p, &s);
     play_end(&p);
 }
 

@@ -41,13 +41,19 @@ static inline struct str play_dup(struct str s)
 }
 
 /* Copies all of it. */
-static inline void play_append(struct play *p, enum log_kind kind, struct str key, struct str value)
+static inline void play_append_at(struct play *p, uint32_t partition, enum log_kind kind, struct str key,
+                                  struct str value)
 {
-    struct test_log *l = &p->logs[event_log_partition(key, p->partitions)];
+    struct test_log *l = &p->logs[partition];
 
     log_add(l, value);
     l->v[l->n - 1].kind = kind;
     l->v[l->n - 1].key = play_dup(key);
+}
+
+static inline void play_append(struct play *p, enum log_kind kind, struct str key, struct str value)
+{
+    play_append_at(p, event_log_partition(key, p->partitions), kind, key, value);
 }
 
 static inline void play_event(struct play *p, struct event *e)
@@ -84,7 +90,11 @@ static inline void outbox_add(struct outbox *box, const struct log_record *r)
         box->v = realloc(box->v, box->cap * sizeof *box->v);
         assert_non_null(box->v);
     }
-    box->v[box->n++] = (struct log_record){.kind = r->kind, .key = play_dup(r->key), .value = play_dup(r->value)};
+    box->v[box->n++] = (struct log_record){.kind = r->kind,
+                                           .key = play_dup(r->key),
+                                           .value = play_dup(r->value),
+                                           .placed = r->placed,
+                                           .partition = r->partition};
 }
 
 static inline void outbox_clear(struct outbox *box)
@@ -110,7 +120,8 @@ static inline void play_deliver(struct play *p, uint32_t partition, size_t n)
     }
     for (size_t i = 0; i < n; i++)
         for (unsigned times = p->disturbed && chance(10) ? 2 : 1; times > 0; times--)
-            play_append(p, box->v[i].kind, box->v[i].key, box->v[i].value);
+            play_append_at(p, log_record_partition(&box->v[i], p->partitions), box->v[i].kind, box->v[i].key,
+                           box->v[i].value);
     outbox_clear(box);
 }
 
@@ -123,7 +134,7 @@ static inline void play_collect(struct play *p, struct state *s, uint32_t partit
     for (size_t i = 0; i < n; i++) {
         if (v[i].topic != LOG_EVENTS || v[i].record.kind != LOG_KIND_INTERNAL)
             fail_msg("partition %u finds a record bad", (unsigned)partition);
-        assert_int_not_equal(event_log_partition(v[i].record.key, p->partitions), partition);
+        assert_int_equal(log_record_partition(&v[i].record, p->partitions) == partition, v[i].record.placed);
         outbox_add(&p->outbox[partition], &v[i].record);
         p->emitted++;
         p->emitted_bytes += v[i].record.key.n + v[i].record.value.n;

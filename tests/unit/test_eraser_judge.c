@@ -305,6 +305,20 @@ static void what_has_no_time(void **state)
     assert_int_equal(judge_this(w, &i, 1), LOG_KEEP);
 }
 
+/* A grave names nobody, and is all that will be known. */
+static void graves(void **state)
+{
+    struct world *w = *state;
+    struct internal i = internal_of(INTERNAL_GRAVE, "hash-of-a-device", "hash-of-the-user");
+
+    i.erased = true;
+    i.until = UNTIL;
+    i.alias = STR_LIT("0123456789abcdef");
+    i.links = STR_LIT("links");
+    assert_int_equal(judge_this(w, &i, 1), LOG_KEEP);
+    assert_int_equal(judge_this(w, &i, UNTIL + 1), LOG_KEEP);
+}
+
 static struct internal_item item_of(struct buf *b, const struct event *e)
 {
     return (struct internal_item){.key = event_key(e), .bytes = pack(b, e)};
@@ -326,6 +340,8 @@ static void items(void **state)
     i.item_count = 1;
     assert_int_equal(judge_this(w, &i, UNTIL), LOG_BLANK);
     i.item_count = 2;
+    assert_int_equal(judge_this(w, &i, UNTIL), LOG_BLANK); /* what came later was taken back from nobody */
+    w->lives = true;
     assert_int_equal(judge_this(w, &i, UNTIL), LOG_REPLACE);
     assert_int_equal(internal_unpack(buf_str(&w->value), &a, &out), CODEC_OK);
     assert_int_equal(out.item_count, 1);
@@ -525,6 +541,7 @@ int main(void)
                                        TEST(bad_events),
                                        TEST(links),
                                        TEST(what_has_no_time),
+                                       TEST(graves),
                                        TEST(items),
                                        TEST(statements),
                                        TEST(an_order_on_its_way_to_nobody),

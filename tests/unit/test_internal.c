@@ -47,12 +47,17 @@ static struct internal example(enum internal_kind kind)
         r.items = items;
         r.item_count = INTERNAL_ITEMS;
     }
-    if (kind == INTERNAL_LINK || kind == INTERNAL_ERASE) {
+    if (kind == INTERNAL_LINK || kind == INTERNAL_ERASE || kind == INTERNAL_GRAVE) {
         r.erased = true;
         r.until = -4;
     }
-    if (kind == INTERNAL_ERASE)
+    if (kind == INTERNAL_ERASE || kind == INTERNAL_GRAVE)
         r.alias = STR_LIT("sixteen letters!");
+    if (kind == INTERNAL_GRAVE) {
+        r.device = STR_LIT("hash of a device");
+        r.user = STR_LIT("hash of the user");
+        r.links = STR_LIT("links");
+    }
     return r;
 }
 
@@ -81,6 +86,7 @@ static void same(const struct internal *a, const struct internal *b)
     assert_int_equal(a->erased, b->erased);
     assert_int_equal(a->until, b->until);
     same_str(a->alias, b->alias);
+    same_str(a->links, b->links);
     if (has_key(a->kind)) {
         assert_int_equal(event_key_cmp(&a->key, &b->key), 0);
         assert_memory_equal(a->subject.b, b->subject.b, UID_BYTES);
@@ -167,7 +173,12 @@ static void what_a_kind_needs_must_be_there(void **state)
     }
     REFUSED_WITHOUT(INTERNAL_PLACEMENT, item_count, 0);
     REFUSED_WITHOUT(INTERNAL_LINK, kind, INTERNAL_RECOUNT);
-    REFUSED_WITHOUT(INTERNAL_LINK, kind, (enum internal_kind)9);
+    REFUSED_WITHOUT(INTERNAL_LINK, kind, (enum internal_kind)(INTERNAL_RECOUNT + 1));
+    REFUSED_WITHOUT(INTERNAL_GRAVE, device, STR_LIT("a-device"));
+    REFUSED_WITHOUT(INTERNAL_GRAVE, user, STR_LIT("a-user"));
+    REFUSED_WITHOUT(INTERNAL_GRAVE, alias, STR_NONE);
+    REFUSED_WITHOUT(INTERNAL_GRAVE, links, STR_NONE);
+    REFUSED_WITHOUT(INTERNAL_GRAVE, erased, false);
 }
 
 /* Ids become keys and names in buffers of fixed size. */
@@ -302,10 +313,11 @@ static void each_kind_goes_to_the_home_of_its_subject(void **state)
     for (int kind = INTERNAL_FIRST; kind <= INTERNAL_LAST; kind++) {
         struct internal r = example((enum internal_kind)kind);
         bool of_device = kind == (int)INTERNAL_LINK || kind == (int)INTERNAL_VERDICT || kind == (int)INTERNAL_ERASE;
-        struct str want = of_device                         ? STR_LIT("a-device")
+        struct str want = kind == (int)INTERNAL_GRAVE       ? STR_NONE
+                          : of_device                       ? STR_LIT("a-device")
                           : kind == (int)INTERNAL_STATEMENT ? STR_LIT("order:O-1")
                                                             : STR_LIT("a-user");
-        assert_true(str_eq(key_in(&r, &b), want));
+        same_str(key_in(&r, &b), want);
     }
     struct internal guest = example(INTERNAL_ORDER);
     guest.owner = STR_LIT("anon:order:O-1");
