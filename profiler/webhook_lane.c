@@ -28,10 +28,11 @@ void hook_lane_forget(struct hook_lane *l)
     l->pending_count = 0;
 }
 
+/* Who asks a log that does not answer waits for it: not for each partition of each hook. */
 static bool trouble(struct hook *h, struct hook_lane *l, uint32_t partition, const struct err *e)
 {
     l->here = false;
-    l->retry_at = clock_monotonic() + RETRY_MS;
+    h->w->stand_at = clock_monotonic() + RETRY_MS;
     log_limited(&h->limit, LOG_WARN, "webhook %s: the changes of partition %u cannot be read: %s; trying again",
                 h->conf->name, partition, e && e->text[0] ? e->text : "the log does not answer");
     return false;
@@ -216,7 +217,7 @@ bool hook_read(struct hook *h)
 
         if (!w->o.shows(w->o.arg, p))
             leave(h, l, p);
-        else if (l->retry_at <= clock_monotonic() && (l->here || stand(h, l, p)))
+        else if (l->here || (w->stand_at <= clock_monotonic() && stand(h, l, p)))
             more = read_lane(h, l, p) || more;
     }
     h->turn = (h->turn + 1) % w->partitions;

@@ -12,6 +12,7 @@
 #define BACK_OFF_FIRST_MS 1000
 #define DOWN 8 /* failures in a row after which a hook is taken to be down */
 #define LATER_MS 100
+#define BURIED_AT_ONCE 16 /* the others wait meanwhile */
 #define GONE 410
 
 /* --- what waits --------------------------------------------------------------------------------------------------- */
@@ -283,7 +284,7 @@ int64_t hook_send(struct hook *h, int64_t now)
 {
     int64_t next = INT64_MAX;
     bool down = h->failed_row >= DOWN;
-    unsigned most = down ? 1 : LIMIT_WEBHOOK_AT_ONCE;
+    unsigned most = down ? 1 : LIMIT_WEBHOOK_AT_ONCE, buried = 0;
 
     if (h->off)
         return next;
@@ -294,6 +295,8 @@ int64_t hook_send(struct hook *h, int64_t now)
         if (i->under_way || i->dropped || is_behind(h, k)) {
             k++;
         } else if (down && is_old(i)) {
+            if (buried++ == BURIED_AT_ONCE)
+                return now;
             if (!i->why[0])
                 snprintf(i->why, sizeof i->why, "the hook has not answered for long");
             give_up(h, i);

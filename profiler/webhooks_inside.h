@@ -34,9 +34,8 @@ struct hook_lane {
     /* Before `next` and not delivered, of the last run: taken up when they are read. */
     int64_t *pending;
     size_t pending_count;
-    int64_t until;    /* one past what is read for the sake of `pending` */
-    int64_t since;    /* what is older is left out; TIME_NONE: nothing is */
-    int64_t retry_at; /* monotonic */
+    int64_t until; /* one past what is read for the sake of `pending` */
+    int64_t since; /* what is older is left out; TIME_NONE: nothing is */
 };
 
 /* A change that waits to be delivered. */
@@ -92,6 +91,7 @@ struct webhooks {
     struct arena arena; /* of one step */
     bool dirty;         /* places are to be written */
     int64_t write_at;   /* monotonic: not before */
+    int64_t stand_at;   /* monotonic: the log is not asked for a place before */
     struct log_limit limit;
     pthread_t thread;
     bool started;

@@ -1,0 +1,326 @@
+"""Webhooks from outside: an HTTP server of the test's own is told of changes of audiences; it fails, is slow, is down or wants
+no more, and the instance is killed meanwhile. Every change arrives, in a person's order, under one id, and signed."""
+import base64
+import contextlib
+import hashlib
+import hmac
+import http.server
+import json
+import os
+import stat
+import threading
+import time
+
+import pytest
+from support.clock import StepClock
+from support.instance import SERVER, Instance, free_ports, wait_until
+
+KEY = b'a key of four and twenty'
+SECRET = 'whsec_' + base64.b64encode(KEY).decode()
+
+
+class Receiver:
+    """Keeps what it is told; `answer` says what it answers to a request, 0: nothing at all."""
+
+    def __init__(self, answer=None):
+        self.answer, self.got, self.lock = answer or (lambda r: 204), [], threading.Lock()
+        self.port, = free_ports(1)
+        self.server = None
+
+    def start(self):
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers['Content-Length']))
+                request = {'path': self.path, 'headers': {k.lower(): v for k, v in self.headers.items()}, 'body': body,
+                           'at': time.time(), 'id': self.headers['webhook-id'], 'json': json.loads(body)}
+                status = outer.answer(request)
+                request['status'] = status
+                with outer.lock:
+                    outer.got.append(request)
+                if not status:
+                    self.close_connection = True
+                    return
+                with contextlib.suppress(OSError):
+                    self.send_response(status)
+                    self.send_header('Content-Length', '0')
+                    self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+        self.server = Server(('127.0.0.1', self.port), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={'poll_interval': 0.02})
+        self.thread.start()
+        return self
+
+    def stop(self):
+        if self.server:
+            self.server.shutdown()
+            self.server.server_close()
+            self.thread.join()
+            self.server = None
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *exc):
+        self.stop()
+
+    def taken(self):
+        """What was answered with success."""
+        with self.lock:
+            return [r for r in self.got if r['status'] and 200 <= r['status'] < 300]
+
+    def told(self):
+        """Changes by person and audience, each once, in the order in which they were taken first."""
+        out, seen = {}, set()
+        for r in self.taken():
+            if r['id'] not in seen:
+                seen.add(r['id'])
+                d = r['json']['data']
+                out.setdefault((d['id'], d['audience']), []).append(r['json']['type'].split('.')[1])
+        return out
+
+    def url(self, path='/hook'):
+        return f'http://127.0.0.1:{self.port}{path}'
+
+
+def hook(name, url, more=''):
+    return f'    - {{name: {name}, url: "{url}", secret: {SECRET}, {more or "audiences: all"}}}\n'
+
+
+def instance(*hooks, **more):
+    return Instance(more_profiler='  webhooks:\n' + ''.join(hooks), **more)
+
+
+def define(i, name, rule):
+    s, _, b = i.request('p', 'PUT', f'/v1/audiences/{name}', json.dumps({'rule': rule}).encode())
+    assert s in (200, 201), b
+
+    def live():
+        s, b = i.get(f'/v1/audiences/{name}')
+        return s == 200 and b['state'] == 'live'
+    wait_until(live, 20, f'{name} to be live')
+
+
+def view(i, *users):
+    events = [{'type': 'track', 'event': 'Product Viewed', 'userId': u, 'messageId': f'{u}-{os.urandom(6).hex()}'} for u in users]
+    for at in range(0, len(events), 100):
+        assert i.post('/v1/batch', events[at:at + 100], SERVER)[0] == 200
+
+
+def check_signed(r, key=KEY):
+    h = r['headers']
+    want = base64.b64encode(hmac.new(key, f"{h['webhook-id']}.{h['webhook-timestamp']}.".encode() + r['body'], hashlib.sha256).digest())
+    assert h['webhook-signature'] == 'v1,' + want.decode()
+    assert abs(int(h['webhook-timestamp']) - r['at']) < 30
+    assert h['content-type'] == 'application/json' and 'authorization' not in h and 'x-waymark-forwarded' not in h
+
+
+def result(i, name, what):
+    return i.metrics().get('waymark_webhook_deliveries_total', {}).get(f'hook="{name}",result="{what}"', 0)
+
+
+def test_told_soon_signed_and_with_what_was_chosen():
+    with Receiver() as all_of, Receiver() as some, \
+            instance(hook('all', all_of.url('/a?b=c')),
+                     hook('some', some.url(), 'audiences: [three], traits: [city, email], tags: [lifecycle]'),
+                     hook('pii', some.url('/pii'), 'audiences: [three], traits: [city, email], pii: true')) as i:
+        define(i, 'one', 'products_viewed >= 1')
+        define(i, 'three', 'products_viewed >= 3')
+        i.post('/v1/batch', [{'type': 'identify', 'userId': 'ann', 'messageId': 'i1',
+                              'traits': {'email': 'ann@example.com', 'city': 'Łódź'}}], SERVER)
+        i.drain()
+        view(i, 'ann')
+        acked = time.time()
+        wait_until(lambda: all_of.taken(), 10, 'the first change')
+        assert all_of.taken()[0]['at'] - acked < 5
+        view(i, 'ann', 'ann', 'bob')
+        wait_until(lambda: len(all_of.told()) == 3 and len(some.taken()) == 2, 10, 'all changes')
+        assert all_of.told() == {('user:ann', 'one'): ['entered'], ('user:ann', 'three'): ['entered'], ('user:bob', 'one'): ['entered']}
+        for r in all_of.taken() + some.taken():
+            check_signed(r)
+        first = all_of.taken()[0]
+        assert first['path'] == '/a?b=c' and first['id'].startswith('evt_')
+        body = first['json']
+        assert body['type'] == 'audience.entered' and body['timestamp'] == body['data']['time']
+        data = body['data']
+        assert data['audience'] == 'one' and data['id'] == 'user:ann' and data['because'] == 'event'
+        assert data['entered_at'] and data['event']['name'] == 'Product Viewed' and data['event']['message_id'].startswith('ann-')
+        assert data['traits'] == {} and data['tags'] == {}
+        by = {r['path']: r['json']['data'] for r in some.taken()}
+        assert by['/hook']['traits'] == {'city': 'Łódź'} and set(by['/hook']['tags']) == {'lifecycle'}
+        assert by['/pii']['traits'] == {'city': 'Łódź', 'email': 'ann@example.com'} and by['/pii']['tags'] == {}
+        assert {r['id'] for r in some.taken()} == {r['id'] for r in all_of.taken() if r['json']['data']['audience'] == 'three'}
+        assert 'email is personal' in i.log() and SECRET not in i.log() and KEY.decode() not in i.log()
+
+
+def test_failures_are_tried_again_and_stall_nobody_else():
+    tries, lock = {}, threading.Lock()
+
+    def flaky(r):
+        with lock:
+            tries[r['id']] = tries.get(r['id'], 0) + 1
+            return (500, 0, 302, 204)[min(tries[r['id']] - 1, 3)] if r['json']['data']['id'].endswith('7') else 200
+
+    def slow(r):
+        end.wait(8)
+        return 200
+    end = threading.Event()
+    with Receiver(flaky) as bad, Receiver(slow) as late, Receiver() as good, \
+            instance(hook('bad', bad.url()), hook('late', late.url()), hook('good', good.url())) as i:
+        define(i, 'one', 'products_viewed >= 1')
+        users = [f'u{n}' for n in range(30)]
+        view(i, *users)
+        wait_until(lambda: len(good.told()) == 30, 10, 'the good one to be told, whatever the others do')
+        assert len(bad.told()) < 30 and len(late.told()) == 0
+        assert i.metrics()['waymark_webhook_waiting']['hook="late"'] == 30
+        end.set()
+        wait_until(lambda: len(bad.told()) == 30 and len(late.told()) == 30, 40, 'all to be told')
+        assert sorted(tries.values()) == [1] * 27 + [4] * 3
+        wait_until(lambda: i.metrics()['waymark_webhook_waiting'] == {f'hook="{h}"': 0 for h in ('bad', 'late', 'good')}, 5, 'rest')
+        assert result(i, 'bad', 'failed') == 9 and result(i, 'bad', 'delivered') == 30
+
+
+def test_one_who_is_away_is_told_after_a_crash_and_in_order():
+    away = Receiver()
+    with instance(hook('away', away.url())) as i:
+        try:
+            define(i, 'one', 'products_viewed >= 1')
+            define(i, 'two', 'products_viewed == 2')
+            for _ in range(2):
+                view(i, *[f'u{n}' for n in range(300)])  # more than wait at once
+            i.drain()
+            wait_until(lambda: result(i, 'away', 'failed') > 8, 20, 'the first tries')
+            i.kill()
+            i.start()
+            view(i, *[f'u{n}' for n in range(50)])
+            away.start()
+            want = {(f'user:u{n}', a): ['entered', 'left'] if a == 'two' and n < 50 else ['entered']
+                    for n in range(300) for a in ('one', 'two')}
+            wait_until(lambda: len(away.taken()) > 100, 60, 'some to be told')
+            i.kill()
+            i.start()
+            wait_until(lambda: away.told() == want, 60, 'all to be told')
+            by_id = {}
+            for r in away.taken():
+                check_signed(r)
+                d = r['json']['data']
+                assert by_id.setdefault(r['id'], (r['json']['type'], d['id'], d['audience'])) == (r['json']['type'], d['id'], d['audience'])
+            assert len(by_id) == 650
+        finally:
+            away.stop()
+
+
+def test_nothing_twice_over_a_stop():
+    """What was delivered behind one that is refused is known after a stop."""
+    with Receiver(lambda r: 500 if r['json']['data']['id'] == 'user:u5' else 200) as some, \
+            instance(hook('some', some.url()), partitions=1) as i:
+        define(i, 'one', 'products_viewed >= 1')
+        view(i, *[f'u{n}' for n in range(40)])
+        wait_until(lambda: len(some.told()) == 39, 20, 'the others')
+        assert i.stop() == 0
+        some.answer = lambda r: 200
+        i.start()
+        wait_until(lambda: len(some.told()) == 40, 20, 'the last')
+        assert len(some.taken()) == 40
+
+
+def test_one_who_wants_no_more():
+    with Receiver(lambda r: 410) as off, Receiver() as good, instance(hook('off', off.url()), hook('good', good.url())) as i:
+        define(i, 'one', 'products_viewed >= 1')
+        view(i, 'ann')
+        wait_until(lambda: i.metrics()['waymark_webhook_off'] == {'hook="off"': 1, 'hook="good"': 0}, 10, 'it to be off')
+        view(i, 'bob')
+        wait_until(lambda: len(good.told()) == 2, 10, 'the other')
+        assert len(off.got) == 1 and 'it wants no more' in i.log()
+        assert i.stop() == 0
+        off.answer = lambda r: 200
+        i.start()
+        wait_until(lambda: len(off.told()) == 2, 20, 'the next start')
+
+
+def test_given_up_after_a_day(tmp_path):
+    clock = StepClock(str(tmp_path))
+    os.environ.update(clock.env)
+    try:
+        with Receiver(lambda r: 400) as bad, instance(hook('bad', bad.url())) as i:
+            define(i, 'one', 'products_viewed >= 1')
+            view(i, 'ann')
+            wait_until(lambda: len(bad.got) >= 1, 10, 'a try')
+            assert result(i, 'bad', 'given_up') == 0
+            clock.step(86400 + 60)
+            wait_until(lambda: result(i, 'bad', 'given_up') == 1, 20, 'it to be given up')
+            path = os.path.join(i.dir, 'data', 'webhooks', 'given-up.ndjson')
+            assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+            with open(path) as f:
+                one, = [json.loads(line) for line in f]
+            assert one['hook'] == 'bad' and one['audience'] == 'one' and one['action'] == 'entered' and one['tries'] >= 2
+            assert one['reason'] == 'the answer is 400' and one['webhook_id'] == bad.got[0]['id']
+            with open(path) as f:
+                assert 'ann' not in f.read()
+            tried = len(bad.got)
+            bad.answer = lambda r: 200
+            view(i, 'bob')
+            wait_until(lambda: len(bad.told()) == 1, 20, 'the next one')
+            assert bad.taken()[0]['json']['data']['id'] == 'user:bob' and len(bad.got) == tried + 1
+    finally:
+        for name in clock.env:
+            del os.environ[name]
+
+
+def test_the_erased_are_not_told_of():
+    with Receiver(lambda r: 503) as away, instance(hook('away', away.url())) as i:
+        define(i, 'one', 'products_viewed >= 1')
+        view(i, 'ann', 'bob')
+        wait_until(lambda: len({r['id'] for r in away.got}) == 2, 10, 'a try of each')
+        s, _, b = i.request('p', 'DELETE', '/v1/profiles/user:ann')
+        assert s in (200, 202), b
+        wait_until(lambda: i.profile('user:ann')[0] == 404, 20, 'her to be erased')
+        away.answer = lambda r: 200
+        wait_until(lambda: result(i, 'away', 'left_out') >= 1 and len(away.told()) == 1, 20, 'the rest')
+        assert away.told() == {('user:bob', 'one'): ['entered']}
+
+
+def test_a_hook_begins_when_it_is_there_and_goes_on_from_its_place():
+    with Receiver() as first, instance(hook('first', first.url())) as i:
+        define(i, 'one', 'products_viewed >= 1')
+        view(i, 'ann')
+        wait_until(lambda: len(first.told()) == 1, 10, 'ann')
+        assert i.stop() == 0
+        with open(i.config) as f:
+            text = f.read()
+        with open(i.config, 'w') as f:
+            f.write(text.replace('  webhooks:\n', '  webhooks:\n' + hook('second', first.url('/second'))))
+        i.start()
+        view(i, 'bob')
+        wait_until(lambda: len(first.taken()) == 3, 10, 'bob, twice')
+        assert sorted((r['path'], r['json']['data']['id']) for r in first.taken()) == [
+            ('/hook', 'user:ann'), ('/hook', 'user:bob'), ('/second', 'user:bob')]
+
+
+@pytest.mark.parametrize('entry,why', [
+    ('{name: a, url: "http://example.com/x", secret: aaaaaaaaaaaaaaaaaaaa, audiences: all}', 'https://'),
+    ('{name: a, url: "http://127.0.0.1@example.com/", secret: aaaaaaaaaaaaaaaaaaaa, audiences: all}', 'https://'),
+    ('{name: a, url: "http://127.0.0.1.example.com/", secret: aaaaaaaaaaaaaaaaaaaa, audiences: all}', 'https://'),
+    ('{name: a, url: "https://u:p@example.com/", secret: aaaaaaaaaaaaaaaaaaaa, audiences: all}', 'https://'),
+    ('{name: a, url: "ftp://example.com/", secret: aaaaaaaaaaaaaaaaaaaa, audiences: all}', 'https://'),
+    ('{name: a, url: "https://example.com/", secret: hushhush, audiences: all}', 'at least 16 bytes'),
+    ('{name: a, url: "https://example.com/", secret: whsec_hush*hush, audiences: all}', 'base64'),
+    ('{name: a, url: "https://example.com/", secret: aaaaaaaaaaaaaaaaaaaa}', '`audiences`'),
+    ('{name: a, url: "https://example.com/", secret: aaaaaaaaaaaaaaaaaaaa, audiences: some}', 'the word all'),
+    ('{name: "a b", url: "https://example.com/", secret: aaaaaaaaaaaaaaaaaaaa, audiences: all}', 'name'),
+])
+def test_what_is_refused(entry, why):
+    i = Instance(more_profiler=f'  webhooks:\n    - {entry}\n')
+    with contextlib.ExitStack() as stack:
+        stack.callback(i.__exit__)
+        code, out, err = i.command('check')
+        assert code != 0 and why in out + err, (code, out, err)
+        assert 'hush' not in out + err and 'aaaaaaaa' not in out + err
