@@ -655,8 +655,9 @@ const struct conf_row conf_webhook_rows[] = {
      .offset = CONF_NOWHERE,
      .range = "whsec_ and base64, or any text of 16 to 512 bytes; needed",
      .change = CONF_ANY,
-     .why = "The key that signs what is sent, and that the other side checks it with. Nobody but the program's own user "
-            "or group should read this file."},
+     .why =
+         "The key that signs what is sent, and that the other side checks it with. Nobody but the program's own user "
+         "or group should read this file."},
     {.path = "audiences",
      .type = &conf_type_webhook_audiences,
      IN_WEBHOOK(audiences),
