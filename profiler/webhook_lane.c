@@ -103,7 +103,7 @@ static bool stand(struct hook *h, struct hook_lane *l, uint32_t partition)
     if (rc != 0)
         return trouble(h, l, partition, &e);
     if (!l->ours)
-        l->since = event_log_shared(h->w->o.log) ? clock_now() - LIMIT_WEBHOOK_TRY_MS : TIME_NONE;
+        l->since = h->w->forgot || event_log_shared(h->w->o.log) ? clock_now() - LIMIT_WEBHOOK_TRY_MS : TIME_NONE;
     l->here = l->ours = true;
     return true;
 }

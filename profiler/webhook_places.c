@@ -148,7 +148,7 @@ int places_load(struct webhooks *w, struct err *e)
         return 0;
     rc = f ? read_lines(w, f) : -errno;
     if (rc == -EBADMSG)
-        err_set(e, "%.200s is damaged: remove it, and webhooks are told what happens from then on", path);
+        err_set(e, "%.200s is damaged", path);
     else if (rc != 0)
         err_set(e, "%.200s: %s", path, strerror(-rc));
     if (f)

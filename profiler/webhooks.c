@@ -224,6 +224,20 @@ static void begin_here(struct webhooks *w)
         }
 }
 
+/* Nobody knows what was delivered. */
+static void begin_again(struct webhooks *w, const struct err *e)
+{
+    log_error("webhooks: %s; what is a day old at most is told again", e->text);
+    w->forgot = w->dirty = true;
+    for (size_t i = 0; i < w->hook_count; i++)
+        for (uint32_t p = 0; p < w->partitions; p++) {
+            struct hook_lane *l = &w->hooks[i].lanes[p];
+
+            hook_lane_forget(l);
+            *l = (struct hook_lane){.known = true, .next = event_log_begin(w->o.log, LOG_AUDIENCES, p)};
+        }
+}
+
 static int make_folder(const char *path, struct err *e)
 {
     int rc = mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : -errno;
@@ -241,6 +255,10 @@ static int start(struct webhooks *w, struct err *e)
         rc = make_folder(w->o.path, e);
     if (rc == 0)
         rc = places_load(w, e);
+    if (rc == -EBADMSG) {
+        begin_again(w, e);
+        rc = 0;
+    }
     if (rc == 0)
         begin_here(w);
     if (rc == 0)

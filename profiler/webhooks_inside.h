@@ -89,6 +89,7 @@ struct webhooks {
     size_t hook_count;
     struct forward *forward;
     struct arena arena; /* of one step */
+    bool forgot;        /* what was delivered before the start */
     bool dirty;         /* places are to be written */
     int64_t write_at;   /* monotonic: not before */
     int64_t stand_at;   /* monotonic: the log is not asked for a place before */
@@ -136,7 +137,8 @@ int hook_body(struct hook *h, const struct hook_item *i, struct buf *out, struct
 
 /* --- webhook_places.c -------------------------------------------------------------------------------------------- */
 
-/* What the file says into the lanes; a file that is not there says nothing. 0 or a negative errno with words. */
+/* What the file says into the lanes; a file that is not there says nothing. 0, -EBADMSG or another negative errno with
+ * words. */
 int places_load(struct webhooks *w, struct err *e);
 /* On disk when it returns. */
 int places_save(struct webhooks *w, struct err *e);

@@ -1,5 +1,5 @@
-/* The file of what webhooks were told: what is written is read, whatever waits; a damaged one is refused, with words.
- */
+/* The files of webhooks. Places: what is written is read, whatever waits; a damaged one is refused, with words. What
+ * was given up: without the person, and bounded. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -150,12 +150,68 @@ static void damaged_is_refused(void **state)
     remove_folder(folder);
 }
 
+#define RECORD                                                                                                         \
+    "{\"audience\":\"loyal\",\"action\":\"left\",\"id\":\"user:ann\",\"time\":\"2026-01-31T12:00:00.000Z\","           \
+    "\"version\":1,\"because\":\"time\"}"
+
+static off_t size_of(const char *folder, const char *name)
+{
+    char path[128];
+    struct stat st;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (stat(path, &st) != 0)
+        return -1;
+    assert_int_equal(st.st_mode & 0777, 0600);
+    return st.st_size;
+}
+
+static void given_up(void **state)
+{
+    char record[] = RECORD;
+    struct hook_item i = {.partition = 3,
+                          .offset = 17,
+                          .time = 1700000000123,
+                          .tries = 9,
+                          .record = record,
+                          .bytes = sizeof record - 1,
+                          .why = "the answer is \"500\""};
+    char folder[32], path[96], line[1024] = "";
+    struct world x;
+
+    (void)state;
+    make_folder(folder);
+    world_init(&x, folder);
+    arena_init(&x.w.arena, MIB);
+    hook_bury(&x.hooks[0], &i, "evt_a-3-17");
+    snprintf(path, sizeof path, "%s/given-up.ndjson", folder);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(line, sizeof line, f));
+    fclose(f);
+    assert_non_null(strstr(line, "\"hook\":\"crm\",\"webhook_id\":\"evt_a-3-17\",\"audience\":\"loyal\",\"action\":"
+                                 "\"left\",\"changed\":\"2023-11-14T22:13:20.123Z\",\"partition\":3,\"offset\":17,"
+                                 "\"tries\":9,\"reason\":\"the answer is \\\"500\\\"\"}\n"));
+    assert_null(strstr(line, "ann"));
+    /* Full: one old file is kept. */
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(truncate(path, (off_t)LIMIT_WEBHOOK_DEAD_BYTES), 0);
+        hook_bury(&x.hooks[0], &i, "evt_a-3-17");
+        assert_int_equal(size_of(folder, "given-up.old.ndjson"), LIMIT_WEBHOOK_DEAD_BYTES);
+        assert_int_equal(size_of(folder, "given-up.ndjson"), strlen(line));
+    }
+    arena_deinit(&x.w.arena);
+    world_deinit(&x);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(written_is_read),
         cmocka_unit_test(none_is_no_mistake),
         cmocka_unit_test(damaged_is_refused),
+        cmocka_unit_test(given_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
