@@ -187,10 +187,20 @@ static void warn_of_personal(const struct webhooks *w, const struct conf_webhook
             log_warn("webhook %s: the trait %s is personal and is left out: `pii` is not true", c->name, c->traits[i]);
 }
 
+/* Who has the secrets can say to the other side what they like. */
+static void warn_of_readers(const struct webhooks *w)
+{
+    struct stat st;
+
+    if (w->o.conf->file && stat(w->o.conf->file, &st) == 0 && (st.st_mode & S_IROTH))
+        log_warn("webhooks: %s holds their secrets and everybody on this machine may read it", w->o.conf->file);
+}
+
 static int make_hooks(struct webhooks *w)
 {
     const struct conf_profiler *conf = &w->o.conf->profiler;
 
+    warn_of_readers(w);
     w->hooks = calloc(conf->webhook_count, sizeof *w->hooks);
     if (!w->hooks)
         return -ENOMEM;

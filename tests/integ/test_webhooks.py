@@ -68,7 +68,8 @@ def test_told_soon_signed_and_with_what_was_chosen():
         assert by['/hook']['traits'] == {'city': 'Łódź'} and set(by['/hook']['tags']) == {'lifecycle'}
         assert by['/pii']['traits'] == {'city': 'Łódź', 'email': 'ann@example.com'} and by['/pii']['tags'] == {}
         assert {r['id'] for r in some.taken()} == {r['id'] for r in all_of.taken() if r['json']['data']['audience'] == 'three'}
-        assert 'email is personal' in i.log() and SECRET not in i.log() and KEY.decode() not in i.log()
+        assert 'email is personal' in i.log() and 'everybody on this machine may read it' in i.log()
+        assert SECRET not in i.log() and KEY.decode() not in i.log()
 
 
 def test_failures_are_tried_again_and_stall_nobody_else():
