@@ -1,7 +1,7 @@
 /* The entries of profiler.webhooks: what is taken, and what is refused without a word of a secret. */
 #include <string.h>
 
-#include "support/conf_case.h"
+#include "tests/support/conf_case.h"
 
 #define GOOD "url: https://example.com/h, secret: 0123456789abcdef, audiences: all"
 
