@@ -35,6 +35,22 @@ struct conf_token {
     unsigned scopes;
 };
 
+/* Somebody who is told of changes of audiences. */
+struct conf_webhook {
+    const char *name;
+    const char *url;          /* https, or http to this machine */
+    const unsigned char *key; /* of the signature, decoded */
+    size_t key_bytes;
+    bool all;               /* of every audience */
+    const char **audiences; /* else of these */
+    size_t audience_count;
+    const char **traits; /* that it is told */
+    size_t trait_count;
+    const char **tags;
+    size_t tag_count;
+    bool pii; /* personal traits too */
+};
+
 struct conf_blocked; /* a set of ids, in lower case */
 
 struct conf_log {
@@ -112,8 +128,10 @@ struct conf_profiler {
     size_t token_count;
     const char *tokens_file; /* more of them, looked at while running; absolute; NULL: none */
     const char *tags_file;   /* of the rules of tags, looked at while running; absolute; NULL: those built in */
-    uint64_t audit_bytes;    /* of a file of the audit log, before the next one is begun */
-    unsigned audit_files;    /* full ones that are kept */
+    struct conf_webhook *webhooks;
+    size_t webhook_count;
+    uint64_t audit_bytes; /* of a file of the audit log, before the next one is begun */
+    unsigned audit_files; /* full ones that are kept */
 };
 
 struct conf {

@@ -107,11 +107,13 @@ struct conf_row {
 
 extern const struct conf_row conf_rows[];
 extern const size_t conf_row_count;
-/* The entries of collector.keys and profiler.tokens. */
+/* The entries of collector.keys, profiler.tokens and profiler.webhooks. */
 extern const struct conf_row conf_key_rows[];
 extern const size_t conf_key_row_count;
 extern const struct conf_row conf_token_rows[];
 extern const size_t conf_token_row_count;
+extern const struct conf_row conf_webhook_rows[];
+extern const size_t conf_webhook_row_count;
 
 /* What an entry of collector.keys is read into. */
 struct conf_key_entry {
@@ -137,7 +139,9 @@ extern const struct conf_type conf_type_choice, conf_type_boolean, conf_type_cou
     conf_type_duration, conf_type_size, conf_type_listen, conf_type_folder, conf_type_currency, conf_type_country,
     conf_type_zone, conf_type_name, conf_type_write_key, conf_type_sha256, conf_type_scopes, conf_type_hosts,
     conf_type_origins, conf_type_ids, conf_type_keys, conf_type_tokens, conf_type_properties, conf_type_word,
-    conf_type_file, conf_type_private_file, conf_type_http, conf_type_redis, conf_type_index, conf_type_parameters;
+    conf_type_file, conf_type_private_file, conf_type_http, conf_type_redis, conf_type_index, conf_type_parameters,
+    conf_type_webhooks, conf_type_webhook_url, conf_type_webhook_secret, conf_type_webhook_audiences,
+    conf_type_webhook_names;
 
 /* --- tokens --- */
 

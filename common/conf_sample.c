@@ -167,11 +167,14 @@ static void write_sample_row(struct buf *out, unsigned level, const struct conf_
     write_row_comment(out, level, row);
     write_indent(out, level);
     buf_addf(out, "%s:%s", name ? name + 1 : row->path,
-             row->type == &conf_type_keys || row->type == &conf_type_tokens ? "" : " ");
+             row->type == &conf_type_keys || row->type == &conf_type_tokens || row->type == &conf_type_webhooks ? ""
+                                                                                                                : " ");
     if (row->type == &conf_type_keys)
         write_keys(out, level, s);
     else if (row->type == &conf_type_tokens)
         write_tokens(out, level, s);
+    else if (row->type == &conf_type_webhooks)
+        buf_add_text(out, "\n");
     else if (row->type == &conf_type_hosts || row->type == &conf_type_ids || row->type == &conf_type_parameters)
         write_list(out, level, row->fallback);
     else if (row->type == &conf_type_properties)
@@ -340,5 +343,7 @@ void conf_write_reference(struct buf *out)
     write_reference_rows(out, "", conf_key_rows, conf_key_row_count);
     buf_add_text(out, "## Entries of `profiler.tokens`\n\n");
     write_reference_rows(out, "", conf_token_rows, conf_token_row_count);
+    buf_add_text(out, "## Entries of `profiler.webhooks`\n\n");
+    write_reference_rows(out, "", conf_webhook_rows, conf_webhook_row_count);
     write_bounds(out);
 }

@@ -180,6 +180,17 @@
 #define LIMIT_AUDIENCE_ROWS_BYTES (16 * MIB) /* rows that wait to be written, over all partitions */
 #define LIMIT_AUDIENCE_ARENA (256 * MIB)     /* memory to judge one person, beside the view */
 
+/* Webhooks */
+#define LIMIT_WEBHOOKS 32
+#define LIMIT_WEBHOOK_NAMES 100             /* traits, or tags, that one is told */
+#define LIMIT_WEBHOOK_WAITING 256           /* changes of one that are tried by turns */
+#define LIMIT_WEBHOOK_AT_ONCE 8             /* calls of one under way */
+#define LIMIT_WEBHOOK_BODY (256 * KIB)      /* of one call */
+#define LIMIT_WEBHOOK_CALL_MS 15000         /* for the answer */
+#define LIMIT_WEBHOOK_BACK_OFF_MS 300000    /* between two tries of one change, at most */
+#define LIMIT_WEBHOOK_TRY_MS (24 * 3600000) /* after which a change is given up */
+#define LIMIT_WEBHOOK_DEAD_BYTES (16 * MIB) /* of the file of what was given up; one more of these is kept */
+
 /* Tags */
 #define LIMIT_TAGS 500              /* of one file */
 #define LIMIT_TAG_RULES 200         /* of one tag */

@@ -11,6 +11,11 @@
 static const char *const reasons[] = {
     [BECAUSE_EVENT] = "event", [BECAUSE_TIME] = "time", [BECAUSE_RULE] = "rule", [BECAUSE_ERASED] = "erased"};
 
+const char *audience_change_because(enum change_because because)
+{
+    return reasons[because];
+}
+
 static void write_time(struct buf *b, const char *key, int64_t time)
 {
     if (time == TIME_NONE)
@@ -31,7 +36,7 @@ bool audience_change_write(const struct audience_change *c, struct buf *b)
     write_time(b, "entered_at", c->entered_at);
     buf_addf(b, ",\"version\":%lld", (long long)c->version);
     write_time(b, "rule_version", c->rule_version);
-    json_write_member(b, "because", str_of(reasons[c->because]));
+    json_write_member(b, "because", str_of(audience_change_because(c->because)));
     if (str_has(c->message_id)) {
         buf_add_text(b, ",\"event\":{\"message_id\":");
         json_write_str(b, c->message_id);

@@ -24,6 +24,8 @@ struct audience_change {
     int64_t event_time;
 };
 
+/* "event", … Pure. */
+const char *audience_change_because(enum change_because because);
 bool audience_change_write(const struct audience_change *c, struct buf *b);
 /* 0, 1: it is none, -ENOMEM. `bytes` is copied. */
 int audience_change_read(struct str bytes, struct arena *a, struct audience_change *out);

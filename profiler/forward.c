@@ -58,6 +58,8 @@ static size_t take_body(char *p, size_t size, size_t n, void *arg)
     struct transfer *t = arg;
 
     n *= size;
+    if (t->call->headers)
+        return n;
     if (t->forward->bytes + n > LIMIT_FORWARDED_BYTES)
         t->why = "the answers of other instances need more memory than they may have";
     else if (!buf_add(&t->call->body, p, n))
@@ -224,6 +226,15 @@ static bool safe_value(struct str s)
     return s.n < AUTHORIZATION_BYTES;
 }
 
+static bool add_own(struct transfer *t)
+{
+    const char *const *line = t->call->headers;
+
+    while (*line && safe_value(str_of(*line)) && add_header(t, *line))
+        line++;
+    return !*line;
+}
+
 static bool set_headers(struct transfer *t)
 {
     struct str authorization = t->call->authorization;
@@ -235,7 +246,8 @@ static bool set_headers(struct transfer *t)
     buf_add_text(&line, "Authorization: ");
     buf_add_str(&line, authorization);
     buf_add_char(&line, '\0');
-    bool ok = !line.failed && safe_value(authorization) && add_header(t, forwarded);
+    bool ok = !line.failed && safe_value(authorization);
+    ok = ok && (t->call->headers ? add_own(t) : add_header(t, forwarded));
     if (ok && str_has(authorization))
         ok = add_header(t, line.p);
     if (ok && str_has(t->call->post))

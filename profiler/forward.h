@@ -1,6 +1,7 @@
-/* Look-ups sent on to the profiler that owns them, over HTTP. One thread, which drives all transfers; connections are
- * kept. Everything has a bound: calls under way, time, size of an answer, memory of all answers. Redirects, proxies of
- * the environment and schemes but http and https are not followed; the certificates of peers are checked. */
+/* Look-ups sent on to the profiler that owns them, and calls to others, over HTTP. One thread, which drives all
+ * transfers; connections are kept. Everything has a bound: calls under way, time, size of an answer, memory of all
+ * answers. Redirects, proxies of the environment and schemes but http and https are not followed; the certificates of
+ * peers are checked. */
 #ifndef WAYMARK_FORWARD_H
 #define WAYMARK_FORWARD_H
 
@@ -13,11 +14,14 @@
 
 struct forward;
 
-/* One call; lies in memory of the caller's until `done`. Every call carries the header X-Waymark-Forwarded, the
- * `request` in it, and a request that has it is never sent on again. */
+/* One call; lies in memory of the caller's until `done`. Every call to a profiler carries the header
+ * X-Waymark-Forwarded, the `request` in it, and a request that has it is never sent on again. */
 struct forward_call {
     const char *url; /* whole */
     struct str authorization;
+    /* NULL, or whole lines up to a NULL: the call goes to somebody who is no profiler. It carries these instead of
+     * X-Waymark-Forwarded, and of its answer nothing is kept but the status. */
+    const char *const *headers;
     struct str post;     /* JSON, sent by POST; absent: it is a GET */
     const char *request; /* 16 hex digits by which the asked one knows it again in its audit log; NULL: none */
     int64_t deadline;    /* monotonic ms */

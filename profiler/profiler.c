@@ -29,12 +29,14 @@
 #include "profiler/meter.h"
 #include "profiler/ownership.h"
 #include "profiler/tag_keeper.h"
+#include "profiler/webhooks.h"
 
 #define LEAST_PARTITION_BYTES (1 * MIB)
 #define STOP_API_MS 5000
 #define STOP_AUDIT_MS 5000 /* for records that wait to be written */
 #define STOP_CACHE_MS 1000
-#define LEAVE_MS 5000 /* for the group, when the brokers do not answer */
+#define STOP_WEBHOOKS_MS 1000 /* for the answers to calls under way */
+#define LEAVE_MS 5000         /* for the group, when the brokers do not answer */
 
 struct profiler {
     struct profiler_settings settings;
@@ -57,6 +59,7 @@ struct profiler {
     struct tag_keeper *tag_keeper;
     struct audiences *_Atomic audiences; /* NULL at first, when partitions may be shown already */
     struct exports *_Atomic exports;     /* NULL at first, when people may be erased already */
+    struct webhooks *_Atomic webhooks;   /* NULL at first, when people may be judged already, or none */
     _Atomic bool erased;                 /* somebody was since the start */
     struct api *api;
     bool joined;
@@ -431,6 +434,7 @@ static void judged(void *arg)
     struct profiler *p = arg;
 
     lookups_wake(p->lookups);
+    webhooks_wake(p->webhooks);
 }
 
 static int start_tags(struct profiler *p, struct err *e)
@@ -473,6 +477,29 @@ static int start_audiences(struct profiler *p, struct err *e)
                                                              .shows = shows,
                                                              .arg = p});
     return 0;
+}
+
+static int start_webhooks(struct profiler *p, struct err *e)
+{
+    char path[4096];
+    struct webhooks *w = NULL;
+
+    if (snprintf(path, sizeof path, "%s/webhooks", p->conf->data) >= (int)sizeof path) {
+        err_set(e, "the path of the data folder is too long");
+        return -ENAMETOOLONG;
+    }
+    int r = webhooks_start(&(struct webhooks_options){.conf = p->conf,
+                                                      .log = p->log,
+                                                      .audiences = p->audiences,
+                                                      .state = p->state,
+                                                      .rules = &p->settings.rules,
+                                                      .stats = p->stats,
+                                                      .path = path,
+                                                      .shows = shows,
+                                                      .arg = p},
+                           &w, e);
+    atomic_store(&p->webhooks, w);
+    return r;
 }
 
 static int start_exports(struct profiler *p, struct err *e)
@@ -628,6 +655,8 @@ static int start_parts(struct profiler *p, struct err *e)
     if (r == 0)
         r = start_audiences(p, e);
     if (r == 0)
+        r = start_webhooks(p, e);
+    if (r == 0)
         r = start_exports(p, e);
     if (r == 0)
         r = start_api(p, e);
@@ -698,6 +727,7 @@ int profiler_stop(struct profiler *p, int64_t ms)
     if (p->api)
         api_quiesce(p->api);
     exports_stop(p->exports);
+    webhooks_stop(p->webhooks, STOP_WEBHOOKS_MS);
     tag_keeper_stop(p->tag_keeper);
     audiences_hurry(p->audiences);
     eraser_stop(p->eraser);
@@ -712,6 +742,7 @@ int profiler_stop(struct profiler *p, int64_t ms)
     exports_free(p->exports);
     audiences_stop(p->audiences);
     audiences_free(p->audiences);
+    webhooks_free(p->webhooks);
     tag_keeper_free(p->tag_keeper);
     audit_free(p->audit);
     forward_free(p->forward);

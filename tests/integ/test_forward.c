@@ -432,6 +432,41 @@ static void test_bad_token(void **state)
     server_stop(&s);
 }
 
+/* --- calls to others than profilers --------------------------------------------------------------------------- */
+
+static bool send_outside(struct forward *f, struct asked *a, uint16_t port, const char *const *headers)
+{
+    memset(a, 0, sizeof *a);
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->ended, NULL);
+    snprintf(a->url, sizeof a->url, "http://127.0.0.1:%u/x", port);
+    a->call = (struct forward_call){
+        .url = a->url, .headers = headers, .post = STR_LIT("{}"), .deadline = clock_monotonic() + 5000, .done = done};
+    return forward_send(f, &a->call);
+}
+
+/* They get the headers that they are to get and no other, and nothing that they say is kept. */
+static void test_outside(void **state)
+{
+    static const char *const headers[] = {"webhook-id: a", "webhook-timestamp: 5", NULL};
+    static const char *const bad[] = {"webhook-id: a\r\nX-Other: b", NULL};
+    struct server s;
+    struct asked a;
+
+    server_start(&s, answer_once);
+    assert_true(send_outside(*state, &a, s.port, headers));
+    expect(&a, 200, "");
+    assert_ptr_equal(strstr(last_request, "POST /x HTTP/1.1\r\n"), last_request);
+    assert_non_null(strstr(last_request, "\r\nwebhook-id: a\r\nwebhook-timestamp: 5\r\n"));
+    assert_non_null(strstr(last_request, "\r\nContent-Type: application/json\r\n"));
+    assert_null(strstr(last_request, "X-Waymark"));
+    assert_null(strstr(last_request, "Authorization"));
+    assert_true(send_outside(*state, &a, s.port, bad));
+    expect(&a, 0, NULL);
+    assert_int_equal(atomic_load(&s.connections), 1);
+    server_stop(&s);
+}
+
 /* --- bounds and the end --------------------------------------------------------------------------------------- */
 
 static void test_bound_and_stop(void **state)
@@ -468,6 +503,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_end_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_urls, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_token, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_outside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bound_and_stop, setup, teardown),
     };
 
