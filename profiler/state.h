@@ -104,8 +104,8 @@ size_t state_unannounced(struct state *s, uint32_t partition, const struct str *
 void state_announced(struct state *s, uint32_t partition);
 /* Whether there are profiles of which look-ups are answered -EAGAIN until state_announced. Any thread; quick. */
 bool state_holds(struct state *s, uint32_t partition);
-/* The partition's worker begins to follow a log that has records up to that offset, of the state's, and that records may
- * be blanked on: what in them falls to the erased is erased once all of them are folded. */
+/* The partition's worker begins to follow a log that has records up to that offset, of the state's, and that records
+ * may be blanked on: what in them falls to the erased is erased once all of them are folded. */
 void state_catch_up(struct state *s, uint32_t partition, int64_t offset);
 /* What a partition told another last, and what that has heard of it: once the second has reached the first, whatever
  * the folds up to now moved there is folded there. Any thread. */

@@ -306,10 +306,9 @@ class Cluster:
 
     def check_conserved(self):
         """I3, drained: each record of the log has one outcome, whichever profilers folded it; a state that began before
-        the log did has more."""
-        ends = self.kafka.ends(self.events)
-
+        the log did has more. Profilers write to it, too, the cuts of tags among it, so its ends are asked each time."""
         def balanced():
+            ends = self.kafka.ends(self.events)
             metrics = [p.metrics() for p in self.profilers if p.alive()]
             return sum(ends) == sum(total(m, 'waymark_state_events') + total(m, 'waymark_state_began_offset')
                                     for m in metrics) and metrics
