@@ -28,6 +28,6 @@ struct device_erasure {
 /* Works out anew who has the device, from all that is known of it. Nothing is told or shown when it fails. The links
  * are known. 0 or negative errno. */
 int device_recompute(struct partition *p, struct device *d, const struct device_erasure *erasure,
-                     struct err *e); /* device.c */
+                     struct err *e); /* device_change.c */
 
 #endif
