@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "profiler/state_private.h"
+#include "profiler/cascade.h"
+#include "profiler/device_users.h"
+#include "profiler/erased.h"
 
 /* Where the device stands in the list, or would. */
 static size_t pair_at(const struct account *a, struct str device)

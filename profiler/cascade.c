@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "common/limits.h"
-#include "profiler/state_private.h"
+#include "profiler/cascade.h"
 #include "proto/codec.h"
 
 static void *take(struct arena *a, size_t n)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "profiler/commit_stream.h"
+#include "profiler/erased.h"
 #include "profiler/order_home.h"
 
 /* --- what is counted ------------------------------------------------------------------------------------------ */

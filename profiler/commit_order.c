@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "profiler/commit_stream.h"
+#include "profiler/erased.h"
 #include "profiler/order_doc.h"
 #include "profiler/order_home.h"
 

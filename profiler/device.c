@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/limits.h"
+#include "profiler/cascade.h"
 #include "profiler/device_users.h"
 #include "profiler/grave.h"
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "profiler/device_change.h"
+#include "profiler/erased.h"
 #include "profiler/grave.h"
 
 /* --- what is erased ------------------------------------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 /* What a change of who has a device tells: events to the users who gain or lose them, orders to their homes, and users
  * what is in their ids. The worker's thread. */
+#include "profiler/cascade.h"
 #include "profiler/device_change.h"
+#include "profiler/erased.h"
 
 struct batch {
     struct device_change *c;

@@ -1,6 +1,7 @@
 /* The users of a device by number, and whose an event is by them: also of those who were erased, and of those who came
  * back. The worker's thread; device_owner and device_own_after any. */
 #include "profiler/device_users.h"
+#include "profiler/erased.h"
 
 #include <stdlib.h>
 

@@ -4,6 +4,18 @@
 
 #include "profiler/state_private.h"
 
+/* Whose an event of the device without a user is: the number of a user, NO_USER, or USER_ERASED: nobody's any more.
+ * What comes after the time up to which its user was erased is as of a device that nobody had before: the next user's,
+ * or its own. */
+#define USER_ERASED (UINT32_MAX - 1)
+uint32_t device_owner(const struct device_user *users, const struct runs *r, const struct event_key *key);
+/* Of a device whose last user was erased: only events after it are its own; INT64_MIN of others. */
+int64_t device_own_after(const struct device_user *users, const struct runs *r);
+/* Whether one event more of a device without a user is one too many. */
+bool device_is_full(const struct partition *p, const struct stream *home);
+/* Whether it is that of a guest's order, which counts towards no cap and stands in nobody's ids. */
+bool device_is_guest(struct str id);
+
 /* By which an erased user is remembered, `was`. */
 struct key_hash device_user_hash(const struct partition *p, struct str id);
 /* By the id, or the alias, as it stands there. NO_USER: there is none. */

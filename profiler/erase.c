@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "profiler/cascade.h"
+#include "profiler/device_users.h"
+#include "profiler/erased.h"
 #include "profiler/fold_entry.h"
 #include "profiler/grave.h"
 #include "proto/codec.h"

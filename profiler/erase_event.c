@@ -1,6 +1,9 @@
 /* Events of the erased: which they are, and what is done with one that comes late. The worker's thread. */
 #include <errno.h>
 
+#include "profiler/cascade.h"
+#include "profiler/device_users.h"
+#include "profiler/erased.h"
 #include "profiler/fold_entry.h"
 #include "profiler/grave.h"
 #include "proto/codec.h"

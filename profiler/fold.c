@@ -4,6 +4,8 @@
 #include <errno.h>
 
 #include "common/limits.h"
+#include "profiler/cascade.h"
+#include "profiler/erased.h"
 #include "profiler/fold_entry.h"
 #include "profiler/grave.h"
 #include "proto/codec.h"

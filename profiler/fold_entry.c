@@ -7,6 +7,9 @@
 #include <errno.h>
 
 #include "common/limits.h"
+#include "profiler/cascade.h"
+#include "profiler/device_users.h"
+#include "profiler/erased.h"
 #include "proto/codec.h"
 
 /* Which copy of the uid is known, and how the new one stands to it. */

@@ -4,6 +4,8 @@
 #include <errno.h>
 
 #include "common/limits.h"
+#include "profiler/cascade.h"
+#include "profiler/erased.h"
 #include "profiler/order_doc.h"
 #include "profiler/order_home.h"
 #include "proto/codec.h"

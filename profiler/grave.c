@@ -33,7 +33,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "profiler/cascade.h"
 #include "profiler/device_users.h"
+#include "profiler/erased.h"
 #include "proto/codec.h"
 
 #define GRAVE_LINKS 1024 /* in one record */

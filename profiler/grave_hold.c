@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "profiler/cascade.h"
 #include "profiler/grave.h"
 
 bool grave_holds(const struct partition *p)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "profiler/commit_stream.h"
+#include "profiler/erased.h"
 #include "profiler/grave.h"
 
 int graves_init(struct graves *g)

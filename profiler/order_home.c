@@ -11,6 +11,8 @@
 #include <stdlib.h>
 
 #include "common/limits.h"
+#include "profiler/cascade.h"
+#include "profiler/erased.h"
 #include "proto/codec.h"
 
 /* --- those that count ----------------------------------------------------------------------------------------- */

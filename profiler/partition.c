@@ -7,8 +7,10 @@
 #include <stdlib.h>
 
 #include "common/limits.h"
+#include "profiler/cascade.h"
+#include "profiler/device_users.h"
+#include "profiler/erased.h"
 #include "profiler/order_home.h"
-#include "profiler/state_private.h"
 
 enum { EVICT_SLICE = 256 }; /* objects looked at in one go with the lock */
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "common/limits.h"
-#include "profiler/state_private.h"
+#include "profiler/erased.h"
 
 #define COPY_CACHE_BYTES (16 * MIB)
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "profiler/device_copy.h"
+#include "profiler/device_users.h"
+#include "profiler/erased.h"
 
 bool state_erasing(struct state *s, uint32_t partition, int64_t *through)
 {

@@ -7,6 +7,7 @@
 
 #include "common/limits.h"
 #include "profiler/device_copy.h"
+#include "profiler/erased.h"
 
 #define MOST_RUNS 1000
 #define COPY_BYTES (256 * MIB)

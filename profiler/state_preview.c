@@ -6,6 +6,7 @@
 
 #include "common/limits.h"
 #include "profiler/device_copy.h"
+#include "profiler/device_users.h"
 #include "profiler/state_identity.h"
 #include "proto/codec.h"
 

@@ -1,26 +1,18 @@
-/* Inside the state: what a partition holds in memory. Only the files of the state include this.
+/* Inside the state: a partition, what it is made of, and its ways from and to the disk. Only the files of the state
+ * include this. What is erased stands in erased.h, what one record sets off in cascade.h.
  *
  * Threads. A partition has one worker, the only one who changes it, and any number of look-ups. A field marked [lock]
  * is changed by the worker under the partition's lock, so the worker reads it without and the look-ups with the lock.
- * [worker] is the worker's alone. The lock is never held while reading or writing the store.
- *
- * Intervals. What was folded since the last commit is an *interval*: the packed events in blocks of memory that a view
- * keeps alive by a reference. A commit writes it and then, under the lock, only counts the interval's number up: lists
- * that carry an older number are empty from then on, and the worker tidies them up at its leisure. */
+ * [worker] is the worker's alone. The lock is never held while reading or writing the store. */
 #ifndef WAYMARK_STATE_PRIVATE_H
 #define WAYMARK_STATE_PRIVATE_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 
 #include "common/limits.h"
 #include "profiler/chunk.h"
-#include "profiler/links.h"
-#include "profiler/state.h"
-#include "profiler/state_table.h"
+#include "profiler/state_kept.h"
 #include "profiler/store.h"
-#include "profiler/uidset.h"
-#include "proto/keys.h"
 
 /* From this many uids on a stream writes them down by themselves. */
 #define LARGE_STREAM_UIDS 1024
@@ -29,235 +21,6 @@
 #define STATE_FORMAT 6
 #define PROFILE_KIND_BYTES 5 /* "user:" */
 #define PROFILE_ID_MAX_BYTES (PROFILE_KIND_BYTES + KEY_ID_MAX_BYTES)
-
-/* --- an interval ---------------------------------------------------------------------------------------------- */
-
-struct interval_block;
-struct interval {
-    _Atomic uint32_t refs;
-    struct interval_block *blocks; /* [worker] in use */
-    struct interval_block *spare;  /* [worker] of the interval before: fresh pages cost more than what is put in them */
-    _Atomic size_t used, held;     /* bytes of blocks in use; with the spare ones */
-    size_t filled;                 /* [worker] bytes handed out */
-};
-
-/* An event folded in this interval. Immutable once it is in its stream's list, but for `dead_at`. */
-struct entry {
-    struct entry *next; /* the one before it */
-    struct event_key key;
-    uint32_t flags, length;
-    _Atomic int64_t dead_at; /* 1 + offset of the record that replaced it; 0: it stands */
-    char bytes[];
-};
-
-/* A copy on disk that an earlier one has replaced; the commit takes it out of its chunk. */
-struct gone {
-    struct gone *next;
-    struct event_key key;
-};
-
-/* NULL when memory is out. */
-struct interval *interval_new(void);
-/* Gives back the reference to `old`; when it was the last one, `i` gets its blocks to use them again. */
-void interval_recycle(struct interval *i, struct interval *old);
-void interval_ref(struct interval *i);
-void interval_unref(struct interval *i);
-/* Aligned for any type; NULL when memory is out. */
-void *interval_alloc(struct interval *i, size_t n);
-
-static inline struct str entry_bytes(const struct entry *e)
-{
-    return (struct str){e->bytes, e->length};
-}
-
-/* --- what is kept in memory ----------------------------------------------------------------------------------- */
-
-enum kept_kind { KEPT_STREAM, KEPT_PROFILE, KEPT_ORDER, KEPT_DEVICE, KEPT_ACCOUNT, KEPT_ORDER_HOME };
-
-/* Links every object into the ring that the clock of eviction goes round. */
-struct kept {
-    struct kept *prev, *next;
-    enum kept_kind kind;
-    bool touched;
-    size_t bytes; /* [lock] as counted in the partition's memory */
-};
-
-/* Session events of one session that lie in this interval. */
-struct span {
-    int64_t first, last;
-};
-
-struct uid_slot {
-    uint64_t spread;
-    struct entry *entry;
-};
-
-/* What stands in a stream. Each kind has keys of its own. */
-enum stream_kind {
-    STREAM_STATED = 0, /* events with these ids, in the partition of their key */
-    STREAM_PLACED = 1  /* events of the device without a user that are the user's: copies, from the device's home */
-};
-
-/* Flags of an entry beside those of path.h. */
-enum {
-    ENTRY_PLACED = 64, /* before the event stands the version of what placed it: placed_event() */
-    ENTRY_GONE = 128   /* it was placed and taken back; only the version is there */
-};
-
-struct stream_id {
-    enum stream_kind kind;
-    struct str anonymous_id, user_id;
-};
-
-struct stream {
-    struct table_node node; /* key: hash of the stream */
-    struct kept kept;
-    enum stream_kind kind;
-    struct profile *profile;
-    struct str anonymous_id, user_id; /* behind the struct */
-    /* [worker] The other stream of its profile with the same device: their events make sessions together. Worth
-     * nothing until `sibling_known`. */
-    struct stream *sibling;
-    bool sibling_known;
-    struct device *device;    /* [worker] of one without a user: NULL: it has no links */
-    struct tombstone *erased; /* [worker] of its profile; NULL: it was not */
-    struct account *account;  /* [worker] of one with device and user */
-    uint64_t fresh;           /* [worker] uids of this interval that are not on disk */
-
-    uint64_t interval;         /* [lock] to which the three below belong */
-    struct entry *entries;     /* [lock] newest first */
-    struct gone *gone;         /* [lock] newest first */
-    struct stream *next_dirty; /* [lock] of the profile */
-    bool rewritten;            /* [lock] all that counts is in `entries`: what is on disk goes with the next commit */
-    bool on_disk;              /* [worker] its record is */
-
-    /* [worker] this interval */
-    struct uid_slot *slots; /* entries that stand, by uid */
-    size_t slot_count, slot_cap;
-    struct span *spans; /* sorted, more than a session gap apart */
-    size_t span_count, span_cap;
-    bool spans_inexact; /* an event was replaced: only a fold of everything knows the sessions */
-
-    /* [worker] what is on disk */
-    struct uidset uids;
-    bool large;                         /* has uids written by themselves */
-    uint32_t uid_parts, uid_parts_next; /* values that hold them; after the commit being made, if it writes some */
-    int64_t disk_last;                  /* no chunk's entry is later; TIME_NONE: nothing on disk */
-    int64_t last_next;                  /* the latest entry of the commit being made */
-    int64_t session_last;  /* last session event on disk before `session_floor`, within reach of a session */
-    int64_t session_floor; /* for times from here on session_last is right; before it the chunks say */
-};
-
-/* An order's statements as they are on disk (order_doc_*): made anew for each change. */
-struct order_doc {
-    _Atomic uint32_t refs;
-    size_t n;
-    char bytes[];
-};
-
-struct kept_order {
-    struct table_node node; /* key: of profile and order together */
-    struct kept kept;
-    struct key_hash profile, order;
-    uint64_t interval;             /* [lock] in which it changed last */
-    struct order_doc *doc;         /* [lock] NULL: nothing was ever told of it */
-    struct kept_order *next_dirty; /* [lock] of the profile */
-};
-
-/* A device in the `ids` of a user. One that was taken back is remembered, so that an older record does not bring it
- * back. */
-struct member {
-    struct str device; /* owned */
-    struct internal_version version;
-    bool removed;
-};
-
-/* What a device's home knows of one of its users. */
-struct device_user {
-    struct str id; /* owned */
-    bool beyond;   /* the user's cap: it does not keep the device */
-    struct internal_version verdict;
-    int64_t unlinked_until; /* links up to this time do not count; INT64_MIN: none were undone */
-    bool told;              /* the user was told that the device is its */
-    bool erased;            /* the user was, and `id` is their alias */
-    int64_t erased_until;   /* what was theirs up to then is gone; INT64_MIN: nothing is */
-    struct key_hash was;    /* of an erased one: the hash of "user:" and the id under the shop's key */
-};
-
-/* A device that somebody was linked to, at its home. [worker] but for what says otherwise. */
-struct device {
-    struct table_node node; /* key: hash of the id */
-    struct kept kept;
-    uint64_t interval;         /* in which it changed last */
-    struct str id;             /* behind the struct */
-    struct stream *stream;     /* in memory: its events without a user; or NULL */
-    struct device_user *users; /* [lock] owned; never moves one to another number */
-    size_t user_count, user_cap;
-    bool crowded; /* [lock] more users than it may have, for good: no link counts and no further one is kept */
-    bool shared;  /* [lock] more users or more events than it may have */
-    uint32_t figures[IDENTITY_FIGURES]; /* [lock] what it adds to the partition's */
-    struct runs runs;                   /* [lock] of the links that count */
-    struct links links;                 /* all; worth nothing unless `links_known` */
-    bool links_known;
-    bool links_changed;                   /* those on disk are to be written anew */
-    bool behind;                          /* what follows from the links could not be worked out yet */
-    struct links fresh;                   /* [lock] those of this interval, in the order in which they were said */
-    uint32_t link_parts, link_parts_next; /* values on disk that hold links; after the commit being made */
-};
-
-/* A device that a user is paired with, for the user's cap. */
-struct pair {
-    struct str device; /* owned */
-    bool by_events;    /* an event says so, the earliest at `evidence` */
-    struct event_key evidence;
-    bool beyond; /* the device's home was told that it is beyond the cap */
-};
-
-/* That an order pairs a device with the user, or did. */
-struct order_pair {
-    struct str device; /* owned */
-    struct event_key key;
-    struct uid subject;
-    struct internal_version version;
-    bool removed;
-};
-
-/* What a user's home knows of their devices. [lock] what goes to disk; the rest is the worker's. */
-struct account {
-    struct table_node node; /* key: hash of the user's id */
-    struct kept kept;
-    uint64_t interval;
-    struct str id;      /* behind the struct */
-    uint32_t streams;   /* in memory, which keep it there */
-    bool capped;        /* it had more devices than it keeps, once */
-    struct pair *pairs; /* owned; sorted by device */
-    size_t pair_count, pair_cap;
-    struct order_pair *order_pairs; /* owned */
-    size_t order_pair_count, order_pair_cap;
-};
-
-struct profile {
-    struct table_node node; /* key: hash of its id */
-    struct kept kept;
-    struct str id;                /* behind the struct */
-    struct str user;              /* [lock] of a device with links: the user of the latest; owned. Its events are its
-                                   * users' then, and the profile itself has none */
-    int64_t own_after;            /* [lock] of a device whose last user was erased: only events after it are its own;
-                                   * INT64_MIN else */
-    struct member *members;       /* [lock] of a user: devices with a link to it, sorted by id; owned */
-    size_t member_count;          /* [lock] */
-    bool held;                    /* [lock] look-ups wait: the cache may still have it as it was */
-    uint32_t streams;             /* [worker] in memory, which keep it there */
-    int64_t version;              /* [lock] 0: made for an event that was not folded yet */
-    uint64_t changes;             /* [lock] the partition's; one record may change it several times under one version */
-    struct facts facts;           /* [lock] exact unless refold; a look-up that folded it puts both right */
-    struct traits traits;         /* [lock] likewise */
-    bool refold;                  /* [lock] */
-    uint32_t watch_round;         /* [lock] in which it was noted last */
-    uint64_t interval;            /* [lock] to which the two below belong */
-    struct stream *dirty_streams; /* [lock] */
-    struct kept_order *dirty_orders; /* [lock] */
-};
 
 struct pointers {
     void **v;
@@ -517,6 +280,8 @@ void put_key(struct buf *b, const struct event_key *k);
 bool get_key(const char **p, const char *end, struct event_key *out);
 void put_version(struct buf *b, struct internal_version v);
 bool get_version(const char **p, const char *end, struct internal_version *out);
+/* The version before a placed event, and the event; absent for one that is gone. False for bytes that are none. */
+bool placed_event(struct str bytes, struct internal_version *version, struct str *event);
 /* A copy on the heap. 0 or -ENOMEM. */
 int text_copy(struct str from, struct str *out);
 
@@ -594,46 +359,6 @@ int stream_rewrite_make(struct partition *p, struct stream *s, const struct chun
 void stream_rewrite_show(struct partition *p, struct stream *s, struct stream_rewrite *w);
 void stream_rewrite_drop(struct stream_rewrite *w);
 
-/* --- erased.c: what is known of the erased -------------------------------------------------------------------- */
-
-int erased_load(struct partition *p, struct err *e);
-void erased_deinit(struct erased *x);
-/* NULL for a profile that was not. Worker, or with the lock. */
-struct tombstone *tombstone_find(const struct partition *p, struct str profile);
-struct key_hash erasure_hash(const struct partition *p, struct str profile);
-/* Whether what the user did at that time is gone. */
-bool user_is_erased(const struct partition *p, struct str user, int64_t time);
-/* One that is in the table, with room in the list of those that changed. NULL when memory is out. Worker. */
-struct tombstone *tombstone_make(struct partition *p, struct key_hash hash);
-void tombstone_touch(struct partition *p, struct tombstone *t);
-/* The record being worked off erased something; what stood under keys that begin so; a copy in the cache. With the
- * lock. */
-void erased_mark(struct partition *p);
-void erased_range(struct partition *p, struct key prefix);
-void erased_profile(struct partition *p, struct str id);
-/* All that a profile has on disk by its own key, and all of one of its streams. With the lock. */
-void erased_profile_ranges(struct partition *p, struct key_hash profile);
-/* Of a profile that changes in this interval: orders of which only is remembered that it had them go with the commit.
- * Worker. */
-void erased_emptied(struct partition *p, struct profile *r);
-void erased_stream_ranges(struct partition *p, const struct stream *s);
-/* How many orders the profile has, whether or not they count in its facts. Worker. 0 or negative errno. */
-int profile_orders(struct partition *p, const struct profile *r, uint64_t *out, struct err *e);
-/* Whether the profile is an erased user's, or a device's that had an erased one. Worker. 0 or negative errno. */
-int profile_was_erased(struct partition *p, struct str id, bool *out, struct err *e);
-struct commit;
-int commit_tombstones(struct commit *c);
-void settle_tombstones(struct partition *p);
-
-/* --- graves.c: what waits for its device ---------------------------------------------------------------------- */
-
-int graves_init(struct graves *g);
-void graves_deinit(struct graves *g);
-/* Reads what is on disk. */
-int graves_load(struct partition *p, struct err *e);
-int commit_graves(struct commit *c);
-void settle_graves(struct partition *p);
-
 /* --- partition_chunks.c: reading chunks ----------------------------------------------------------------------- */
 
 struct chunk_range {
@@ -649,75 +374,10 @@ int chunks_visit(struct state *s, uint32_t partition, const struct store_snapsho
 /* -EIO with words. */
 int damaged(struct err *e, const char *what);
 
-/* --- cascade.c: what one record sets off ------------------------------------------------------------------------ */
-
-/* Tells the partition that the record is for, this one or another: sets sender and version, and copies all of it. Only
- * while a record is worked out or a cascade is worked off, when nothing can fail any more: memory that is out ends the
- * process. Worker, without the lock. */
-void tell(struct partition *p, struct internal *r);
-/* Begins with a record of the log; ends with it: everything told to this partition is worked off, in order. On failure
- * call cascade_run again. 0 or negative errno. */
-void cascade_begin(struct partition *p, int64_t offset);
-int cascade_run(struct partition *p, struct err *e);
-/* Forgets what is told and not worked off. */
-void cascade_clear(struct cascade *c);
-/* A record of another partition, to be worked off. 0, or -EINVAL: there is no such sender. */
-int cascade_take(struct partition *p, const struct internal *r);
-/* It is worked off. With the lock. */
-void cascade_heard(struct partition *p);
-
 /* --- state_announce.c ----------------------------------------------------------------------------------------- */
 
 /* With the lock. */
 void profile_hold(struct partition *p, struct profile *r);
-
-/* What works off a record. Each is called again with the same record after a failure (negative errno), which must have
- * shown nothing, or have counted in `done` the items that it has worked off. What is not newer than what is known of
- * its subject changes nothing. All of them with p->cascade.cause + 1 as the version of the profiles they change. */
-int device_linked(struct partition *p, const struct internal *r, struct err *e);                  /* device.c */
-int device_verdict(struct partition *p, const struct internal *r, struct err *e);                 /* device.c */
-int device_unlink(struct partition *p, const struct command *c, struct err *e);                   /* device.c */
-int device_recount(struct partition *p, struct str id, struct err *e);                            /* device.c */
-int device_erase(struct partition *p, const struct internal *r, struct err *e);                   /* device.c */
-int grave_heard(struct partition *p, const struct internal *r, struct err *e);                    /* grave.c */
-int erase_profile(struct partition *p, const struct command *c, struct err *e);                   /* erase.c */
-int account_member(struct partition *p, const struct internal *r, struct err *e);                 /* account.c */
-int account_pair(struct partition *p, const struct internal *r, struct err *e);                   /* account.c */
-int place_events(struct partition *p, const struct internal *r, size_t *done, struct err *e);     /* fold_entry.c */
-int order_statements(struct partition *p, const struct internal *r, size_t *done, struct err *e); /* order_home.c */
-int order_placed(struct partition *p, const struct internal *r, size_t *done, struct err *e);     /* fold_order.c */
-
-/* Whose an event of the device without a user is: the number of a user, NO_USER, or USER_ERASED: nobody's any more.
- * What comes after the time up to which its user was erased is as of a device that nobody had before: the next user's,
- * or its own. */
-#define USER_ERASED (UINT32_MAX - 1)
-uint32_t device_owner(const struct device_user *users, const struct runs *r, const struct event_key *key);
-/* Of a device whose last user was erased: only events after it are its own; INT64_MIN of others. */
-int64_t device_own_after(const struct device_user *users, const struct runs *r);
-/* Of a stream's event: whether it is gone with who it was of. */
-bool event_is_erased(const struct stream *s, const struct event_key *key);
-/* Of an erased one: whether it is not gone yet, see grave.c. */
-bool event_is_held(const struct partition *p, const struct stream *s, const struct event_key *key);
-/* To the home of a device: what of it was the user's is gone. */
-void tell_erasure(struct partition *p, const struct state_erasure *is, struct str device, struct str user);
-/* To the home of the order, which is nobody's by this statement. */
-void tell_stripped(struct partition *p, struct str order_id, const struct event_key *key, struct str bytes);
-
-/* Whether one event more of a device without a user is one too many. */
-bool device_is_full(const struct partition *p, const struct stream *home);
-/* Whether it is that of a guest's order, which counts towards no cap and stands in nobody's ids. */
-bool device_is_guest(struct str id);
-/* An event says that the user of the account used the device. Changes the account and tells; only where tell may be
- * called. */
-void account_evidence(struct partition *p, struct account *a, struct str device, const struct event_key *key);
-/* Of a user who was erased: forgets all pairs. With the lock. */
-void account_reset(struct account *a);
-/* To the home of an order: `bytes` absent: the event does not state it any more. */
-void tell_statement(struct partition *p, struct str order_id, struct str owner, const struct event_key *key,
-                    struct str bytes);
-
-/* The version before a placed event, and the event; absent for one that is gone. False for bytes that are none. */
-bool placed_event(struct str bytes, struct internal_version *version, struct str *event);
 
 /* --- fold_emit.c: what folding asks to be put on the log ------------------------------------------------------ */
 
@@ -744,6 +404,7 @@ int define(struct partition *p, const struct command *c, const char **why);
 int definitions_load(struct partition *p, struct err *e);
 /* Forgets all. With the lock, or before others know the partition. */
 void definitions_clear(struct partition *p);
+struct commit;
 int commit_definitions(struct commit *c);
 void settle_definitions(struct partition *p);
 /* NULL, or what is wrong with what stands under the key. */

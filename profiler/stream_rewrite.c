@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "profiler/state_private.h"
+#include "profiler/erased.h"
 
 struct gather {
     struct stream *s;

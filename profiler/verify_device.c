@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/event_log.h"
+#include "profiler/device_users.h"
 #include "profiler/verify.h"
 #include "proto/codec.h"
 
