@@ -11,7 +11,7 @@
 #include "profiler/adopt.h"
 #include "profiler/checkpoint.h"
 #include "profiler/erasures.h"
-#include "profiler/profiler.h"
+#include "profiler/profiler_settings.h"
 
 #define LOOK_MS 15000
 

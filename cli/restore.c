@@ -10,7 +10,7 @@
 #include "common/clock.h"
 #include "common/process.h"
 #include "profiler/erasures.h"
-#include "profiler/profiler.h"
+#include "profiler/profiler_settings.h"
 #include "profiler/restore.h"
 
 #define LOOK_MS 5000 /* for the log to answer */

@@ -6,7 +6,7 @@
 
 #include "cli/backups.h"
 #include "cli/cli.h"
-#include "profiler/profiler.h"
+#include "profiler/profiler_settings.h"
 
 static void say_difference(void *arg, const char *line)
 {

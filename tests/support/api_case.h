@@ -5,6 +5,7 @@
 #define WAYMARK_TESTS_API_CASE_H
 
 #include "profiler/api.h"
+#include "profiler/profiler_settings.h"
 #include "tests/support/profiler_shop.h"
 
 #define INSTANCES 3
