@@ -96,11 +96,12 @@
 #define LIMIT_TRAIT_BYTES (8 * KIB) /* of one value as JSON; a larger one counts as not stated */
 #define LIMIT_CONSENTS 100          /* purposes of one person: those first stated earliest */
 #define LIMIT_PURPOSE_BYTES 64
-#define LIMIT_TRAITS_ARENA (64 * MIB) /* memory to read what one event states */
-#define LIMIT_DEVICE_EVENTS 100000    /* of a device without a user that can still become a user's */
-#define LIMIT_DEVICE_RUNS 10000       /* times that a device changes hands; of more it is shared */
-#define LIMIT_DEVICE_LINKS 1024       /* of a device, kept in memory beyond the need */
-#define LIMIT_ERASED_NOTES 65536      /* places that are written anew one by one after erasures; more, and all are */
+#define LIMIT_TRAITS_ARENA (64 * MIB)  /* memory to read what one event states */
+#define LIMIT_DEVICE_EVENTS 100000     /* of a device without a user that can still become a user's */
+#define LIMIT_DEVICE_RUNS 10000        /* times that a device changes hands; of more it is shared */
+#define LIMIT_DEVICE_LINKS 1024        /* of a device, kept in memory beyond the need */
+#define LIMIT_ERASED_NOTES 65536       /* places that are written anew one by one after erasures; more, and all are */
+#define LIMIT_NAMES_BYTES (1024 * MIB) /* of hashes of ids while the erased are searched for, all partitions */
 #define LIMIT_WATCH_BYTES                                                                                              \
     (64 * MIB) /* ids of changed profiles that wait to be looked at; more, and all are looked at */
 #define LIMIT_DEFINITIONS_BYTES (32 * MIB) /* of definitions that a partition knows; further ones are refused */

@@ -10,6 +10,7 @@
 #include "profiler/erased.h"
 #include "profiler/fold_entry.h"
 #include "profiler/grave.h"
+#include "profiler/grave_search.h"
 #include "proto/codec.h"
 
 /* One stream of the profile, as it was and as it will be. */
@@ -80,49 +81,22 @@ static bool is_user(const struct erasing *x)
 
 /* --- who is meant --------------------------------------------------------------------------------------------- */
 
-static bool is_meant(const struct erasing *x, struct str id)
-{
-    struct key_hash hash = erasure_hash(x->p, id);
-
-    return memcmp(hash.b, x->command->hash.p, KEY_HASH_BYTES) == 0;
-}
-
 static int keep_id(struct erasing *x, struct str id)
 {
     x->id = arena_dup(&x->arena, id);
     return x->id.p ? 0 : -ENOMEM;
 }
 
-static int search_disk(struct erasing *x)
+/* Somebody whom only the hash names. */
+static int search(struct erasing *x)
 {
-    struct store_iter *it = store_iter_new(x->p->state->store, x->p->number, NULL, false);
-    const char kind = KEY_PROFILE;
-    struct profile_record record;
-    struct str key, value;
-    int rc = 0;
+    struct str id;
+    int rc = grave_search(x->p, &x->hash, false, &id, x->err);
 
-    if (!it)
-        return -ENOMEM;
-    for (store_iter_seek(it, (struct str){&kind, 1}); rc == 0 && store_iter_at(it, &key, &value); store_iter_next(it)) {
-        if (key.n == 0 || key.p[0] != kind || str_has(x->id))
-            break;
-        if (profile_record_read(value, &record) < 0)
-            rc = damaged(x->err, "a profile");
-        else if (is_meant(x, record.id))
-            rc = keep_id(x, record.id);
-    }
-    if (rc == 0)
-        rc = store_iter_status(it, x->err);
-    store_iter_free(it);
+    if (rc == 0 && str_has(id))
+        rc = keep_id(x, id);
+    free((void *)(uintptr_t)id.p);
     return rc;
-}
-
-static int search_memory(struct erasing *x)
-{
-    for (struct kept *k = x->p->ring.next; k != &x->p->ring; k = k->next)
-        if (k->kind == KEPT_PROFILE && is_meant(x, kept_profile(k)->id))
-            return keep_id(x, kept_profile(k)->id);
-    return 0;
 }
 
 static int find_whom(struct erasing *x)
@@ -142,8 +116,7 @@ static int find_whom(struct erasing *x)
         return rc;
     }
     memcpy(x->hash.b, c->hash.p, sizeof x->hash.b);
-    rc = search_memory(x);
-    return rc == 0 && !str_has(x->id) ? search_disk(x) : rc;
+    return search(x);
 }
 
 /* --- what there is -------------------------------------------------------------------------------------------- */
@@ -185,12 +158,9 @@ static int collect_streams(struct erasing *x)
 {
     int rc = open_streams_on_disk(x);
 
-    for (struct kept *k = x->p->ring.next; k != &x->p->ring && rc == 0; k = k->next) {
-        struct erased_stream one = {0};
+    for (struct stream *s = x->profile->streams; s && rc == 0; s = s->next) {
+        const struct erased_stream one = {.s = s};
 
-        if (k->kind != KEPT_STREAM || kept_stream(k)->profile != x->profile)
-            continue;
-        one.s = kept_stream(k);
         rc = list_add(&x->streams, &one, sizeof one);
     }
     if (x->streams.n > 1)

@@ -11,9 +11,9 @@
  * Who reads one:
  * - the state that has put it there knows all of it. It finds the record by its hash among those that it has said
  *   (rows 'G', from the saying to the reading), and is done: nothing is searched for, nothing changes.
- * - a state that is folded anew searches the devices and profiles of the partition for one whose id has the hash. If
- *   somebody has spoken of the device already, the grave becomes part of it at once, and what has fallen to others
- * moves.
+ * - a state that is folded anew searches the devices and profiles of the partition for one whose id has the hash
+ *   (grave_search.c). If somebody has spoken of the device already, the grave becomes part of it at once, and what has
+ *   fallen to others moves.
  * - else the grave waits (rows 'G'), and becomes part of the device when it is spoken of by its name: before an event
  * of it is folded, or a link is told. There is nothing of the device then, so that nobody has to be told.
  *
@@ -36,6 +36,7 @@
 #include "profiler/cascade.h"
 #include "profiler/device_users.h"
 #include "profiler/erased.h"
+#include "profiler/grave_search.h"
 #include "proto/codec.h"
 
 #define GRAVE_LINKS 1024 /* in one record */
@@ -182,86 +183,6 @@ bool grave_is_one(const struct internal *r)
     return true;
 }
 
-/* --- whose it is ---------------------------------------------------------------------------------------------- */
-
-/* A search for the id behind a hash. */
-struct search {
-    struct partition *p;
-    struct key_hash hash;
-    struct str id; /* on the heap; absent: not found */
-};
-
-static int try(struct search *f, struct str device)
-{
-    struct key_hash h = device_hash(f->p, device);
-
-    return key_hash_eq(&h, &f->hash) ? text_copy(device, &f->id) : 0;
-}
-
-static int try_profile(struct search *f, struct str id)
-{
-    return str_starts(id, STR_LIT("anon:")) ? try(f, profile_log_key(id)) : 0;
-}
-
-static int search_memory(struct search *f)
-{
-    int rc = 0;
-
-    for (struct kept *k = f->p->ring.next; k != &f->p->ring && rc == 0 && !str_has(f->id); k = k->next) {
-        if (k->kind == KEPT_PROFILE)
-            rc = try_profile(f, kept_profile(k)->id);
-        else if (k->kind == KEPT_DEVICE)
-            rc = try(f, kept_device(k)->id);
-    }
-    return rc;
-}
-
-static int try_row(struct search *f, enum key_kind kind, struct str value, struct err *e)
-{
-    const char *p = value.p, *end = value.p + value.n;
-    struct profile_record record;
-    uint64_t format;
-    struct str id;
-
-    if (kind == KEY_PROFILE)
-        return profile_record_read(value, &record) < 0 ? damaged(e, "a profile") : try_profile(f, record.id);
-    if (!get_varint(&p, end, &format) || !get_text(&p, end, &id))
-        return damaged(e, "a device");
-    return str_has(id) ? try(f, id) : 0;
-}
-
-static int search_disk(struct search *f, enum key_kind kind, struct err *e)
-{
-    struct store_iter *it = store_iter_new(f->p->state->store, f->p->number, NULL, false);
-    const char first = (char)kind;
-    struct str key, value;
-    int rc = 0;
-
-    if (!it)
-        return -ENOMEM;
-    for (store_iter_seek(it, (struct str){&first, 1}); rc == 0 && !str_has(f->id) && store_iter_at(it, &key, &value);
-         store_iter_next(it)) {
-        if (key.n == 0 || key.p[0] != first)
-            break;
-        rc = try_row(f, kind, value, e);
-    }
-    if (rc == 0)
-        rc = store_iter_status(it, e);
-    store_iter_free(it);
-    return rc;
-}
-
-static int search(struct search *f, struct err *e)
-{
-    int rc = search_memory(f);
-
-    if (rc == 0 && !str_has(f->id))
-        rc = search_disk(f, KEY_DEVICE, e);
-    if (rc == 0 && !str_has(f->id))
-        rc = search_disk(f, KEY_PROFILE, e);
-    return rc;
-}
-
 /* --- becoming part of the device ------------------------------------------------------------------------------ */
 
 struct burial {
@@ -403,17 +324,18 @@ int grave_heard(struct partition *p, const struct internal *r, struct err *e)
 {
     struct key_hash said = said_hash(p, r);
     struct grave *g = graves_find(p, &said);
-    struct search f = {.p = p, .hash = hash_of(r->device), .id = STR_NONE};
+    struct key_hash hash = hash_of(r->device);
+    struct str id;
     int rc;
 
     if (g) {
         graves_drop(p, g);
         return 0;
     }
-    rc = search(&f, e);
+    rc = grave_search(p, &hash, true, &id, e);
     if (rc == 0)
-        rc = str_has(f.id) ? bury(p, f.id, r, e) : wait_for(p, r, e);
-    free((void *)(uintptr_t)f.id.p);
+        rc = str_has(id) ? bury(p, profile_log_key(id), r, e) : wait_for(p, r, e);
+    free((void *)(uintptr_t)id.p);
     if (rc <= 0)
         return rc;
     pthread_mutex_lock(&p->lock);

@@ -1,11 +1,13 @@
 /* The rows of graves: by the hash of a device what the log says of it, as long as nobody has spoken of it by its name;
  * by the hash of a record that this partition said it, until it is read back. The worker's thread. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
 #include "profiler/commit_stream.h"
 #include "profiler/erased.h"
 #include "profiler/grave.h"
+#include "profiler/grave_search.h"
 
 int graves_init(struct graves *g)
 {
@@ -24,6 +26,7 @@ void graves_deinit(struct graves *g)
 {
     table_drain(&g->table, free_grave);
     table_deinit(&g->table);
+    assert(!g->names);
     free(g->dirty.v);
     *g = (struct graves){0};
 }
@@ -254,4 +257,5 @@ void settle_graves(struct partition *p)
         g->n = 0;
     }
     p->graves.dirty.n = 0;
+    grave_search_settle(p);
 }

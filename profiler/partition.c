@@ -10,6 +10,7 @@
 #include "profiler/cascade.h"
 #include "profiler/device_users.h"
 #include "profiler/erased.h"
+#include "profiler/grave_search.h"
 #include "profiler/order_home.h"
 
 enum { EVICT_SLICE = 256 }; /* objects looked at in one go with the lock */
@@ -220,6 +221,7 @@ int partition_profile(struct partition *p, struct str id, struct profile **out, 
         profile_free(r);
         return rc;
     }
+    grave_search_add(p, KEY_PROFILE, &r->node.key, r->id);
     *out = r;
     return 0;
 }
@@ -357,6 +359,24 @@ static int stream_attach(struct partition *p, struct stream *s, struct err *e)
     return 0;
 }
 
+static void join_profile(struct stream *s)
+{
+    struct stream **first = &s->profile->streams;
+
+    s->next = *first;
+    s->link = first;
+    if (s->next)
+        s->next->link = &s->next;
+    *first = s;
+}
+
+static void leave_profile(struct stream *s)
+{
+    *s->link = s->next;
+    if (s->next)
+        s->next->link = s->link;
+}
+
 int partition_stream(struct partition *p, const struct stream_id *id, struct key_hash hash, struct stream **out,
                      struct err *e)
 {
@@ -377,7 +397,7 @@ int partition_stream(struct partition *p, const struct stream_id *id, struct key
         stream_free(s);
         return rc;
     }
-    s->profile->streams++;
+    join_profile(s);
     if (s->account)
         s->account->streams++;
     if (s->device)
@@ -397,7 +417,7 @@ int partition_stream(struct partition *p, const struct stream_id *id, struct key
 
 static void stream_detach(struct stream *s)
 {
-    s->profile->streams--;
+    leave_profile(s);
     if (s->account)
         s->account->streams--;
     if (s->device)
@@ -440,7 +460,7 @@ static bool droppable(const struct partition *p, struct kept *k)
     if (k->kind == KEPT_STREAM)
         return !stream_current(p, kept_stream(k));
     if (k->kind == KEPT_PROFILE)
-        return !profile_current(p, kept_profile(k)) && kept_profile(k)->streams == 0;
+        return !profile_current(p, kept_profile(k)) && !kept_profile(k)->streams;
     if (k->kind == KEPT_DEVICE)
         return kept_device(k)->interval != p->interval_number && !kept_device(k)->stream;
     if (k->kind == KEPT_ACCOUNT)
@@ -565,6 +585,7 @@ void partition_restart(struct partition *p, const struct meta *meta, struct inte
     p->memory_base = p->memory;
     p->interval = fresh;
     erased_deinit(&p->erased);
+    grave_search_drop(p);
     graves_deinit(&p->graves);
     if (table_init(&p->erased.tombstones) < 0 || graves_init(&p->graves) < 0)
         abort();
@@ -581,6 +602,7 @@ void partition_deinit(struct partition *p)
         return;
     drop_all(p);
     erased_deinit(&p->erased);
+    grave_search_drop(p);
     graves_deinit(&p->graves);
     watch_deinit(p);
     definitions_clear(p);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "profiler/grave_search.h"
 #include "profiler/state_private.h"
 
 #define container(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
@@ -356,6 +357,7 @@ int partition_device(struct partition *p, struct str id, bool make, struct devic
     struct key_hash hash = partition_hash(p, id);
     struct table_node *n = table_find(&p->devices, &hash);
     struct stream_id home = {STREAM_STATED, id, STR_NONE};
+    char profile[PROFILE_ID_MAX_BYTES];
     struct device *d;
     int rc;
 
@@ -372,6 +374,7 @@ int partition_device(struct partition *p, struct str id, bool make, struct devic
         device_free(d);
         return rc == STORE_NOT_FOUND ? 0 : rc;
     }
+    grave_search_add(p, KEY_DEVICE, &d->node.key, profile_id(id, STR_NONE, profile));
     d->stream = partition_find_stream(p, stream_hash(p, &home));
     if (d->stream)
         d->stream->device = d;

@@ -106,10 +106,11 @@ struct stream {
      * nothing until `sibling_known`. */
     struct stream *sibling;
     bool sibling_known;
-    struct device *device;    /* [worker] of one without a user: NULL: it has no links */
-    struct tombstone *erased; /* [worker] of its profile; NULL: it was not */
-    struct account *account;  /* [worker] of one with device and user */
-    uint64_t fresh;           /* [worker] uids of this interval that are not on disk */
+    struct device *device;       /* [worker] of one without a user: NULL: it has no links */
+    struct stream *next, **link; /* [worker] the next one of its profile in memory; what points to this one */
+    struct tombstone *erased;    /* [worker] of its profile; NULL: it was not */
+    struct account *account;     /* [worker] of one with device and user */
+    uint64_t fresh;              /* [worker] uids of this interval that are not on disk */
 
     uint64_t interval;         /* [lock] to which the three below belong */
     struct entry *entries;     /* [lock] newest first */
@@ -234,7 +235,7 @@ struct profile {
     struct member *members;       /* [lock] of a user: devices with a link to it, sorted by id; owned */
     size_t member_count;          /* [lock] */
     bool held;                    /* [lock] look-ups wait: the cache may still have it as it was */
-    uint32_t streams;             /* [worker] in memory, which keep it there */
+    struct stream *streams;       /* [worker] in memory, which keep it there */
     int64_t version;              /* [lock] 0: made for an event that was not folded yet */
     uint64_t changes;             /* [lock] the partition's; one record may change it several times under one version */
     struct facts facts;           /* [lock] exact unless refold; a look-up that folded it puts both right */

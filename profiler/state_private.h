@@ -54,10 +54,14 @@ struct erased {
 /* What the log says of the erased by hashes alone, see grave.c. [worker] */
 struct graves {
     struct table table;
-    struct pointers dirty; /* this interval */
-    size_t waiting;        /* of devices whose names are not known */
-    size_t held;           /* devices with events that are not erased yet, see grave.c */
-    int64_t until;         /* records before it were on the log when following it began */
+    struct pointers dirty;     /* this interval */
+    size_t waiting;            /* of devices whose names are not known */
+    size_t held;               /* devices with events that are not erased yet, see grave.c */
+    int64_t until;             /* records before it were on the log when following it began */
+    struct grave_names *names; /* owned; see grave_search.c, as the rest */
+    uint64_t searches;         /* in this interval */
+    uint64_t walks;            /* through everybody, ever */
+    bool crowded;              /* there is no room for names, in this interval */
 };
 
 /* Profiles that changed, for who watches: see state_watch.h. */

@@ -2,9 +2,8 @@
  * comes when and however often, and everybody else is as if it had been so; what they were called stands nowhere.
  *
  * A failing seed is printed; WAYMARK_SEED=N runs it alone, WAYMARK_RUNS=N sets how many. */
-#include "profiler/eraser_judge.h"
 #include "profiler/state_private.h"
-#include "tests/support/person_play.h"
+#include "tests/support/person_clean.h"
 
 enum { DEVICES = 6, USERS = 5, ORDERS = 4, EVENTS = 70, LATE = 30, ALL = EVENTS + LATE, ERASURES = 3, ID = 40 };
 
@@ -394,67 +393,6 @@ static void check_orders(struct play *p, const struct shop *s, size_t events)
 
 /* --- a log that was cleaned ----------------------------------------------------------------------------------- */
 
-static int ask_erased(void *arg, struct str profile, const struct event_key *key, bool *out, struct err *e)
-{
-    const struct play *p = arg;
-
-    return state_is_erased(p->state, profile, key, out, e);
-}
-
-static int ask_lives(void *arg, struct str profile, bool *out, struct err *e)
-{
-    const struct play *p = arg;
-    struct state_profile got;
-    struct arena a;
-    int rc;
-
-    arena_init(&a, 64 * MIB);
-    rc = state_profile(p->state, play_partition(p, profile), profile, &a, &got, e);
-    *out = rc == 0 || rc == STATE_LINKED;
-    if (rc == 0) {
-        facts_deinit(&got.facts);
-        traits_deinit(&got.traits);
-    }
-    arena_deinit(&a);
-    return rc < 0 ? rc : 0;
-}
-
-static bool ask_forgotten(void *arg, struct str profile)
-{
-    (void)arg;
-    (void)profile;
-    return true;
-}
-
-/* What the eraser leaves of the logs when it has come to so many records. */
-static void clean(struct play *from, struct play *to, size_t judged)
-{
-    const struct judge_asks asks = {ask_erased, ask_lives, ask_forgotten, from};
-    struct judge judge;
-    struct buf b;
-
-    judge_init(&judge, &asks);
-    buf_init(&b, LIMIT_RECORD_BYTES);
-    for (uint32_t i = 0; i < from->partitions; i++)
-        for (size_t k = 0; k < from->logs[i].n; k++) {
-            const struct log_record *r = &from->logs[i].v[k];
-            int rc;
-
-            buf_reset(&b);
-            rc = judged > 0 ? judge_record(&judge, r, &b) : LOG_KEEP;
-            judged -= judged > 0;
-            assert_true(rc >= 0);
-            if (rc == LOG_KEEP)
-                play_append_at(to, i, r->kind, r->key, r->value);
-            else if (rc == LOG_BLANK)
-                play_append_at(to, i, LOG_KIND_ERASED, STR_LIT(""), STR_LIT(""));
-            else
-                play_append_at(to, i, r->kind, STR_LIT(""), buf_str(&b));
-        }
-    buf_deinit(&b);
-    judge_deinit(&judge);
-}
-
 /* Whatever was said is read back, and nothing is kept that is erased. */
 static void check_graves(const struct play *p)
 {
@@ -477,7 +415,7 @@ static void fold_anew(struct play *p, struct shop *s)
     play_start(&anew, p->partitions, chance(50) ? 20000 : 1 << 20, chance(50) ? 0 : 1 << 20);
     for (uint32_t i = 0; i < p->partitions; i++)
         records += p->logs[i].n;
-    clean(p, &anew, chance(70) ? records : below((unsigned)records));
+    play_clean(p, &anew, chance(70) ? records : below((unsigned)records));
     for (uint32_t i = 0; i < p->partitions; i++)
         state_catch_up(anew.state, i, (int64_t)anew.logs[i].n);
     play_finish(&anew);
