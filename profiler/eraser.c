@@ -29,12 +29,11 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "profiler/eraser_judge.h"
+#include "profiler/eraser_pause.h"
 
-#define TICK_MS 100
-#define LOOK_MS 10            /* while it waits for the followers */
-#define FOLLOW_MS 30000       /* for a partition to be folded, or committed */
-#define FORGET_MS 2000        /* for Redis */
-#define BACKOFF_MOST_MS 60000 /* after a turn that failed; as long as a turn took at most, after one that did not */
+#define LOOK_MS 10      /* while it waits for the followers */
+#define FOLLOW_MS 30000 /* for a partition to be folded, or committed */
+#define FORGET_MS 2000  /* for Redis */
 #define LATE_MS TIME_MINUTE
 #define NICE 10
 /* What is erased in one partition moves others, and these again others: a user's devices are told, which tell their
@@ -60,7 +59,7 @@ struct eraser {
     uint64_t told_for;   /* the last turn of which o.erased was told; 0: none */
     uint64_t late_seen;
     int64_t late_at; /* monotonic: not before */
-    int64_t backoff_ms;
+    struct eraser_pause pause;
     struct log_limit limit;
     struct stats_counter *records;
     pthread_t thread;
@@ -420,19 +419,6 @@ static bool came_late(const struct eraser *x)
     return !event_log_shared(x->o.log) && clock_monotonic() >= x->late_at && count_late(x) != x->late_seen;
 }
 
-/* How long to rest after a turn: at least as long as it took, so that others have half of the disk. */
-static int64_t pause_after(struct eraser *x, bool done, int64_t took)
-{
-    if (done)
-        x->backoff_ms = 0;
-    else
-        x->backoff_ms = x->backoff_ms ? 2 * x->backoff_ms : 4 * (int64_t)TICK_MS;
-    int64_t ms = took > x->backoff_ms ? took : x->backoff_ms;
-    if (x->backoff_ms > BACKOFF_MOST_MS)
-        x->backoff_ms = BACKOFF_MOST_MS;
-    return ms < TICK_MS ? TICK_MS : ms > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : ms;
-}
-
 /* What there is to do. Returns how long to rest. */
 static int64_t work(struct eraser *x)
 {
@@ -440,12 +426,13 @@ static int64_t work(struct eraser *x)
     int64_t began = clock_monotonic();
 
     if (erasing == 0 && !came_late(x))
-        return TICK_MS;
+        return ERASER_TICK_MS;
     if (erasing > 0 && !event_log_shared(x->o.log)) {
         spread(x); /* one turn is to serve all that the erasure moves */
         erasing = find_erasing(x);
     }
-    return pause_after(x, turn(x, erasing), clock_monotonic() - began);
+    bool done = turn(x, erasing);
+    return eraser_pause_after(&x->pause, done, began, clock_monotonic());
 }
 
 static void *run(void *arg)
@@ -454,7 +441,7 @@ static void *run(void *arg)
     int64_t work_at = 0;
 
     setpriority(PRIO_PROCESS, 0, NICE); /* of this thread alone */
-    while (rest(x, TICK_MS)) {
+    while (rest(x, ERASER_TICK_MS)) {
         if (x->o.lost)
             lost_tick(x->o.lost);
         if (clock_monotonic() >= work_at)
