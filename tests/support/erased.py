@@ -1,5 +1,6 @@
 """A person who left something in every place where one may, neighbours who share as much as one may, their erasure, and the
 search for what is left of them. An Instance and a Cluster are asked alike."""
+import errno
 import json
 import os
 import random
@@ -37,9 +38,21 @@ def pieces(value):
 
 
 def read_whole(path):
+    """What was ever written: a file may be much larger, as Kafka's indices and the log's next file are. Where something is
+    left out stands a line's end."""
+    data, at = [], 0
     try:
         with open(path, 'rb') as f:
-            return f.read()
+            while True:
+                try:
+                    begin = os.lseek(f.fileno(), at, os.SEEK_DATA)
+                except OSError as e:
+                    if e.errno == errno.ENXIO:  # nothing is behind it
+                        return b'\n'.join(data)
+                    raise
+                at = os.lseek(f.fileno(), begin, os.SEEK_HOLE)
+                f.seek(begin)
+                data.append(f.read(at - begin))
     except OSError:  # gone meanwhile, or a socket
         return b''
 
