@@ -100,7 +100,7 @@
 #define LIMIT_DEVICE_EVENTS 100000     /* of a device without a user that can still become a user's */
 #define LIMIT_DEVICE_RUNS 10000        /* times that a device changes hands; of more it is shared */
 #define LIMIT_DEVICE_LINKS 1024        /* of a device, kept in memory beyond the need */
-#define LIMIT_ERASED_NOTES 65536       /* places that are written anew one by one after erasures; more, and all are */
+#define LIMIT_ERASED_NOTES 65536       /* profiles, erased since the last turn, whose copies the cache may have */
 #define LIMIT_NAMES_BYTES (1024 * MIB) /* of hashes of ids while the erased are searched for, all partitions */
 #define LIMIT_WATCH_BYTES                                                                                              \
     (64 * MIB) /* ids of changed profiles that wait to be looked at; more, and all are looked at */

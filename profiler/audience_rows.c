@@ -419,7 +419,7 @@ int row_store_sets(struct row_store *r, set_visitor *each, void *arg, struct err
 
 int row_store_compact(struct row_store *r, uint32_t partition, struct err *e)
 {
-    return store_compact(r->store, partition == UINT32_MAX ? STORE_SHARED : partition, STR_NONE, STR_NONE, e);
+    return store_compact(r->store, partition == UINT32_MAX ? STORE_SHARED : partition, e);
 }
 
 void row_store_compact_stop(struct row_store *r)

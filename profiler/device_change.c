@@ -113,9 +113,6 @@ static void show_alias(struct device_change *c)
     if (c->erasure.nameless)
         return;
     erased_mark(c->p);
-    erased_range(c->p, key_one(KEY_DEVICE, c->d->node.key));
-    erased_range(c->p, key_one(KEY_LINKS, c->d->node.key));
-    erased_profile_ranges(c->p, c->profile->node.key);
     erased_profile(c->p, c->profile->id);
     profile_touch(c->p, c->profile);
     if (c->profile->version == 0)

@@ -389,7 +389,6 @@ static void show_account(struct erasing *x)
     pthread_mutex_lock(&x->p->lock);
     account_reset(x->account);
     partition_recount(x->p, &x->account->kept);
-    erased_range(x->p, key_one(KEY_ACCOUNT, x->account->node.key));
     pthread_mutex_unlock(&x->p->lock);
     account_touch(x->p, x->account);
 }
@@ -409,7 +408,6 @@ static void show_profile(struct erasing *x)
     facts_init(&r->facts);
     r->refold = true;
     r->version = x->p->cascade.cause + 1;
-    erased_profile_ranges(x->p, r->node.key);
     erased_profile(x->p, r->id);
     erased_emptied(x->p, r);
     partition_recount(x->p, &r->kept);

@@ -122,7 +122,6 @@ int unplace_erased(struct partition *p, struct stream *s, const struct uid *uid,
         s->profile->refold = true;
         s->profile->version = p->cascade.cause + 1;
         erased_mark(p);
-        erased_profile_ranges(p, s->profile->node.key);
         partition_recount(p, &s->profile->kept);
         pthread_mutex_unlock(&p->lock);
     }

@@ -93,17 +93,6 @@ static bool grow(void **v, size_t *cap, size_t size)
     return true;
 }
 
-/* Without room for one more all files are written anew, which takes longer and is as good. */
-void erased_range(struct partition *p, struct key prefix)
-{
-    struct erased *x = &p->erased;
-
-    if (x->range_count == x->range_cap && !grow((void **)&x->ranges, &x->range_cap, sizeof *x->ranges))
-        x->everywhere = true;
-    else
-        x->ranges[x->range_count++] = prefix;
-}
-
 void erased_profile(struct partition *p, struct str id)
 {
     struct erased *x = &p->erased;
@@ -115,25 +104,11 @@ void erased_profile(struct partition *p, struct str id)
         x->profiles[x->profile_count++] = copy;
 }
 
-void erased_profile_ranges(struct partition *p, struct key_hash profile)
-{
-    erased_range(p, key_one(KEY_PROFILE, profile));
-    erased_range(p, key_one(KEY_STREAM, profile));
-    erased_range(p, key_one(KEY_ORDER, profile));
-}
-
 void erased_emptied(struct partition *p, struct profile *r)
 {
     if (pointers_reserve(&p->erased.emptied, 1) < 0)
         abort();
     pointers_add(&p->erased.emptied, r);
-}
-
-void erased_stream_ranges(struct partition *p, const struct stream *s)
-{
-    erased_range(p, key_one(KEY_CHUNK, s->node.key));
-    erased_range(p, key_one(KEY_LATE, s->node.key));
-    erased_range(p, key_one(KEY_UIDS, s->node.key));
 }
 
 int profile_was_erased(struct partition *p, struct str id, bool *out, struct err *e)
@@ -263,7 +238,6 @@ int erased_load(struct partition *p, struct err *e)
     if (rc == 0)
         rc = store_iter_status(it, e);
     store_iter_free(it);
-    p->erased.everywhere = p->erased.through > p->erased.cleaned;
     return rc;
 }
 
@@ -272,7 +246,6 @@ static void free_notes(struct erased *x)
     for (size_t i = 0; i < x->profile_count; i++)
         free((void *)(uintptr_t)x->profiles[i].p);
     free(x->profiles);
-    free(x->ranges);
 }
 
 static void free_tombstone(struct table_node *n)

@@ -18,17 +18,12 @@ bool user_is_erased(const struct partition *p, struct str user, int64_t time);
 /* One that is in the table, with room in the list of those that changed. NULL when memory is out. Worker. */
 struct tombstone *tombstone_make(struct partition *p, struct key_hash hash);
 void tombstone_touch(struct partition *p, struct tombstone *t);
-/* The record being worked off erased something; what stood under keys that begin so; a copy in the cache. With the
- * lock. */
+/* The record being worked off erased something; the cache may have a copy. With the lock. */
 void erased_mark(struct partition *p);
-void erased_range(struct partition *p, struct key prefix);
 void erased_profile(struct partition *p, struct str id);
-/* All that a profile has on disk by its own key, and all of one of its streams. With the lock. */
-void erased_profile_ranges(struct partition *p, struct key_hash profile);
 /* Of a profile that changes in this interval: orders of which only is remembered that it had them go with the commit.
  * Worker. */
 void erased_emptied(struct partition *p, struct profile *r);
-void erased_stream_ranges(struct partition *p, const struct stream *s);
 /* How many orders the profile has, whether or not they count in its facts. Worker. 0 or negative errno. */
 int profile_orders(struct partition *p, const struct profile *r, uint64_t *out, struct err *e);
 /* Whether the profile is an erased user's, or a device's that had an erased one. Worker. 0 or negative errno. */

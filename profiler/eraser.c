@@ -43,9 +43,10 @@
 
 struct part {
     bool erasing, forgotten, compacted;
-    int64_t through;      /* the state's: what this turn is for */
-    int64_t end;          /* of the log: to be folded, and on disk */
-    int64_t compacted_at; /* the `through` for which the files were written anew; 0: none */
+    int64_t through;       /* the state's: what this turn is for */
+    int64_t end;           /* of the log: to be folded, and on disk */
+    int64_t compacted_at;  /* the `through` for which the files were written anew; 0: none */
+    _Atomic int64_t since; /* monotonic: nobody who waits was erased before; 0: since the last look, or nobody waits */
 };
 
 struct eraser {
@@ -60,6 +61,7 @@ struct eraser {
     uint64_t late_seen;
     int64_t late_at; /* monotonic: not before */
     struct eraser_pause pause;
+    _Atomic int64_t looked_at; /* for who was erased, last; */
     struct log_limit limit;
     struct stats_counter *records;
     pthread_t thread;
@@ -278,18 +280,23 @@ static bool is_at_hand(const struct eraser *x, uint32_t partition)
 /* The partitions that something was erased in. How many. */
 static unsigned find_erasing(struct eraser *x)
 {
+    int64_t now = clock_monotonic(), before = atomic_load(&x->looked_at);
     unsigned n = 0;
 
     for (uint32_t i = 0; i < x->o.partitions; i++) {
         struct part *p = &x->parts[i];
+        bool waits = state_erasing(x->o.state, i, &p->through);
         struct state_figures f;
 
-        p->erasing = state_erasing(x->o.state, i, &p->through) && is_at_hand(x, i);
+        if (!waits || atomic_load(&p->since) == 0)
+            atomic_store(&p->since, waits ? before : 0);
+        p->erasing = waits && is_at_hand(x, i);
         p->forgotten = p->compacted = false;
         state_figures(x->o.state, i, &f);
         p->end = p->through - f.base;
         n += p->erasing;
     }
+    atomic_store(&x->looked_at, now);
     return n;
 }
 
@@ -314,7 +321,7 @@ static void compact(struct eraser *x, uint32_t partition)
     int rc = 0;
 
     if (p->compacted_at != p->through)
-        rc = state_compact_erased(x->o.state, partition, &e);
+        rc = state_compact(x->o.state, partition, &e);
     p->compacted = rc == 0;
     if (rc == 0)
         p->compacted_at = p->through;
@@ -344,7 +351,7 @@ static bool clear_others(struct eraser *x)
         int rc = 0;
 
         if (!x->parts[i].erasing && x->o.shown(x->o.arg, i) >= 0)
-            rc = state_compact_whole(x->o.state, i, &e);
+            rc = state_compact(x->o.state, i, &e);
         if (rc < 0)
             hindered(x, "the state's files of another partition", rc, &e);
         all = all && rc == 0;
@@ -358,11 +365,13 @@ static bool end_turn(struct eraser *x)
     bool all = true;
 
     for (uint32_t i = 0; i < x->o.partitions; i++) {
-        const struct part *p = &x->parts[i];
+        struct part *p = &x->parts[i];
         bool clean = p->forgotten && p->compacted && x->forgets;
 
-        if (p->erasing && clean)
+        if (p->erasing && clean) {
             state_cleaned(x->o.state, i, p->through);
+            atomic_store(&p->since, atomic_load(&x->looked_at)); /* who still waits was erased later */
+        }
         all = all && (clean || !p->erasing);
     }
     x->o.cleaned(x->o.arg);
@@ -455,13 +464,23 @@ static void *run(void *arg)
 static void gauges(struct buf *out, void *arg)
 {
     const struct eraser *x = arg;
+    int64_t now = clock_monotonic(), oldest = now;
     unsigned n = 0;
 
-    for (uint32_t p = 0; p < x->o.partitions; p++)
-        n += !eraser_clean(x, p);
+    for (uint32_t p = 0; p < x->o.partitions; p++) {
+        int64_t since = atomic_load(&x->parts[p].since);
+
+        if (eraser_clean(x, p))
+            continue;
+        since = since ? since : atomic_load(&x->looked_at);
+        oldest = since < oldest ? since : oldest;
+        n++;
+    }
     stats_gauge_head(out, "waymark_erasures_pending",
                      "Partitions in which something was erased that may still stand in files.");
     stats_gauge_line(out, "waymark_erasures_pending", NULL, n);
+    stats_gauge_head(out, "waymark_erasure_oldest_seconds", "For how long the oldest of these has waited, at most.");
+    stats_gauge_line(out, "waymark_erasure_oldest_seconds", NULL, (double)(now - oldest) / 1000);
 }
 
 static void count(struct eraser *x)
@@ -484,6 +503,7 @@ int eraser_start(const struct eraser_options *o, struct eraser **out, struct err
     if (x->o.late_ms == 0)
         x->o.late_ms = LATE_MS;
     x->late_at = clock_monotonic() + x->o.late_ms;
+    atomic_init(&x->looked_at, clock_monotonic());
     judge_init(&x->judge, &(struct judge_asks){judge_erased, judge_lives, judge_forgotten, x});
     pthread_mutex_init(&x->lock, NULL);
     cond_init(&x->stop);

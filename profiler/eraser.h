@@ -22,7 +22,7 @@ struct eraser_options {
     struct state *state;
     struct cache *cache; /* NULL: none */
     struct lost *lost;   /* states of partitions that are another's, which go on this thread; NULL: there are none */
-    struct stats *stats; /* gets waymark_erasures_pending and waymark_erased_records_total */
+    struct stats *stats; /* gets waymark_erasures_pending, …_erasure_oldest_seconds and …_erased_records_total */
     uint32_t partitions;
     int64_t late_ms; /* between two walks over the log for events that came late; 0: a minute */
     /* As far as the partition is folded and all that folding put on the log, in offsets of the log; -1: it is not

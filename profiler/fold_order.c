@@ -238,10 +238,8 @@ static void show(struct order_change *c)
         r->version = p->cascade.cause + 1;
     if (c->had || c->has)
         change_facts(c);
-    if (c->was_erased || c->strips) {
+    if (c->was_erased || c->strips)
         erased_mark(p);
-        erased_profile_ranges(p, r->node.key);
-    }
     partition_recount(p, &c->order->kept);
     partition_recount(p, &r->kept);
 }

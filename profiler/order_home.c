@@ -270,7 +270,6 @@ static int take_standing(struct partition *p, struct statement *s, const struct 
     if (says->erased) {
         pthread_mutex_lock(&p->lock);
         erased_mark(p);
-        erased_range(p, key_one(KEY_ORDER_HOME, s->home->node.key));
         pthread_mutex_unlock(&p->lock);
     }
     return 0;

@@ -181,11 +181,10 @@ bool state_erasing(struct state *s, uint32_t partition, int64_t *through);
 /* Profiles that were erased, as far as they are known: not those of before the program started. One block, to be freed,
  * with the texts in it; NULL when there are none or memory is out, which *n tells apart (SIZE_MAX). Any thread. */
 struct str *state_erased_profiles(struct state *s, uint32_t partition, size_t *n);
-/* Writes anew all files that may hold something of them. Takes its time; any thread that may wait, one at a time. */
-int state_compact_erased(struct state *s, uint32_t partition, struct err *e);
-/* The same of a partition in which nothing was erased: what moved away from it before its person was erased may stand
- * in files of old. At once when nothing was written since the last time. */
-int state_compact_whole(struct state *s, uint32_t partition, struct err *e);
+/* Writes all files of the partition anew: they may hold something of them, also where nothing was erased, since it may
+ * have moved away before its person was. At once when nothing was written since the last time; else it takes its time.
+ * Any thread that may wait, one at a time. */
+int state_compact(struct state *s, uint32_t partition, struct err *e);
 /* Ends one that is under way, soon, with -ECANCELED, and lets none begin. Any thread. */
 void state_compact_stop(struct state *s);
 /* Nothing of what was erased up to there is anywhere any more; with the next commit that is known on disk. Any thread.

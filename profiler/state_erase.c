@@ -47,54 +47,10 @@ struct str *state_erased_profiles(struct state *s, uint32_t partition, size_t *n
     return out;
 }
 
-/* A copy of the ranges; NULL with *everywhere where all files are to be written anew. */
-static struct key *copy_ranges(struct partition *p, size_t *n, bool *everywhere)
-{
-    struct key *v;
-
-    pthread_mutex_lock(&p->lock);
-    *n = p->erased.range_count;
-    v = malloc((*n + 1) * sizeof *v);
-    *everywhere = p->erased.everywhere || !v;
-    if (v && *n)
-        memcpy(v, p->erased.ranges, *n * sizeof *v);
-    pthread_mutex_unlock(&p->lock);
-    return v;
-}
-
-/* The least key that no key beginning so reaches. */
-static struct key behind(struct key prefix)
-{
-    for (size_t i = prefix.n; i-- > 0;)
-        if (++prefix.b[i] != 0)
-            break;
-    return prefix;
-}
-
-int state_compact_erased(struct state *s, uint32_t partition, struct err *e)
-{
-    struct partition *p = &s->partitions[partition];
-    bool everywhere;
-    size_t n;
-    struct key *v = copy_ranges(p, &n, &everywhere);
-    int rc = 0;
-
-    assert(partition < s->partition_count);
-    if (everywhere)
-        rc = store_compact(s->store, partition, STR_NONE, STR_NONE, e);
-    for (size_t i = 0; i < n && rc == 0 && !everywhere; i++) {
-        struct key end = behind(v[i]);
-
-        rc = store_compact(s->store, partition, key_str(&v[i]), key_str(&end), e);
-    }
-    free(v);
-    return rc;
-}
-
-int state_compact_whole(struct state *s, uint32_t partition, struct err *e)
+int state_compact(struct state *s, uint32_t partition, struct err *e)
 {
     assert(partition < s->partition_count);
-    return store_compact(s->store, partition, STR_NONE, STR_NONE, e);
+    return store_compact(s->store, partition, e);
 }
 
 void state_cleaned(struct state *s, uint32_t partition, int64_t through)
@@ -107,8 +63,7 @@ void state_cleaned(struct state *s, uint32_t partition, int64_t through)
     if (through == x->through) {
         for (size_t i = 0; i < x->profile_count; i++)
             free((void *)(uintptr_t)x->profiles[i].p);
-        x->profile_count = x->range_count = 0;
-        x->everywhere = false;
+        x->profile_count = 0;
     }
     if (through > x->cleaned)
         x->cleaned = through;

@@ -44,10 +44,7 @@ struct erased {
     struct pointers emptied; /* [worker] profiles that were erased, or whose device's user was, in this interval */
     int64_t through;         /* [lock] one past the last record that erased something; 0: none did */
     int64_t cleaned;         /* [lock] up to here nothing is in any file any more */
-    struct key *ranges;      /* [lock] beginnings of keys under which something stood; owned */
-    size_t range_count, range_cap; /* [lock] */
-    bool everywhere;               /* [lock] they are not known, or too many */
-    struct str *profiles;          /* [lock] whose copies the cache may have; owned, and each text */
+    struct str *profiles;    /* [lock] whose copies the cache may have; owned, and each text */
     size_t profile_count, profile_cap;
 };
 

@@ -78,12 +78,13 @@ void store_batch_clear(struct store_batch *b);
  * was written and it may be tried again. */
 int store_write(struct store *s, struct store_batch *b, struct err *e);
 
-/* Writes anew all files of the family that overlap the range, up to the whole family (which it is for `from` and `to`
- * absent): when it returns 0, what was deleted or overwritten before the call stands in no file of the folder, but for
- * copies that store_copy made; at once when nothing was written since the last time. Takes time and room on the disk as
- * the family is large; one call at a time. -EAGAIN with words while somebody reads what was there before, -ENOSPC when
- * there is no room, -ECANCELED after store_compact_stop. Any thread that may wait, beside the family's writer. */
-int store_compact(struct store *s, uint32_t family, struct str from, struct str to, struct err *e);
+/* Writes anew all files of the family: when it returns 0, what was deleted or overwritten before the call stands in no
+ * file of the folder, but for copies that store_copy made; at once when nothing was written since the last time. Takes
+ * time and room on the disk as the family is large, all of it for whatever was deleted, since RocksDB's universal
+ * compaction knows no ranges; one call at a time. -EAGAIN with words while somebody reads what was there before,
+ * -ENOSPC when there is no room, -ECANCELED after store_compact_stop. Any thread that may wait, beside the family's
+ * writer. */
+int store_compact(struct store *s, uint32_t family, struct err *e);
 /* Ends one that is under way, soon, and lets none begin. Any thread. */
 void store_compact_stop(struct store *s);
 

@@ -214,13 +214,13 @@ static int wait_until_gone(const struct store *s, const struct names *before, st
 
 /* --- writing anew --------------------------------------------------------------------------------------------- */
 
-static void compact(struct store *s, rocksdb_column_family_handle_t *family, struct str from, struct str to)
+static void compact(struct store *s, rocksdb_column_family_handle_t *family)
 {
     rocksdb_compactoptions_t *o = rocksdb_compactoptions_create();
 
     rocksdb_compactoptions_set_bottommost_level_compaction(o, REWRITE_DEEPEST_TOO);
     rocksdb_compactoptions_set_exclusive_manual_compaction(o, 0); /* other families go on */
-    rocksdb_compact_range_cf_opt(s->db, family, o, from.p, from.n, to.p, to.n);
+    rocksdb_compact_range_cf_opt(s->db, family, o, NULL, 0, NULL, 0);
     rocksdb_compactoptions_destroy(o);
 }
 
@@ -247,8 +247,7 @@ static void family_name(rocksdb_column_family_handle_t *family, char out[STORE_N
     rocksdb_free(text);
 }
 
-static int rewrite(struct store *s, rocksdb_column_family_handle_t *family, const char *name, struct str from,
-                   struct str to, struct err *e)
+static int rewrite(struct store *s, rocksdb_column_family_handle_t *family, const char *name, struct err *e)
 {
     struct names before = {0};
     bool kept;
@@ -263,7 +262,7 @@ static int rewrite(struct store *s, rocksdb_column_family_handle_t *family, cons
         if (halted(s))
             rc = -ECANCELED;
         else
-            compact(s, family, from, to);
+            compact(s, family);
         if (rc == 0)
             rc = any_kept(s, name, &before, &kept);
         if (rc == 0 && !kept)
@@ -277,11 +276,12 @@ static int rewrite(struct store *s, rocksdb_column_family_handle_t *family, cons
     return rc;
 }
 
-static int compact_family(struct store *s, uint32_t at, struct str from, struct str to, struct err *e)
+static int compact_family(struct store *s, uint32_t at, struct err *e)
 {
     struct names there = {0};
     char name[STORE_NAME_BYTES];
 
+    atomic_fetch_add(&s->rewrites, 1);
     family_name(s->families[at], name);
     int rc = wait_for_snapshots(s, e);
     if (rc == 0)
@@ -289,15 +289,14 @@ static int compact_family(struct store *s, uint32_t at, struct str from, struct 
     if (rc == 0)
         rc = folder_files(s, &there, e);
     if (rc == 0)
-        rc = rewrite(s, s->families[at], name, from, to, e);
+        rc = rewrite(s, s->families[at], name, e);
     if (rc == 0)
         rc = wait_until_gone(s, &there, e);
     names_free(&there);
     return rc;
 }
 
-/* RocksDB's universal compaction knows no ranges: it takes the whole family, and so the next range is done too. */
-int store_compact(struct store *s, uint32_t family, struct str from, struct str to, struct err *e)
+int store_compact(struct store *s, uint32_t family, struct err *e)
 {
     uint32_t at = family == STORE_SHARED ? s->partitions : family;
     int rc = -ECANCELED;
@@ -308,7 +307,7 @@ int store_compact(struct store *s, uint32_t family, struct str from, struct str 
     if (s->compacted[at] == writes)
         rc = 0;
     else if (!halted(s))
-        rc = compact_family(s, at, from, to, e);
+        rc = compact_family(s, at, e);
     if (rc == 0)
         s->compacted[at] = writes;
     if (rc == -ECANCELED)

@@ -25,6 +25,7 @@ struct store {
     _Atomic unsigned compact_halt; /* not 0: store_compact is not to go on */
     _Atomic uint64_t *writes;      /* to each family, as in `families` */
     uint64_t *compacted;           /* under `compacting`: as many were there, and the family was written anew since */
+    _Atomic uint64_t rewrites;     /* of families by store_compact, begun ever */
 };
 
 /* RocksDB's words become an errno; takes the text. */

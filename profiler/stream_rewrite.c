@@ -151,7 +151,6 @@ void stream_rewrite_show(struct partition *p, struct stream *s, struct stream_re
     s->uid_parts = s->uid_parts_next = 0;
     s->disk_last = s->session_last = TIME_NONE;
     s->session_floor = INT64_MIN;
-    erased_stream_ranges(p, s);
     partition_recount(p, &s->kept);
     *w = (struct stream_rewrite){0};
 }

@@ -169,7 +169,7 @@ static unsigned traces(const struct shop *k, const char *person, unsigned n)
 
 static int compact(struct shop *k, uint32_t family, struct err *e)
 {
-    return store_compact(k->s, family, STR_NONE, STR_NONE, e);
+    return store_compact(k->s, family, e);
 }
 
 static void compact_well(struct shop *k, uint32_t family)
@@ -240,21 +240,6 @@ static void an_empty_family_is_no_failure(void **state)
 
     compact_well(k, 1);
     compact_well(k, STORE_SHARED);
-}
-
-/* Only a range is asked for. */
-static void a_range_goes(void **state)
-{
-    struct shop *k = *state;
-    struct err e = {0};
-
-    put(k, 0, "anna", 0, RECORDS);
-    put(k, 0, "berta", 0, RECORDS);
-    erase(k, 0, "anna", RECORDS);
-    assert_int_equal(store_compact(k->s, 0, STR_LIT("Pprefixprefixpre-anna-"), STR_LIT("Pprefixprefixpre-anna-z"), &e),
-                     0);
-    assert_int_equal(traces(k, "anna", RECORDS), 0);
-    check_there(k, 0, "berta", RECORDS);
 }
 
 /* Who reads the state as it was is not cut off, and it is not said that everything is gone. */
@@ -386,7 +371,6 @@ int main(void)
                                        TEST(the_deepest_level_is_written_anew_too),
                                        TEST(what_was_overwritten_is_in_no_file),
                                        TEST(an_empty_family_is_no_failure),
-                                       TEST(a_range_goes),
                                        TEST(a_snapshot_of_before_hinders),
                                        TEST(a_walk_of_before_hinders),
                                        TEST(a_copy_does_not_hinder),
