@@ -136,7 +136,8 @@ def test_a_new_life_shows_only_itself(inst, story, refold):
     # Now they log in: the phone's life since is theirs, and nothing of before.
     shop.send(now('life 4', **device, **user), page(58 * MINUTE, person.mid('late again'), **device))
     inst.drain()
-    assert told('user:' + person.user) == told('anon:' + person.phone) == ['life 1', 'life 2', 'life 4']
+    wait_until(lambda: told('user:' + person.user) == told('anon:' + person.phone) == ['life 1', 'life 2', 'life 4'], 30,
+               'what the log-in moves to come to the other partition')
     assert shop.profile('user:' + person.user, '/orders') == (200, {'orders': []})
     # And are erased once more.
     shop.erase('anon:' + person.phone)
