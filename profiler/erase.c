@@ -372,8 +372,7 @@ static void show_tombstone(struct erasing *x)
         memcpy(is->alias, c->alias.p, sizeof is->alias);
     if (c->until > is->until)
         is->until = c->until;
-    memmove(t->commands + 1, t->commands, sizeof t->commands - sizeof *t->commands);
-    t->commands[0] = x->p->cascade.cause + 1;
+    tombstone_command(x->p, t, x->p->cascade.cause + 1);
     is->time = c->time;
     is->events += x->shown;
     is->devices += count_devices(x);

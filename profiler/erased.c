@@ -42,11 +42,72 @@ bool user_is_erased(const struct partition *p, struct str user, int64_t time)
     return t && time <= t->is.until;
 }
 
+/* --- commands by their places --------------------------------------------------------------------------------- */
+
+/* Room for those of one more tombstone. */
+static int reserve_commands(struct partition *p)
+{
+    struct erased *x = &p->erased;
+    size_t cap = x->command_cap ? 2 * x->command_cap : 64;
+    struct erased_command *v = NULL;
+
+    if (x->command_count + TOMBSTONE_COMMANDS <= x->command_cap)
+        return 0;
+    pthread_mutex_lock(&p->lock);
+    v = realloc(x->commands, cap * sizeof *v);
+    if (v) {
+        x->commands = v;
+        x->command_cap = cap;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return v ? 0 : -ENOMEM;
+}
+
+static void add_command(struct erased *x, struct tombstone *t, int64_t at)
+{
+    assert(x->command_count < x->command_cap);
+    x->commands[x->command_count++] = (struct erased_command){at, t};
+}
+
+void tombstone_command(struct partition *p, struct tombstone *t, int64_t at)
+{
+    const struct erased *x = &p->erased;
+
+    assert(x->command_count == 0 || x->commands[x->command_count - 1].at < at);
+    memmove(t->commands + 1, t->commands, sizeof t->commands - sizeof *t->commands);
+    t->commands[0] = at;
+    add_command(&p->erased, t, at);
+}
+
+static int compare_commands(const void *a, const void *b)
+{
+    const struct erased_command *x = a, *y = b;
+
+    return (x->at > y->at) - (x->at < y->at);
+}
+
+const struct tombstone *tombstone_of(const struct partition *p, int64_t at)
+{
+    const struct erased *x = &p->erased;
+    const struct erased_command key = {.at = at};
+    const struct erased_command *c =
+        x->command_count ? bsearch(&key, x->commands, x->command_count, sizeof *x->commands, compare_commands) : NULL;
+
+    for (int i = 0; c && i < TOMBSTONE_COMMANDS; i++)
+        if (c->tombstone->commands[i] == at)
+            return c->tombstone;
+    return NULL;
+}
+
+/* --- tombstones ----------------------------------------------------------------------------------------------- */
+
 struct tombstone *tombstone_make(struct partition *p, struct key_hash hash)
 {
     struct tombstone *t = find(p, &hash);
     int rc = pointers_reserve(&p->erased.dirty, 1);
 
+    if (rc == 0)
+        rc = reserve_commands(p);
     if (t || rc < 0)
         return rc < 0 ? NULL : t;
     t = calloc(1, sizeof *t);
@@ -218,7 +279,12 @@ static int take_tombstone(struct partition *p, struct str key, struct str value,
     t = tombstone_make(p, hash);
     if (!t)
         return -ENOMEM;
-    return read_tombstone(value, t) ? 0 : damaged(e, "that somebody was erased");
+    if (!read_tombstone(value, t))
+        return damaged(e, "that somebody was erased");
+    for (int i = 0; i < TOMBSTONE_COMMANDS; i++)
+        if (t->commands[i])
+            add_command(&p->erased, t, t->commands[i]);
+    return 0;
 }
 
 int erased_load(struct partition *p, struct err *e)
@@ -238,6 +304,8 @@ int erased_load(struct partition *p, struct err *e)
     if (rc == 0)
         rc = store_iter_status(it, e);
     store_iter_free(it);
+    if (p->erased.command_count > 1)
+        qsort(p->erased.commands, p->erased.command_count, sizeof *p->erased.commands, compare_commands);
     return rc;
 }
 
@@ -259,6 +327,7 @@ void erased_deinit(struct erased *x)
     table_deinit(&x->tombstones);
     free(x->dirty.v);
     free(x->emptied.v);
+    free(x->commands);
     free_notes(x);
     *x = (struct erased){0};
 }

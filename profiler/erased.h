@@ -18,6 +18,11 @@ bool user_is_erased(const struct partition *p, struct str user, int64_t time);
 /* One that is in the table, with room in the list of those that changed. NULL when memory is out. Worker. */
 struct tombstone *tombstone_make(struct partition *p, struct key_hash hash);
 void tombstone_touch(struct partition *p, struct tombstone *t);
+/* The command that is worked off is one of it; it must come from tombstone_make, and `at` be later than all of the
+ * partition. Worker, with the lock. */
+void tombstone_command(struct partition *p, struct tombstone *t, int64_t at);
+/* Whose command was at that place; NULL when no tombstone knows of it. With the lock. */
+const struct tombstone *tombstone_of(const struct partition *p, int64_t at);
 /* The record being worked off erased something; the cache may have a copy. With the lock. */
 void erased_mark(struct partition *p);
 void erased_profile(struct partition *p, struct str id);

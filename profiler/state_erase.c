@@ -113,35 +113,17 @@ int state_is_erased(struct state *s, struct str profile, const struct event_key 
     return by_device(s, partition, profile_log_key(profile), key, out, e);
 }
 
-struct search {
-    int64_t offset;
-    struct state_erasure *out;
-    bool found;
-};
-
-static void look_at(void *arg, const struct table_node *n)
-{
-    struct search *f = arg;
-    const struct tombstone *t = (const struct tombstone *)n;
-
-    for (int i = 0; i < TOMBSTONE_COMMANDS && !f->found; i++) {
-        if (t->commands[i] != f->offset + 1)
-            continue;
-        *f->out = t->is;
-        f->found = true;
-    }
-}
-
 int state_erasure(struct state *s, uint32_t partition, int64_t offset, struct state_erasure *out)
 {
     struct partition *p = &s->partitions[partition];
-    struct search f = {.out = out};
+    const struct tombstone *t;
 
     assert(partition < s->partition_count);
     pthread_mutex_lock(&p->lock);
-    f.offset = offset + p->figures.base;
-    table_each(&p->erased.tombstones, look_at, &f);
+    t = tombstone_of(p, offset + p->figures.base + 1);
+    if (t)
+        *out = t->is;
     pthread_mutex_unlock(&p->lock);
     out->offset = offset;
-    return f.found ? 0 : STATE_NOT_FOUND;
+    return t ? 0 : STATE_NOT_FOUND;
 }

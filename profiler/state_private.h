@@ -37,9 +37,17 @@ struct tombstone {
     int64_t commands[TOMBSTONE_COMMANDS]; /* [lock] one past the offset of each, newest first; 0: none */
 };
 
+/* A command by its place; it may be too long ago for its tombstone to know it. */
+struct erased_command {
+    int64_t at; /* as in the tombstone */
+    struct tombstone *tombstone;
+};
+
 /* What was erased in a partition. */
 struct erased {
-    struct table tombstones; /* [lock] */
+    struct table tombstones;         /* [lock] */
+    struct erased_command *commands; /* [lock] in the order of their places; owned */
+    size_t command_count, command_cap;
     struct pointers dirty;   /* [worker] this interval */
     struct pointers emptied; /* [worker] profiles that were erased, or whose device's user was, in this interval */
     int64_t through;         /* [lock] one past the last record that erased something; 0: none did */

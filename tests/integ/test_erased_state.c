@@ -1,5 +1,5 @@
-/* After an erasure a partition's files are written anew once, however much was erased and whatever is committed
- * meanwhile. */
+/* What a partition's state says and does after many erasures: a command is found by its place, and the files are
+ * written anew once, however much was erased and whatever is committed meanwhile. */
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -26,20 +26,29 @@ static void put(struct play *p, unsigned user, size_t number)
     play_event(p, &e);
 }
 
-static void erase(struct play *p, unsigned user)
+static void hash_user(unsigned user, unsigned char out[ERASURE_HASH_BYTES])
 {
     static const unsigned char no_key[ERASURE_KEY_BYTES];
     char buf[PROFILE_ID_MAX_BYTES], id[ID];
-    struct key_hash hash;
+
+    snprintf(id, sizeof id, "user-%u", user);
+    struct key_hash hash = key_hash_erasure(no_key, profile_id(STR_NONE, str_of(id), buf));
+    memcpy(out, hash.b, ERASURE_HASH_BYTES);
+}
+
+static void erase(struct play *p, unsigned user)
+{
+    unsigned char hash[ERASURE_HASH_BYTES];
+    char id[ID];
     struct buf b;
 
     snprintf(id, sizeof id, "user-%u", user);
-    hash = key_hash_erasure(no_key, profile_id(STR_NONE, str_of(id), buf));
+    hash_user(user, hash);
     const struct command c = {.kind = COMMAND_ERASE,
                               .time = TIME_DAY,
                               .user = str_of(id),
                               .until = TIME_DAY,
-                              .hash = {(char *)hash.b, sizeof hash.b},
+                              .hash = {(char *)hash, sizeof hash},
                               .alias = STR_LIT("0123456789abcdef")};
     buf_init(&b, KIB);
     assert_true(command_pack(&c, &b));
@@ -97,10 +106,66 @@ static void once_beside_commits(void **state)
     play_end(&p);
 }
 
+/* Of commands that stand behind each other on the log; -1 when none is known. */
+static int whose(struct play *p, int64_t offset)
+{
+    struct state_erasure got;
+    unsigned char hash[ERASURE_HASH_BYTES];
+
+    if (state_erasure(p->state, 0, offset, &got) != 0)
+        return -1;
+    assert_int_equal(got.offset, offset);
+    for (unsigned i = 0; i < PEOPLE; i++) {
+        hash_user(i, hash);
+        if (memcmp(hash, got.hash, sizeof hash) == 0)
+            return (int)i;
+    }
+    fail_msg("nobody has the hash");
+    return -1;
+}
+
+/* One command for everybody in the order of their numbers; then the first one's again and again. */
+static void check_places(struct play *p, int64_t first, int again)
+{
+    assert_int_equal(whose(p, first - 1), -1);
+    assert_int_equal(whose(p, first), again < TOMBSTONE_COMMANDS ? 0 : -1);
+    for (int i = 1; i < PEOPLE; i++)
+        assert_int_equal(whose(p, first + i), i);
+    for (int i = 0; i < again; i++)
+        assert_int_equal(whose(p, first + PEOPLE + i), again - i <= TOMBSTONE_COMMANDS ? 0 : -1);
+    assert_int_equal(whose(p, first + PEOPLE + again), -1);
+}
+
+static void a_command_is_found_by_its_place(void **state)
+{
+    static struct play p;
+    const int64_t first = PEOPLE;
+
+    (void)state;
+    p = (struct play){.rules = {.traits = &no_traits, .session_gap_ms = 30 * TIME_MINUTE, .currency = "GBP"}};
+    play_start(&p, 1, 1 << 20, 1 << 20);
+    for (unsigned i = 0; i < PEOPLE; i++)
+        put(&p, i, i);
+    for (unsigned i = 0; i < PEOPLE; i++)
+        erase(&p, i);
+    play_finish(&p);
+    check_places(&p, first, 0);
+    for (int again = 1; again < 3 * TOMBSTONE_COMMANDS; again++) {
+        erase(&p, 0);
+        play_finish(&p);
+        check_places(&p, first, again);
+        if (again % 5 == 0)
+            play_kill(&p, false);
+        check_places(&p, first, again);
+    }
+    play_end(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(once_beside_commits),
+        cmocka_unit_test(a_command_is_found_by_its_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
