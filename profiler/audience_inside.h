@@ -66,6 +66,7 @@ struct crowd {
     int64_t place; /* next on the topic */
     struct key_hash mark;
     bool dirty; /* rows or the place are to be written */
+    unsigned long long taken; /* the round in which what had changed was taken last */
     struct arena changed_arena;
     struct state_changed *changed; /* taken from the state, from changed_at on not judged yet */
     size_t changed_n, changed_at;
@@ -122,6 +123,7 @@ struct audiences {
     pthread_mutex_t wake_lock;
     pthread_cond_t wake_cond;
     bool woken, stopping;
+    unsigned long long round; /* `wakes` when the thread's round began; its own */
     pthread_t thread;
     bool started;
     /* How often it was woken; up to which of these nothing waits; and nobody who changed. */

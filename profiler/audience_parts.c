@@ -310,8 +310,10 @@ bool crowd_take(struct audiences *a, struct crowd *p)
     p->changed_n = p->changed_at = 0;
     if (state_watch_take(a->o.state, p->number, &p->changed_arena, &p->changed, &p->changed_n, &all) != 0) {
         p->changed_n = 0;
+        p->retry_at = clock_monotonic() + AGAIN_MS;
         return false;
     }
+    p->taken = a->round;
     if (all && is_another(a, p)) {
         crowd_leave(a, p);
         return false;

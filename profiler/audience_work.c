@@ -97,12 +97,18 @@ static void judge_background(struct audiences *a, struct crowd *p, int64_t until
     }
 }
 
+/* More may have changed since what was judged last was taken. */
+static bool is_to_be_taken(const struct audiences *a, const struct crowd *p)
+{
+    return p->taken < a->round && clock_monotonic() >= p->retry_at;
+}
+
 bool crowd_waits(struct audiences *a, const struct crowd *p, int64_t now)
 {
     uint32_t due = people_first_due(&p->people);
 
     return crowd_ready(a, p) && (p->changed_at < p->changed_n || p->gone_at < p->gone_n || p->lap_left > 0 ||
-                                 (due != PERSON_NONE && p->people.v[due].due <= now));
+                                 is_to_be_taken(a, p) || (due != PERSON_NONE && p->people.v[due].due <= now));
 }
 
 /* Fills a batch. */

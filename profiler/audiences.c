@@ -125,14 +125,27 @@ static bool has_changed_people(const struct audiences *a)
     return false;
 }
 
-static void note_progress(struct audiences *a, unsigned long long wakes, bool busy)
+/* The latest round up to which everything that had changed was taken. */
+static unsigned long long taken_by(const struct audiences *a)
 {
+    unsigned long long least = a->round;
+
+    for (uint32_t i = 0; i < a->o.partitions; i++)
+        if (a->parts[i].here && a->parts[i].taken < least)
+            least = a->parts[i].taken;
+    return least;
+}
+
+static void note_progress(struct audiences *a, bool busy)
+{
+    unsigned long long taken = taken_by(a);
+
     if (other_definitions(a))
         return;
-    if (!has_changed_people(a))
-        atomic_store(&a->caught_up, wakes);
-    if (!busy && is_settled(a))
-        atomic_store(&a->settled, wakes);
+    if (!has_changed_people(a) && taken > atomic_load(&a->caught_up))
+        atomic_store(&a->caught_up, taken);
+    if (!busy && is_settled(a) && taken > atomic_load(&a->settled))
+        atomic_store(&a->settled, taken);
 }
 
 /* Somebody waits for everything to be on disk. Names that nobody needs any more go, too. */
@@ -151,7 +164,7 @@ static void flush_when_asked(struct audiences *a)
 /* One round. Returns how long to wait before the next. */
 static int64_t go_round(struct audiences *a)
 {
-    unsigned long long wakes = atomic_load(&a->wakes);
+    a->round = atomic_load(&a->wakes);
     bool moved = follow_rules(a);
 
     if (!a->world)
@@ -168,7 +181,7 @@ static int64_t go_round(struct audiences *a)
     bool busy = anybody_waits(a);
     if (!busy && row_store_waiting(a->rows) == 0)
         sets_sweep(a);
-    note_progress(a, wakes, busy);
+    note_progress(a, busy);
     atomic_store(&a->behind_since, !busy ? 0 : a->behind_since ? a->behind_since : clock_monotonic());
     if (moved && a->o.moved)
         a->o.moved(a->o.arg);

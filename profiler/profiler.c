@@ -204,8 +204,8 @@ int profiler_stop(struct profiler *p, int64_t ms)
         api_quiesce(p->api);
     exports_stop(p->exports);
     webhooks_stop(p->webhooks, STOP_WEBHOOKS_MS);
-    tag_keeper_stop(p->tag_keeper);
     audiences_hurry(p->audiences);
+    tag_keeper_stop(p->tag_keeper);
     eraser_stop(p->eraser);
     int r = profiler_stop_following(p, ms);
     if (p->cache)

@@ -12,6 +12,7 @@
 
 #define NAME_BYTES 24
 #define ARENA_BYTES (64 * MIB)
+#define JUDGED_MS 10000
 
 static bool shows(const struct tag_keeper *k, uint32_t partition)
 {
@@ -47,8 +48,13 @@ static int gather_one(void *arg, struct str id, struct rule_subject *s)
     return is_guest(id) ? 0 : cuts_values_add(arg, s->facts);
 }
 
+/* Who was folded and not judged yet is in no scan, and cut points of a part of the people would be wrong for a day. */
 static int scan(struct tag_keeper *k, int64_t as_of, audience_visitor *each, void *arg, struct err *e)
 {
+    if (!audiences_await(k->parts.audiences, JUDGED_MS)) {
+        err_set(e, "there are people who are not judged yet; ask again soon");
+        return -EAGAIN;
+    }
     int r = audiences_scan(k->parts.audiences, 0, as_of, each, arg, &k->stop, e);
 
     return r == 0 && atomic_load(&k->stop) ? -ECANCELED : r;
