@@ -65,7 +65,7 @@ struct crowd {
     uint32_t set_cap;
     int64_t place; /* next on the topic */
     struct key_hash mark;
-    bool dirty; /* rows or the place are to be written */
+    bool dirty;               /* rows or the place are to be written */
     unsigned long long taken; /* the round in which what had changed was taken last */
     struct arena changed_arena;
     struct state_changed *changed; /* taken from the state, from changed_at on not judged yet */
