@@ -100,7 +100,7 @@ void value_as(enum rule_type type, struct rule_value *v);
 int value_parse(struct json_parser *parser, struct buf *text, struct str json, struct arena *a, struct rule_value *out);
 /* The value of a tree of JSON. 0 or -ENOMEM. */
 int value_of_json(const struct json *j, struct arena *a, struct rule_value *out);
-/* Makes the value own its texts, in the arena. 0 or -ENOMEM. */
+/* Makes the value own its texts and numbers, in the arena. 0 or -ENOMEM. */
 int value_dup(struct arena *a, struct rule_value *v);
 /* A time as clients write it: a moment, or a day. False: it is none. */
 bool value_time(struct str text, struct rule_value *out);

@@ -129,6 +129,15 @@ int value_dup(struct arena *a, struct rule_value *v)
         v->text = arena_dup(a, v->text);
         return v->text.p ? 0 : -ENOMEM;
     }
+    if (v->type == RULE_NUMBER) {
+        struct rule_number *number = arena_alloc(a, sizeof *number);
+
+        if (!number)
+            return -ENOMEM;
+        *number = *v->number;
+        v->number = number;
+        return 0;
+    }
     if (v->type != RULE_LIST && v->type != RULE_MAP)
         return 0;
     list = arena_alloc(a, (v->n + 1) * sizeof *list);

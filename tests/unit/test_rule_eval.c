@@ -333,6 +333,28 @@ static void orders_are_events(void **state)
     assert_flips(p, now, base + 10 * DAY, "count(\"Order Cancelled\", 7) > 0", "true", "false");
 }
 
+/* Of a path with more in it than is kept taken apart, what was read of an event outlives the next one. */
+static void events_of_a_long_path_are_compared(void **state)
+{
+    enum { FILLERS = 12, FILLER_BYTES = LIMIT_RULE_KEPT / 8 };
+    struct rule_person *p = *state;
+    struct buf filler;
+
+    buf_init(&filler, MIB + FILLER_BYTES);
+    buf_add_text(&filler, "{\"x\":\"");
+    for (size_t i = 0; i < FILLER_BYTES; i++)
+        buf_add_char(&filler, 'x');
+    buf_add_text(&filler, "\"}");
+    assert_false(filler.failed);
+    for (int i = 0; i < FILLERS; i++)
+        person_event(p, EVENT_TRACK, "Filler", base + i)->properties = buf_str(&filler);
+    person_event(p, EVENT_TRACK, "A", base + DAY)->properties = STR_LIT("{\"points\":7}");
+    person_event(p, EVENT_TRACK, "B", base + DAY)->properties = STR_LIT("{\"points\":5}");
+    assert_stays(p, base + 2 * DAY, "count(\"Filler\", e.x == \"\") == 0 && last(\"A\").points > last(\"B\").points",
+                 "true");
+    buf_deinit(&filler);
+}
+
 static void sequences(void **state)
 {
     struct rule_person *p = *state;
@@ -390,6 +412,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(many_leave, setup, teardown),
         cmocka_unit_test_setup_teardown(sums, setup, teardown),
         cmocka_unit_test_setup_teardown(orders_are_events, setup, teardown),
+        cmocka_unit_test_setup_teardown(events_of_a_long_path_are_compared, setup, teardown),
         cmocka_unit_test_setup_teardown(sequences, setup, teardown),
         cmocka_unit_test_setup_teardown(interests, setup, teardown),
     };
