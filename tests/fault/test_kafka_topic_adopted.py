@@ -14,7 +14,10 @@ def wait_refused(profiler, partitions, since):
     def refused():
         return {int(p) for p in re.findall(r'partition (\d+) stops: .*see `waymark adopt`', profiler.log()[since:])} == \
             set(partitions)
-    wait_until(refused, 60, f'{profiler.name} to refuse {partitions}')
+    try:
+        wait_until(refused, 60, f'{profiler.name} to refuse {partitions}')
+    except AssertionError as e:
+        raise AssertionError(f'{e}\n{profiler.log()[since:][-3000:]}') from None
 
 
 def outcome(profiler, name):
