@@ -287,25 +287,32 @@ int device_copy_events(const struct device_copy *c, device_event *each, void *ar
 
 /* --- what counts ---------------------------------------------------------------------------------------------- */
 
-void device_weigh(const struct device_copy *c, size_t events, struct device_weight *out)
+void device_count_users(const struct device *d, size_t *all, size_t *by_events)
 {
-    const struct device *d = c->device;
-    const struct fold_rules *rules = c->p->state->rules;
     bool *named = calloc(2 * d->user_count + 1, sizeof *named), *stated = named + d->user_count;
 
-    *out = (struct device_weight){0};
     if (!named)
         abort();
+    *all = *by_events = 0;
     for (size_t i = 0; i < d->links.n; i++) {
         const struct link *l = &d->links.v[i];
 
         if (l->removed)
             continue;
-        out->users += !named[l->user];
+        *all += !named[l->user];
         named[l->user] = true;
-        out->by_events += !l->by_order && !stated[l->user];
+        *by_events += !l->by_order && !stated[l->user];
         stated[l->user] = stated[l->user] || !l->by_order;
     }
     free(named);
+}
+
+void device_weigh(const struct device_copy *c, size_t events, struct device_weight *out)
+{
+    const struct device *d = c->device;
+    const struct fold_rules *rules = c->p->state->rules;
+
+    *out = (struct device_weight){0};
+    device_count_users(d, &out->users, &out->by_events);
     out->shared = d->crowded || out->users > identity_max_users(rules) || events > identity_max_events(rules);
 }

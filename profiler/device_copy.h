@@ -38,6 +38,8 @@ struct device_weight {
     size_t by_events; /* that events state */
     bool shared;
 };
+/* How many users its links name, and how many of them events state. */
+void device_count_users(const struct device *d, size_t *all, size_t *by_events);
 void device_weigh(const struct device_copy *c, size_t events, struct device_weight *out);
 /* Whether the link would count if the device were not shared. */
 static inline bool link_stands(const struct device *d, const struct link *l)

@@ -4,38 +4,16 @@
 
 #include "common/limits.h"
 #include "profiler/device_change.h"
+#include "profiler/device_copy.h"
 
 static bool link_counts(const struct device_change *c, const struct link *l)
 {
-    const struct device_user *u = &c->d->users[l->user];
-
-    return !c->shared && !l->removed && !u->beyond && l->key.time > u->unlinked_until;
+    return !c->shared && link_stands(c->d, l);
 }
 
 static bool counts(void *arg, const struct link *l)
 {
     return link_counts(arg, l);
-}
-
-/* How many users its links name, and how many those that events state. */
-static void count_users(struct device_change *c, size_t *all, size_t *by_events)
-{
-    const struct device *d = c->d;
-    bool *named = arena_zalloc(&c->arena, 2 * d->user_count + 1), *stated = named + d->user_count;
-
-    if (!named)
-        abort();
-    *all = *by_events = 0;
-    for (size_t i = 0; i < d->links.n; i++) {
-        const struct link *l = &d->links.v[i];
-
-        if (l->removed)
-            continue;
-        *all += !named[l->user];
-        named[l->user] = true;
-        *by_events += !l->by_order && !stated[l->user];
-        stated[l->user] = stated[l->user] || !l->by_order;
-    }
 }
 
 static int find_runs(struct device_change *c)
@@ -75,7 +53,7 @@ int device_change_runs(struct device_change *c)
     size_t all, by_events;
     int rc;
 
-    count_users(c, &all, &by_events);
+    device_count_users(c->d, &all, &by_events);
     c->crowded = d->crowded || by_events > identity_max_users(c->p->state->rules);
     c->shared = c->crowded || all > identity_max_users(c->p->state->rules) ||
                 c->home->uids.count + c->home->fresh > identity_max_events(c->p->state->rules);
