@@ -36,18 +36,6 @@ static struct definition *at(const struct definitions *l, size_t place, enum def
     return place < l->n && compare(l->v[place], kind, name) == 0 ? l->v[place] : NULL;
 }
 
-static struct str copy_behind(char **to, struct str s)
-{
-    struct str copy = {*to, s.n};
-
-    if (!str_has(s))
-        return s;
-    if (s.n)
-        memcpy(*to, s.p, s.n);
-    *to += s.n;
-    return copy;
-}
-
 static struct definition *definition_new(const struct definition *is)
 {
     struct definition *d = malloc(sizeof *d + is->name.n + is->body.n + 1);
@@ -220,22 +208,7 @@ static int take(struct partition *p, struct str key, struct str value, struct er
 
 int definitions_load(struct partition *p, struct err *e)
 {
-    struct store_iter *it = store_iter_new(p->state->store, p->number, NULL, false);
-    const char kind = KEY_DEFINITION;
-    struct str key, value;
-    int rc = 0;
-
-    if (!it)
-        return -ENOMEM;
-    for (store_iter_seek(it, (struct str){&kind, 1}); rc == 0 && store_iter_at(it, &key, &value); store_iter_next(it)) {
-        if (key.n == 0 || key.p[0] != kind)
-            break;
-        rc = take(p, key, value, e);
-    }
-    if (rc == 0)
-        rc = store_iter_status(it, e);
-    store_iter_free(it);
-    return rc;
+    return partition_load_rows(p, KEY_DEFINITION, take, e);
 }
 
 void definitions_clear(struct partition *p)

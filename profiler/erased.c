@@ -289,21 +289,8 @@ static int take_tombstone(struct partition *p, struct str key, struct str value,
 
 int erased_load(struct partition *p, struct err *e)
 {
-    struct store_iter *it = store_iter_new(p->state->store, p->number, NULL, false);
-    const char kind = KEY_TOMBSTONE;
-    struct str key, value;
-    int rc = 0;
+    int rc = partition_load_rows(p, KEY_TOMBSTONE, take_tombstone, e);
 
-    if (!it)
-        return -ENOMEM;
-    for (store_iter_seek(it, (struct str){&kind, 1}); rc == 0 && store_iter_at(it, &key, &value); store_iter_next(it)) {
-        if (key.n == 0 || key.p[0] != kind)
-            break;
-        rc = take_tombstone(p, key, value, e);
-    }
-    if (rc == 0)
-        rc = store_iter_status(it, e);
-    store_iter_free(it);
     if (p->erased.command_count > 1)
         qsort(p->erased.commands, p->erased.command_count, sizeof *p->erased.commands, compare_commands);
     return rc;

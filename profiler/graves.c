@@ -201,22 +201,7 @@ static int take(struct partition *p, struct str key, struct str value, struct er
 
 int graves_load(struct partition *p, struct err *e)
 {
-    struct store_iter *it = store_iter_new(p->state->store, p->number, NULL, false);
-    const char kind = KEY_GRAVE;
-    struct str key, value;
-    int rc = 0;
-
-    if (!it)
-        return -ENOMEM;
-    for (store_iter_seek(it, (struct str){&kind, 1}); rc == 0 && store_iter_at(it, &key, &value); store_iter_next(it)) {
-        if (key.n == 0 || key.p[0] != kind)
-            break;
-        rc = take(p, key, value, e);
-    }
-    if (rc == 0)
-        rc = store_iter_status(it, e);
-    store_iter_free(it);
-    return rc;
+    return partition_load_rows(p, KEY_GRAVE, take, e);
 }
 
 int commit_graves(struct commit *c)

@@ -1,4 +1,4 @@
-/* What a partition keeps in memory: finding, loading and dropping profiles, streams and orders. All of it on the
+/* What a partition keeps in memory: the ring of all objects, finding and loading profiles, dropping. All of it on the
  * worker's thread, but for partition_hash and partition_find_profile. Objects come from disk without the lock and go
  * into the tables under it. */
 #include <assert.h>
@@ -182,7 +182,7 @@ static int profile_load(struct partition *p, struct profile *r, struct err *e)
     return rc;
 }
 
-static struct str copy_behind(char **at, struct str s)
+struct str copy_behind(char **at, struct str s)
 {
     struct str copy = {*at, s.n};
 
@@ -226,207 +226,7 @@ int partition_profile(struct partition *p, struct str id, struct profile **out, 
     return 0;
 }
 
-static void stream_free(struct stream *s)
-{
-    stream_deinit(s);
-    free(s);
-}
-
-static struct stream *stream_new(struct partition *p, struct key_hash hash, const struct stream_id *id)
-{
-    struct stream *s = calloc(1, sizeof *s + id->anonymous_id.n + id->user_id.n + 1);
-    char *behind = (char *)(s + 1);
-
-    if (!s)
-        return NULL;
-    s->node.key = hash;
-    s->kept.kind = KEPT_STREAM;
-    s->kind = id->kind;
-    s->anonymous_id = copy_behind(&behind, id->anonymous_id);
-    s->user_id = copy_behind(&behind, id->user_id);
-    s->uids.seed = p->state->seed;
-    s->disk_last = s->session_last = TIME_NONE;
-    s->session_floor = INT64_MIN;
-    return s;
-}
-
-static int is_on_disk(struct partition *p, struct key_hash profile, struct key_hash stream, bool *out, struct err *e)
-{
-    struct key key = key_two(KEY_STREAM, profile, stream);
-    struct store_value v = {0};
-    int rc = store_get(p->state->store, p->number, key_str(&key), NULL, &v, e);
-
-    store_value_free(&v);
-    *out = rc == 0;
-    return rc < 0 ? rc : 0;
-}
-
-/* Whether the stream is on disk, and then what it holds there. */
-static int stream_fetch(struct partition *p, struct stream *s, struct err *e)
-{
-    int rc;
-
-    if (s->profile->version == 0)
-        return 0; /* nobody has a stream whose profile is not there */
-    rc = is_on_disk(p, s->profile->node.key, s->node.key, &s->on_disk, e);
-    return rc == 0 && s->on_disk ? stream_load(p, s, e) : rc;
-}
-
-struct stream *partition_find_stream(struct partition *p, struct key_hash hash)
-{
-    struct table_node *n = table_find(&p->streams, &hash);
-
-    return n ? container(n, struct stream, node) : NULL;
-}
-
-struct key_hash stream_hash(const struct partition *p, const struct stream_id *id)
-{
-    return id->kind == STREAM_PLACED ? key_hash_placed(&p->secret, id->anonymous_id, id->user_id)
-                                     : key_hash_stream(&p->secret, id->anonymous_id, id->user_id);
-}
-
-static bool has_both(const struct stream *s)
-{
-    return str_has(s->anonymous_id) && str_has(s->user_id);
-}
-
-static struct stream_id other_id(const struct stream *s)
-{
-    return (struct stream_id){s->kind == STREAM_PLACED ? STREAM_STATED : STREAM_PLACED, s->anonymous_id, s->user_id};
-}
-
-static void join_siblings(struct stream *s, struct stream *other)
-{
-    s->sibling = other;
-    s->sibling_known = true;
-    if (other) {
-        other->sibling = s;
-        other->sibling_known = true;
-    }
-}
-
-int stream_sibling(struct partition *p, struct stream *s, struct stream **out, struct err *e)
-{
-    struct stream_id id = other_id(s);
-    struct key_hash hash;
-    bool there = false;
-    int rc = 0;
-
-    *out = NULL;
-    if (!has_both(s))
-        return 0;
-    if (!s->sibling_known) {
-        hash = stream_hash(p, &id);
-        rc = is_on_disk(p, s->profile->node.key, hash, &there, e);
-        if (rc == 0 && there)
-            rc = partition_stream(p, &id, hash, out, e); /* which joins them */
-        else if (rc == 0)
-            s->sibling_known = true;
-    }
-    *out = s->sibling;
-    return rc;
-}
-
-int stream_open_account(struct partition *p, struct stream *s, struct err *e)
-{
-    int rc = partition_account(p, s->user_id, &s->account, e);
-
-    if (rc == 0)
-        s->account->streams++;
-    return rc;
-}
-
-/* Who it belongs to, and what is known of its ids. */
-static int stream_attach(struct partition *p, struct stream *s, struct err *e)
-{
-    char id[PROFILE_ID_MAX_BYTES];
-    int rc = partition_profile(p, profile_id(s->anonymous_id, s->user_id, id), &s->profile, e);
-
-    if (rc == 0)
-        rc = stream_fetch(p, s, e);
-    if (rc == 0 && s->kind == STREAM_STATED && has_both(s))
-        rc = partition_account(p, s->user_id, &s->account, e);
-    if (rc == 0 && s->kind == STREAM_STATED && !str_has(s->user_id))
-        rc = partition_device(p, s->anonymous_id, false, &s->device, e);
-    if (rc < 0)
-        return rc;
-    s->erased = tombstone_find(p, s->profile->id);
-    if (s->device) {
-        pthread_mutex_lock(&p->lock);
-        s->profile->own_after = device_own_after(s->device->users, &s->device->runs); /* it may have gone with it */
-        pthread_mutex_unlock(&p->lock);
-    }
-    return 0;
-}
-
-static void join_profile(struct stream *s)
-{
-    struct stream **first = &s->profile->streams;
-
-    s->next = *first;
-    s->link = first;
-    if (s->next)
-        s->next->link = &s->next;
-    *first = s;
-}
-
-static void leave_profile(struct stream *s)
-{
-    *s->link = s->next;
-    if (s->next)
-        s->next->link = s->link;
-}
-
-int partition_stream(struct partition *p, const struct stream_id *id, struct key_hash hash, struct stream **out,
-                     struct err *e)
-{
-    struct stream *s = partition_find_stream(p, hash);
-    int rc;
-
-    if (s) {
-        *out = s;
-        return 0;
-    }
-    s = stream_new(p, hash, id);
-    if (!s)
-        return -ENOMEM;
-    rc = stream_attach(p, s, e);
-    if (rc == 0)
-        rc = partition_keep(p, &p->streams, &s->node, &s->kept);
-    if (rc < 0) {
-        stream_free(s);
-        return rc;
-    }
-    join_profile(s);
-    if (s->account)
-        s->account->streams++;
-    if (s->device)
-        s->device->stream = s;
-    if (has_both(s)) {
-        struct stream_id other = other_id(s);
-        struct stream *sibling = partition_find_stream(p, stream_hash(p, &other));
-
-        if (sibling)
-            join_siblings(s, sibling);
-    }
-    *out = s;
-    return 0;
-}
-
 /* --- dropping ------------------------------------------------------------------------------------------------- */
-
-static void stream_detach(struct stream *s)
-{
-    leave_profile(s);
-    if (s->account)
-        s->account->streams--;
-    if (s->device)
-        s->device->stream = NULL;
-    if (s->sibling) {
-        s->sibling->sibling = NULL;
-        s->sibling->sibling_known = false;
-    }
-}
 
 static void drop(struct partition *p, struct kept *k)
 {
@@ -435,8 +235,7 @@ static void drop(struct partition *p, struct kept *k)
         struct stream *s = kept_stream(k);
 
         table_remove(&p->streams, &s->node);
-        stream_detach(s);
-        stream_free(s);
+        stream_drop(s);
     } else if (k->kind == KEPT_PROFILE) {
         table_remove(&p->profiles, &kept_profile(k)->node);
         profile_free(kept_profile(k));
@@ -499,6 +298,27 @@ void partition_evict(struct partition *p)
         pthread_mutex_unlock(&p->lock);
     }
     p->memory_base = p->memory;
+}
+
+/* --- rows ------------------------------------------------------------------------------------------------------ */
+
+int partition_load_rows(struct partition *p, char kind, partition_row *take, struct err *e)
+{
+    struct store_iter *it = store_iter_new(p->state->store, p->number, NULL, false);
+    struct str key, value;
+    int rc = 0;
+
+    if (!it)
+        return -ENOMEM;
+    for (store_iter_seek(it, (struct str){&kind, 1}); rc == 0 && store_iter_at(it, &key, &value); store_iter_next(it)) {
+        if (key.n == 0 || key.p[0] != kind)
+            break;
+        rc = take(p, key, value, e);
+    }
+    if (rc == 0)
+        rc = store_iter_status(it, e);
+    store_iter_free(it);
+    return rc;
 }
 
 /* --- life ----------------------------------------------------------------------------------------------------- */

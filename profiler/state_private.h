@@ -206,6 +206,8 @@ int partition_init(struct partition *p, struct state *s, uint32_t number, struct
 /* Copes with one that was never inited (zeroed). */
 void partition_deinit(struct partition *p);
 struct key_hash partition_hash(const struct partition *p, struct str bytes);
+/* Copies a text to *at, which moves behind it: into memory that was taken together with an object. */
+struct str copy_behind(char **at, struct str s);
 /* From memory, else from disk, else new (version 0, not on disk). Worker, without the lock. 0 or negative errno. */
 int partition_profile(struct partition *p, struct str id, struct profile **out, struct err *e);
 /* Likewise; `hash` is that of its ids. */
@@ -222,6 +224,10 @@ int partition_order(struct partition *p, struct key_hash profile, struct key_has
                     struct err *e); /* order_doc.c */
 /* Only from memory; NULL when it is not there. With the lock, or the worker. */
 struct stream *partition_find_stream(struct partition *p, struct key_hash hash);
+/* Hands every row on disk whose key begins with that kind to `take`, until it returns other than 0, which is returned.
+ */
+typedef int partition_row(struct partition *p, struct str key, struct str value, struct err *e);
+int partition_load_rows(struct partition *p, char kind, partition_row *take, struct err *e);
 struct profile *partition_find_profile(struct partition *p, struct key_hash hash);
 /* Notes that the profile changes in this interval. Worker, with the lock; room must be reserved. */
 void profile_touch(struct partition *p, struct profile *r);
@@ -320,6 +326,11 @@ struct device *device_new(const struct partition *p, struct str id);
 struct account *account_new(const struct partition *p, struct str id);
 int device_unpack(struct str bytes, struct device *d);
 int account_read(struct str bytes, struct account *a);
+
+/* --- stream_open.c --------------------------------------------------------------------------------------------- */
+
+/* Unties it and frees it; it is in no table any more. With the lock. */
+void stream_drop(struct stream *s);
 
 /* --- partition_stream.c: a stream's memory -------------------------------------------------------------------- */
 
