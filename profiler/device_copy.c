@@ -70,7 +70,7 @@ static int see(struct device_copy *c, struct key_hash hash, struct str profile, 
     see_device(p, hash, out);
     see_profile(c, profile, out);
     rc = see_home(c);
-    c->offset = p->figures.offset;
+    c->seen = p->changes;
     c->commit = p->commit;
     c->interval = p->interval;
     interval_ref(c->interval);
@@ -275,9 +275,9 @@ int device_copy_events(const struct device_copy *c, device_event *each, void *ar
     if (rc == -EIO)
         return damaged(e, "an event of a device");
     for (const struct entry *n = c->entries; n && rc == 0 && !v.stopped; n = n->next) {
-        int64_t dead_at = atomic_load_explicit(&n->dead_at, memory_order_relaxed);
+        uint64_t dead_at = atomic_load_explicit(&n->dead_at, memory_order_relaxed);
 
-        if (dead_at == 0 || dead_at > c->offset) {
+        if (dead_at == 0 || dead_at > c->seen) {
             rc = each(arg, &n->key, n->flags, entry_bytes(n));
             v.stopped = rc > 0;
         }

@@ -238,7 +238,8 @@ void stream_touch(struct partition *p, struct stream *s)
     pointers_add(&p->dirty_streams, s);
 }
 
-static void link_entry(struct folding *f, int64_t version)
+/* A record changes profiles step by step: who looks between two of them knows the steps by their numbers. */
+static void link_entry(struct folding *f)
 {
     struct stream *s = f->stream;
 
@@ -247,7 +248,7 @@ static void link_entry(struct folding *f, int64_t version)
     s->entries = f->entry;
     stream_entry_put(s, f->entry);
     if (f->copy == COPY_REPLACED_MEMORY)
-        atomic_store_explicit(&f->old_entry->dead_at, version, memory_order_relaxed);
+        atomic_store_explicit(&f->old_entry->dead_at, f->p->changes, memory_order_relaxed);
     if (f->gone) {
         f->gone->next = s->gone;
         s->gone = f->gone;
@@ -325,12 +326,11 @@ static void apply(struct folding *f)
 {
     struct partition *p = f->p;
     struct profile *r = f->stream->profile;
-    int64_t version = p->cascade.cause + 1;
 
     pthread_mutex_lock(&p->lock);
     stream_touch(p, f->stream);
-    link_entry(f, version);
-    r->version = version;
+    link_entry(f);
+    r->version = p->cascade.cause + 1;
     apply_facts(f);
     partition_recount(p, &f->stream->kept);
     partition_recount(p, &r->kept);

@@ -33,7 +33,7 @@ struct entry {
     struct entry *next; /* the one before it */
     struct event_key key;
     uint32_t flags, length;
-    _Atomic int64_t dead_at; /* 1 + offset of the record that replaced it; 0: it stands */
+    _Atomic uint64_t dead_at; /* the number of the change that replaced it; 0: it stands */
     char bytes[];
 };
 

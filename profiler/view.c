@@ -38,7 +38,7 @@ struct reading {
     uint32_t partition;
     struct store_snapshot *snap;
     struct err *err;
-    int64_t offset;
+    uint64_t seen; /* the partition's changes up to this one */
     uint32_t commit;
     struct seen_stream *streams;
     size_t stream_count;
@@ -141,7 +141,7 @@ static int see(struct reading *r, struct partition *p, struct key_hash id)
     struct profile *profile = partition_find_profile(p, id);
     int rc = 0;
 
-    r->offset = p->figures.offset;
+    r->seen = p->changes;
     r->commit = p->commit;
     if (profile && profile->held && r->heeds)
         return -EAGAIN;
@@ -340,8 +340,8 @@ static int merge_memory(struct reading *r, const struct seen_stream *s, uint32_t
     int rc = 0;
 
     for (const struct entry *e = s->entries; e && rc == 0; e = e->next) {
-        int64_t dead_at = atomic_load_explicit(&e->dead_at, memory_order_relaxed);
-        if (dead_at == 0 || dead_at > r->offset)
+        uint64_t dead_at = atomic_load_explicit(&e->dead_at, memory_order_relaxed);
+        if (dead_at == 0 || dead_at > r->seen)
             rc = add_event(r, &e->key, e->flags, device, entry_bytes(e));
     }
     return rc;

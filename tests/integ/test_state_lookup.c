@@ -7,7 +7,7 @@
 #include "proto/internal.h"
 #include "tests/support/state_place.h"
 
-enum { RECORDS = 30000, READERS = 8, MANY = 40000, LINKS = 100000, ORDERS = 3000 };
+enum { RECORDS = 30000, READERS = 8, MANY = 40000, LINKS = 100000, ORDERS = 3000, TAKEN = 3000 };
 
 static void start_again(struct place_for_test *t, const struct fold_rules *with)
 {
@@ -134,6 +134,92 @@ static void devices_are_those_of_the_version(void **state)
     free(has);
 }
 
+/* The events of whom they are asked for, all the time. */
+struct watcher {
+    struct state *state;
+    _Atomic int of;
+    _Atomic bool stop;
+    _Atomic size_t reads;
+};
+
+static void *watch_on(void *arg)
+{
+    struct watcher *w = arg;
+    struct state_profile profile;
+    struct err e = {0};
+    struct arena a;
+    char id[32];
+
+    arena_init(&a, SIZE_MAX);
+    while (!atomic_load(&w->stop)) {
+        snprintf(id, sizeof id, "user:u%d", atomic_load(&w->of));
+        if (state_profile(w->state, 0, str_of(id), &a, &profile, &e) == 0) {
+            facts_deinit(&profile.facts);
+            traits_deinit(&profile.traits);
+            atomic_fetch_add(&w->reads, 1);
+        }
+        arena_reset(&a);
+    }
+    arena_deinit(&a);
+    return NULL;
+}
+
+static void one_more(struct place_for_test *t, const char *device, const char *user, int n, int64_t time)
+{
+    char message[32];
+
+    snprintf(message, sizeof message, "m%d", n);
+    struct event e = event_at(device, user, message, time);
+    log_event(&t->log, &e);
+    fold(t);
+}
+
+static bool has_events(struct place_for_test *t, const char *user, uint64_t n)
+{
+    struct state_profile p;
+    struct arena a;
+    char id[32];
+
+    snprintf(id, sizeof id, "user:%s", user);
+    arena_init(&a, MIB);
+    p = profile_of(t, id, &a);
+    bool has = p.facts.events == n;
+    facts_deinit(&p.facts);
+    traits_deinit(&p.traits);
+    arena_deinit(&a);
+    return has;
+}
+
+/* A record gives an event of one user to another one in steps. Who looks at one of them between two steps leaves what
+ * was folded for others, who must not find what that step took. */
+static void who_looks_between_the_steps_of_a_record_spoils_nothing(void **state)
+{
+    struct place_for_test *t = *state;
+    struct watcher w = {.state = t->state};
+    pthread_t threads[READERS];
+    char device[32], first[32], second[32];
+    size_t wrong = 0;
+
+    for (int i = 0; i < READERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, watch_on, &w), 0);
+    for (int i = 0; i < TAKEN; i++) {
+        snprintf(device, sizeof device, "d%d", i);
+        snprintf(first, sizeof first, "u%d", i);
+        snprintf(second, sizeof second, "v%d", i);
+        atomic_store(&w.of, i);
+        one_more(t, device, first, 3 * i, AT(0));
+        one_more(t, device, NULL, 3 * i + 1, AT(20));
+        one_more(t, device, second, 3 * i + 2, AT(10)); /* the one before is theirs then */
+        wrong += !has_events(t, first, 1) || !has_events(t, second, 2);
+    }
+    atomic_store(&w.stop, true);
+    for (int i = 0; i < READERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_true(atomic_load(&w.reads) > 0);
+    assert_int_equal(wrong, 0);
+    verify(t, 0);
+}
+
 /* --- a lot ------------------------------------------------------------------------------------------------------ */
 
 static double seconds(void)
@@ -240,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(what_is_seen_has_a_number_of_its_own),
         T(devices_are_those_of_the_version),
+        T(who_looks_between_the_steps_of_a_record_spoils_nothing),
         T(a_user_of_very_many_devices_is_seen_at_once),
         T(a_device_of_very_many_links_changes_hands_at_once),
         T(a_user_whom_very_many_orders_pair_is_counted_at_once),
