@@ -386,7 +386,7 @@ static int judge(struct audiences *a, struct verdict *v, struct str id, bool tol
         return v->number == PERSON_NONE ? 1 : judge_gone(a, v, id);
     if (rc != 0)
         return rc;
-    rc = judge_person(a, v, &p);
+    rc = p.profile.amid ? -EAGAIN : judge_person(a, v, &p); /* nobody enters or leaves for half a record */
     if (rc == 0)
         rc = add_changes(a, v, &p, id, told);
     person_seen_done(&p);

@@ -133,6 +133,7 @@ struct state_profile {
     size_t device_count;
     struct facts facts;   /* owned by the caller: facts_deinit */
     struct traits traits; /* owned by the caller: traits_deinit */
+    bool amid;            /* the record of that version is being folded: it may change it further */
 };
 /* STATE_LINKED: it is a device with links; ask for its user instead, see state_linked. */
 enum { STATE_NOT_FOUND = 1, STATE_LINKED = 2 };

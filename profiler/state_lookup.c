@@ -137,6 +137,7 @@ static int pack_from_memory(struct partition *p, struct key_hash hash, struct bu
         rc = r->held ? -EAGAIN : str_has(r->user) ? STATE_LINKED : take_devices(r->members, r->member_count, a, out);
     if (rc == 0 && *where != ON_DISK) {
         *changes = r->changes;
+        out->amid = r->version > p->figures.offset;
         rc = traits_copy(&r->traits, &out->traits); /* of one to be folded: for its keys */
     }
     if (rc == 0 && *where == IN_MEMORY) {

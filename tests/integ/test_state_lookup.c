@@ -139,8 +139,12 @@ struct watcher {
     struct state *state;
     _Atomic int of;
     _Atomic bool stop;
-    _Atomic size_t reads;
+    _Atomic size_t reads, wrong;
 };
+
+/* What the user's event, three of the device and one of the next user leave of the first one's events. */
+enum { TAKEN_RECORDS = 5 };
+static const uint64_t left[TAKEN_RECORDS] = {1, 2, 3, 4, 1};
 
 static void *watch_on(void *arg)
 {
@@ -154,6 +158,8 @@ static void *watch_on(void *arg)
     while (!atomic_load(&w->stop)) {
         snprintf(id, sizeof id, "user:u%d", atomic_load(&w->of));
         if (state_profile(w->state, 0, str_of(id), &a, &profile, &e) == 0) {
+            bool right = profile.facts.events == left[(profile.version - 1) % TAKEN_RECORDS];
+            atomic_fetch_add(&w->wrong, !right && !profile.amid);
             facts_deinit(&profile.facts);
             traits_deinit(&profile.traits);
             atomic_fetch_add(&w->reads, 1);
@@ -207,16 +213,18 @@ static void who_looks_between_the_steps_of_a_record_spoils_nothing(void **state)
         snprintf(first, sizeof first, "u%d", i);
         snprintf(second, sizeof second, "v%d", i);
         atomic_store(&w.of, i);
-        one_more(t, device, first, 3 * i, AT(0));
-        one_more(t, device, NULL, 3 * i + 1, AT(20));
-        one_more(t, device, second, 3 * i + 2, AT(10)); /* the one before is theirs then */
-        wrong += !has_events(t, first, 1) || !has_events(t, second, 2);
+        one_more(t, device, first, TAKEN_RECORDS * i, AT(0));
+        for (int k = 1; k < TAKEN_RECORDS - 1; k++)
+            one_more(t, device, NULL, TAKEN_RECORDS * i + k, AT(20 + k));
+        one_more(t, device, second, TAKEN_RECORDS * i + TAKEN_RECORDS - 1, AT(10)); /* those before are theirs then */
+        wrong += !has_events(t, first, left[TAKEN_RECORDS - 1]) || !has_events(t, second, TAKEN_RECORDS - 1);
     }
     atomic_store(&w.stop, true);
     for (int i = 0; i < READERS; i++)
         pthread_join(threads[i], NULL);
     assert_true(atomic_load(&w.reads) > 0);
     assert_int_equal(wrong, 0);
+    assert_int_equal(atomic_load(&w.wrong), 0);
     verify(t, 0);
 }
 
