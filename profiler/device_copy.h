@@ -17,7 +17,7 @@ struct device_copy {
     struct event_key *gone; /* sorted */
     size_t gone_count;
     bool rewritten; /* what is on disk of them does not count */
-    uint64_t seen; /* the partition's changes up to this one */
+    uint64_t seen;  /* the partition's changes up to this one */
     uint32_t commit;
     struct store_snapshot *snap;
     struct arena arena;
