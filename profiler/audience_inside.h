@@ -4,6 +4,7 @@
  *   audience_definitions.c  definitions become the world
  *   audience_work.c      who is to be judged next
  *   audience_parts.c     partitions that come and go: rows into memory, the state compared with them
+ *   audience_left.c      rows of partitions that are another's: they go when the state does
  *   audience_topic.c     reading LOG_AUDIENCES back
  *   audience_judge.c     one person: what is true of them, and what changes by it
  *   audience_publish.c   changes onto LOG_AUDIENCES, and then into rows and bitmaps
@@ -54,12 +55,13 @@ struct gone_id {
 
 struct crowd {
     uint32_t number;
-    bool here;        /* its rows are in memory */
-    bool known;       /* everybody in the state has been compared with them since */
-    bool unread;      /* the topic may say more than the rows: it is to be read back before anything is published */
-    bool compare;     /* everybody in the state is to be compared with them */
-    int64_t retry_at; /* monotonic: reading failed */
-    uint64_t stint;   /* for which it is here */
+    bool here;         /* its rows are in memory */
+    bool known;        /* everybody in the state has been compared with them since */
+    bool unread;       /* the topic may say more than the rows: it is to be read back before anything is published */
+    bool compare;      /* everybody in the state is to be compared with them */
+    int64_t retry_at;  /* monotonic: reading failed */
+    uint64_t stint;    /* for which it is here */
+    struct bits *kept; /* while it is not: the sets that its rows on disk name; NULL: to be read */
     struct people people;
     struct bits **sets; /* by set */
     uint32_t set_cap;
@@ -80,6 +82,12 @@ struct crowd {
     uint32_t cursor, lap_left; /* of the background: where it goes on, and how many numbers it has to pass */
     uint64_t definitions;      /* the state's number of changes that were taken */
     bool gathered;             /* its definitions are among those of the world */
+};
+
+/* Of a partition, for other threads. */
+struct outer {
+    _Atomic uint64_t live; /* the stint for which its rows are in memory; 0: they are not */
+    _Atomic bool forget;   /* they are to be taken off the disk, if it is another's */
 };
 
 struct verdict {
@@ -115,6 +123,7 @@ struct audiences {
     pthread_rwlock_t lock;
     struct sets sets;
     struct crowd *parts;
+    struct outer *outer;      /* of each partition */
     _Atomic uint64_t tags_by; /* the world's tags_id; 0: there is none yet */
     struct world *world;
     bool building[LIMIT_AUDIENCES]; /* by the world's index */
@@ -179,6 +188,13 @@ bool needs_topic(const struct audiences *a);
 /* Takes what the state noted. False when there is nothing to judge by it. */
 bool crowd_take(struct audiences *a, struct crowd *p);
 void crowd_leave(struct audiences *a, struct crowd *p);
+/* Of one that is not here: whether its rows on disk name the set. */
+bool crowd_keeps(struct audiences *a, struct crowd *p, uint32_t set);
+/* Of one that is another's: takes its rows off the disk, if that was asked for. */
+void crowd_forget(struct audiences *a, struct crowd *p);
+/* Whether something was erased in a partition whose rows know nothing of it, since they are not in memory: those of one
+ * that is another's are to go. Any thread. */
+bool crowds_left_behind(struct audiences *a);
 /* To be judged again soon. */
 void crowd_again(struct crowd *p, uint32_t number);
 /* The background goes once more over everybody. */

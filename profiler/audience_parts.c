@@ -112,7 +112,7 @@ static int check_mark(struct audiences *a, struct crowd *p, struct err *e)
     return rc == 0 ? row_store_wipe(a->rows, p->number, e) : 0;
 }
 
-static int load(struct audiences *a, struct crowd *p, struct err *e)
+static int load(struct audiences *a, struct crowd *p, uint64_t stint, struct err *e)
 {
     struct loading l = {.a = a, .p = p};
     int rc = check_mark(a, p, e);
@@ -123,9 +123,14 @@ static int load(struct audiences *a, struct crowd *p, struct err *e)
     pthread_rwlock_wrlock(&a->lock);
     people_init(&p->people);
     p->here = true;
+    p->stint = stint;
+    bits_free(p->kept);
+    p->kept = NULL;
     rc = row_store_walk(a->rows, p->number, load_row, &l, e);
     pthread_rwlock_unlock(&a->lock);
     arena_deinit(&l.arena);
+    if (rc == 0)
+        atomic_store(&a->outer[p->number].live, stint);
     if (l.unread)
         log_warn("audiences: partition %u: %llu rows cannot be read; the people are judged anew", p->number,
                  (unsigned long long)l.unread);
@@ -148,6 +153,7 @@ void crowd_leave(struct audiences *a, struct crowd *p)
     if (p->dirty) /* what is not written is found out again */
         row_store_write(a->rows, p->number, p->place, &p->mark, NULL);
     p->here = p->known = false;
+    atomic_store(&a->outer[p->number].live, 0);
     people_deinit(&p->people);
     for (uint32_t i = 0; i < p->set_cap; i++)
         bits_free(p->sets[i]);
@@ -239,11 +245,11 @@ bool needs_topic(const struct audiences *a)
     return a->world && a->world->n > 0;
 }
 
-static bool come(struct audiences *a, struct crowd *p)
+static bool come(struct audiences *a, struct crowd *p, uint64_t stint)
 {
     struct err e = {0};
 
-    if (!p->here && load(a, p, &e) != 0) {
+    if (!p->here && load(a, p, stint, &e) != 0) {
         failed(a, p, "its rows cannot be read", &e);
         crowd_leave(a, p);
         p->retry_at = clock_monotonic() + RETRY_MS;
@@ -278,11 +284,12 @@ bool crowds_follow(struct audiences *a)
             crowd_leave(a, p);
             changed = true;
         }
-        if (now < p->retry_at || !crowd_shows(a, i))
+        if (!p->here && stint == 0)
+            crowd_forget(a, p);
+        if (now < p->retry_at || stint == 0 || !crowd_shows(a, i))
             continue;
-        p->stint = stint;
         if (!p->here && p->gathered)
-            changed = come(a, p) || changed;
+            changed = come(a, p, stint) || changed;
         if (p->here && p->unread)
             changed = read_back(a, p) || changed;
     }

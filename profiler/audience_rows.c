@@ -3,6 +3,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
@@ -26,8 +28,16 @@ struct waiting_table {
     size_t bytes;
 };
 
+/* What else the disk has of a partition. */
+struct remains {
+    _Atomic bool kept;
+    _Atomic uint32_t wipes, cleaned; /* how often rows were removed, and of which of these nothing is in files */
+};
+
 struct row_store {
     struct store *store;
+    struct remains *remains;
+    pthread_mutex_t wiping; /* of 'W' and the numbers beside it */
     uint32_t partitions;
     struct waiting_table *waiting;
     size_t bytes;
@@ -121,20 +131,51 @@ const struct membership *row_membership(const struct row *r, uint32_t set)
 
 /* --- life ----------------------------------------------------------------------------------------------------- */
 
+static int has_key(struct row_store *r, uint32_t partition, struct str key, bool *has, struct err *e)
+{
+    struct store_value v = {0};
+    int rc = store_get(r->store, partition, key, NULL, &v, e);
+
+    *has = rc == 0;
+    if (rc == 0)
+        store_value_free(&v);
+    return rc == STORE_NOT_FOUND ? 0 : rc;
+}
+
+static int find_remains(struct row_store *r, struct err *e)
+{
+    int rc = 0;
+
+    for (uint32_t p = 0; p < r->partitions && rc == 0; p++) {
+        bool kept = false, wiped = false;
+
+        rc = has_key(r, p, STR_LIT("M"), &kept, e);
+        if (rc == 0)
+            rc = has_key(r, p, STR_LIT("W"), &wiped, e);
+        atomic_init(&r->remains[p].kept, kept);
+        atomic_init(&r->remains[p].wipes, wiped);
+    }
+    return rc;
+}
+
 int row_store_open(const char *path, uint32_t partitions, struct row_store **out, struct err *e)
 {
     struct row_store *r = calloc(1, sizeof *r);
     int rc;
 
-    if (!r || !(r->waiting = calloc(partitions, sizeof *r->waiting)))
+    if (!r || !(r->waiting = calloc(partitions, sizeof *r->waiting)) ||
+        !(r->remains = calloc(partitions, sizeof *r->remains)))
         abort();
     r->partitions = partitions;
+    pthread_mutex_init(&r->wiping, NULL);
     r->sets = store_batch_new(STORE_SHARED);
     rc = store_open(
         &(struct store_options){.path = path, .partitions = partitions, .block_cache_bytes = ROWS_CACHE_BYTES},
         &r->store, e);
     if (rc == 0)
         rc = store_make_families(r->store, e);
+    if (rc == 0)
+        rc = find_remains(r, e);
     if (rc != 0) {
         row_store_close(r);
         return rc;
@@ -151,6 +192,8 @@ void row_store_close(struct row_store *r)
         row_store_forget(r, p);
     store_batch_free(r->sets);
     store_close(r->store);
+    pthread_mutex_destroy(&r->wiping);
+    free(r->remains);
     free(r->waiting);
     free(r);
 }
@@ -322,9 +365,11 @@ int row_store_write(struct row_store *r, uint32_t partition, int64_t place, cons
     put_meta(b, place, mark);
     rc = store_write(r->store, b, e);
     store_batch_free(b);
-    if (rc == 0)
-        row_store_forget(r, partition);
-    return rc;
+    if (rc != 0)
+        return rc;
+    row_store_forget(r, partition);
+    atomic_store(&r->remains[partition].kept, true);
+    return 0;
 }
 
 int row_store_place(struct row_store *r, uint32_t partition, int64_t *place, struct key_hash *mark, struct err *e)
@@ -387,8 +432,15 @@ int row_store_wipe(struct row_store *r, uint32_t partition, struct err *e)
 
     row_store_forget(r, partition);
     store_batch_delete(w.batch, STR_LIT("M"));
+    store_batch_put(w.batch, STR_LIT("W"), STR_LIT(""));
+    pthread_mutex_lock(&r->wiping);
     if (rc == 0)
         rc = store_write(r->store, w.batch, e);
+    if (rc == 0) {
+        atomic_fetch_add(&r->remains[partition].wipes, 1);
+        atomic_store(&r->remains[partition].kept, false);
+    }
+    pthread_mutex_unlock(&r->wiping);
     store_batch_free(w.batch);
     return rc;
 }
@@ -417,9 +469,58 @@ int row_store_sets(struct row_store *r, set_visitor *each, void *arg, struct err
     return rc;
 }
 
-int row_store_compact(struct row_store *r, uint32_t partition, struct err *e)
+/* --- what was removed ------------------------------------------------------------------------------------------ */
+
+bool row_store_keeps(const struct row_store *r, uint32_t partition)
 {
-    return store_compact(r->store, partition == UINT32_MAX ? STORE_SHARED : partition, e);
+    return atomic_load(&r->remains[partition].kept);
+}
+
+bool row_store_unclean(const struct row_store *r, uint32_t partition)
+{
+    const struct remains *m = &r->remains[partition];
+
+    return atomic_load(&m->wipes) != atomic_load(&m->cleaned);
+}
+
+void row_store_wipes(const struct row_store *r, uint32_t *wipes)
+{
+    for (uint32_t p = 0; p < r->partitions; p++)
+        wipes[p] = atomic_load(&r->remains[p].wipes);
+}
+
+/* Unless more was removed meanwhile. */
+static int end_unclean(struct row_store *r, uint32_t partition, uint32_t wipes, struct err *e)
+{
+    struct remains *m = &r->remains[partition];
+    struct store_batch *b = store_batch_new(partition);
+    int rc = 0;
+
+    store_batch_delete(b, STR_LIT("W"));
+    pthread_mutex_lock(&r->wiping);
+    if (atomic_load(&m->wipes) == wipes) {
+        rc = store_write(r->store, b, e);
+        if (rc == 0)
+            atomic_store(&m->cleaned, wipes);
+    }
+    pthread_mutex_unlock(&r->wiping);
+    store_batch_free(b);
+    return rc;
+}
+
+int row_store_compact(struct row_store *r, bool all, const uint32_t *wipes, struct err *e)
+{
+    int rc = 0;
+
+    for (uint32_t p = 0; p < r->partitions && rc == 0; p++)
+        if (all || row_store_unclean(r, p))
+            rc = store_compact(r->store, p, e);
+    if (rc == 0)
+        rc = store_compact(r->store, STORE_SHARED, e);
+    for (uint32_t p = 0; p < r->partitions && rc == 0; p++)
+        if (row_store_unclean(r, p))
+            rc = end_unclean(r, p, wipes[p], e);
+    return rc;
 }
 
 void row_store_compact_stop(struct row_store *r)

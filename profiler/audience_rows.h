@@ -5,6 +5,7 @@
  *
  *   'M'        place on the topic (8 bytes), the hash of a fixed text, which is another one when the hashes are
  *   'R' hash   a row
+ *   'W'        rows were removed that may stand in files
  * and in the family that all share:
  *   'S' number (4 bytes)   a set of people: "a" NAME, or "t" TAG 0 VALUE as JSON */
 #ifndef WAYMARK_AUDIENCE_ROWS_H
@@ -60,16 +61,23 @@ int row_store_place(struct row_store *r, uint32_t partition, int64_t *place, str
 /* All rows on disk of a partition, by hash; `each` returns 0 to go on. */
 typedef int row_visitor(void *arg, const struct key_hash *hash, struct str bytes);
 int row_store_walk(struct row_store *r, uint32_t partition, row_visitor *each, void *arg, struct err *e);
-/* Removes them, and the place. */
+/* Removes them, and the place. They may stand in files until row_store_compact. */
 int row_store_wipe(struct row_store *r, uint32_t partition, struct err *e);
+/* Whether there are rows of it on disk. Any thread; quick. */
+bool row_store_keeps(const struct row_store *r, uint32_t partition);
+/* Whether rows of it were removed that may stand in files still. Any thread; quick. */
+bool row_store_unclean(const struct row_store *r, uint32_t partition);
+/* How often the rows of each partition were removed. Any thread. */
+void row_store_wipes(const struct row_store *r, uint32_t *wipes);
 
 /* Names a set, or forgets the name (absent): on disk with the next row_store_write, before its rows. */
 void row_store_put_set(struct row_store *r, uint32_t set, struct str name);
 /* Writes names that wait. 0 or negative errno. */
 int row_store_write_sets(struct row_store *r, struct err *e);
-/* Writes anew the files of a partition (UINT32_MAX: of the names of sets): what was removed stands in none of them any
- * more. Any thread that may wait, one at a time. 0 or negative errno. */
-int row_store_compact(struct row_store *r, uint32_t partition, struct err *e);
+/* Writes anew the files of all partitions, or of those that are unclean, and of the names of sets: what was removed
+ * stands in none of them any more. `wipes` was asked for before names were written last: rows that were removed since
+ * then stay unclean. Any thread that may wait, one at a time. 0 or negative errno. */
+int row_store_compact(struct row_store *r, bool all, const uint32_t *wipes, struct err *e);
 void row_store_compact_stop(struct row_store *r);
 typedef int set_visitor(void *arg, uint32_t set, struct str name);
 int row_store_sets(struct row_store *r, set_visitor *each, void *arg, struct err *e);

@@ -163,14 +163,14 @@ bool set_tag(const struct sets *s, uint32_t set, struct str *tag, struct str *va
     return true;
 }
 
-static bool is_wanted(const struct audiences *a, uint32_t set)
+static bool is_wanted(struct audiences *a, uint32_t set)
 {
     struct str name = set_audience(&a->sets, set);
 
     if (str_has(name) && world_find(a->world, name) != SIZE_MAX)
         return true;
     for (uint32_t p = 0; p < a->o.partitions; p++)
-        if (!a->parts[p].here || bits_count(crowd_set(&a->parts[p], set)) > 0)
+        if (a->parts[p].here ? bits_count(crowd_set(&a->parts[p], set)) > 0 : crowd_keeps(a, &a->parts[p], set))
             return true;
     return false;
 }

@@ -231,11 +231,12 @@ bool audiences_await(struct audiences *a, int64_t ms)
 }
 
 #define FORGET_MS 10000
+#define TIDY_MS 1000
 
-static bool await_flush(struct audiences *a)
+static bool await_flush(struct audiences *a, int64_t ms)
 {
     unsigned long long asked = atomic_fetch_add(&a->flushes, 1) + 1;
-    int64_t until = clock_monotonic() + FORGET_MS;
+    int64_t until = clock_monotonic() + ms;
 
     audiences_wake(a);
     while (atomic_load(&a->flushed) < asked && clock_monotonic() < until && !atomic_load(&a->hurry))
@@ -245,15 +246,31 @@ static bool await_flush(struct audiences *a)
 
 int audiences_forget(struct audiences *a, struct err *e)
 {
-    int rc = 0;
+    uint32_t wipes[LIMIT_PARTITIONS];
 
-    if (!audiences_await(a, FORGET_MS) || !await_flush(a)) {
+    row_store_wipes(a->rows, wipes);
+    if (!audiences_await(a, FORGET_MS) || crowds_left_behind(a) || !await_flush(a, FORGET_MS)) {
         err_set(e, "people are still judged");
         return -EAGAIN;
     }
-    for (uint32_t p = 0; p < a->o.partitions && rc == 0; p++)
-        rc = row_store_compact(a->rows, p, e);
-    return rc == 0 ? row_store_compact(a->rows, UINT32_MAX, e) : rc;
+    return row_store_compact(a->rows, true, wipes, e);
+}
+
+int audiences_tidy(struct audiences *a, struct err *e)
+{
+    uint32_t wipes[LIMIT_PARTITIONS];
+    bool any = false;
+
+    row_store_wipes(a->rows, wipes);
+    for (uint32_t p = 0; p < a->o.partitions; p++)
+        any = any || row_store_unclean(a->rows, p);
+    if (!any)
+        return 0;
+    if (!await_flush(a, TIDY_MS)) {
+        err_set(e, "names are still to be written");
+        return -EAGAIN;
+    }
+    return row_store_compact(a->rows, false, wipes, e);
 }
 
 void audiences_hurry(struct audiences *a)
@@ -284,7 +301,8 @@ static struct audiences *audiences_new(const struct audiences_options *o)
 {
     struct audiences *a = calloc(1, sizeof *a);
 
-    if (!a || !(a->parts = calloc(o->partitions, sizeof *a->parts)))
+    if (!a || !(a->parts = calloc(o->partitions, sizeof *a->parts)) ||
+        !(a->outer = calloc(o->partitions, sizeof *a->outer)))
         abort();
     a->o = *o;
     a->write_at = TIME_NONE;
@@ -310,6 +328,7 @@ void audiences_free(struct audiences *a)
     for (uint32_t i = 0; i < a->o.partitions; i++) {
         if (a->parts[i].here)
             crowd_leave(a, &a->parts[i]);
+        bits_free(a->parts[i].kept);
         arena_deinit(&a->parts[i].changed_arena);
     }
     if (a->reader)
@@ -322,6 +341,7 @@ void audiences_free(struct audiences *a)
     pthread_rwlock_destroy(&a->lock);
     pthread_mutex_destroy(&a->wake_lock);
     pthread_cond_destroy(&a->wake_cond);
+    free(a->outer);
     free(a->parts);
     free(a);
 }

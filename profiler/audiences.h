@@ -55,7 +55,15 @@ bool audiences_await(struct audiences *a, int64_t ms);
  * nothing of them stands there. 0, -EAGAIN or another negative errno, with words. Any thread that may wait, one at a
  * time. */
 int audiences_forget(struct audiences *a, struct err *e);
-/* Ends the two above soon, and lets them wait no more. Any thread; NULL is allowed. */
+/* Whether rows of a partition stand in files that no erasure reaches: it is another's, or is not taken in yet, or they
+ * were removed and the files are not written anew. Any thread; quick. */
+bool audiences_leave_rows(struct audiences *a, uint32_t partition);
+/* Those of a partition that is another's are to be removed, soon. Any thread; quick. */
+void audiences_forget_rows(struct audiences *a, uint32_t partition);
+/* Writes files anew in which rows stand that were removed. 0 or negative errno, with words. The thread of
+ * audiences_forget. */
+int audiences_tidy(struct audiences *a, struct err *e);
+/* Ends those that wait soon, and lets them wait no more. Any thread; NULL is allowed. */
 void audiences_hurry(struct audiences *a);
 /* Another set of tags: everybody is judged anew by and by. Takes a reference. Any thread. */
 void audiences_retag(struct audiences *a, struct tags *t);

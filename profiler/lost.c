@@ -2,6 +2,7 @@
 #include "profiler/lost.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -16,6 +17,7 @@ struct lost_part {
     int64_t since; /* monotonic: it is not followed since then; 0: it is */
     /* Something was erased before that place: the state is not to stay for as long as it might. 0: nothing is known. */
     _Atomic int64_t erased;
+    _Atomic bool rows_asked; /* the same of what is beside it */
 };
 
 struct lost {
@@ -23,7 +25,7 @@ struct lost {
     struct lost_part *parts;
     uint32_t *asked;
     int64_t *committed;
-    int64_t ask_at;
+    int64_t ask_at, clear_at;
     struct log_limit limit;
 };
 
@@ -32,6 +34,7 @@ struct lost *lost_new(const struct lost_options *o)
     struct lost *l = calloc(1, sizeof *l);
 
     assert(o->partitions > 0 && o->partitions <= LIMIT_PARTITIONS && o->follows && o->forget);
+    assert(!o->rows || (o->forget_rows && o->clear_rows));
     if (!l)
         return NULL;
     l->o = *o;
@@ -72,12 +75,16 @@ static bool is_empty(const struct lost *l, uint32_t partition)
     return f.disk_offset == 0 && f.offset == 0;
 }
 
-bool lost_is_clean(struct lost *l, uint32_t partition, int64_t place)
+static bool has_rows(const struct lost *l, uint32_t partition)
+{
+    return l->o.rows && l->o.rows(l->o.arg, partition);
+}
+
+static bool state_is_clean(struct lost *l, uint32_t partition, int64_t place)
 {
     struct lost_part *p = &l->parts[partition];
     int64_t through, before;
 
-    assert(partition < l->o.partitions);
     if (is_empty(l, partition))
         return true;
     if (stands_at(l, partition) >= place)
@@ -86,6 +93,16 @@ bool lost_is_clean(struct lost *l, uint32_t partition, int64_t place)
     while (before < place && !atomic_compare_exchange_weak(&p->erased, &before, place))
         ;
     return false;
+}
+
+bool lost_is_clean(struct lost *l, uint32_t partition, int64_t place)
+{
+    assert(partition < l->o.partitions);
+    bool rows = has_rows(l, partition), clean = state_is_clean(l, partition, place);
+
+    if (rows)
+        atomic_store(&l->parts[partition].rows_asked, true);
+    return clean && !rows;
 }
 
 static bool is_due(const struct lost *l, uint32_t partition, int64_t now)
@@ -113,12 +130,39 @@ static size_t gather(struct lost *l, int64_t now)
     return n;
 }
 
+/* They are found out again from the state: nobody else needs to have them. */
+static void clear_rows(struct lost *l, int64_t now)
+{
+    struct err e = {0};
+    bool any = false;
+
+    for (uint32_t i = 0; i < l->o.partitions; i++) {
+        struct lost_part *p = &l->parts[i];
+
+        if (!has_rows(l, i)) {
+            atomic_store(&p->rows_asked, false);
+            continue;
+        }
+        any = true;
+        if (p->since != 0 && (atomic_load(&p->rows_asked) || is_empty(l, i)))
+            l->o.forget_rows(l->o.arg, i);
+    }
+    if (!any || now < l->clear_at)
+        return;
+    int rc = l->o.clear_rows(l->o.arg, &e);
+    l->clear_at = clock_monotonic() + (rc == 0 ? 0 : EVERY_MS);
+    if (rc != 0 && rc != -ECANCELED)
+        log_limited(&l->limit, LOG_WARN, "profiler: rows of partitions that were followed here are not cleared yet: %s",
+                    e.text);
+}
+
 void lost_tick(struct lost *l)
 {
     int64_t now = clock_monotonic();
     size_t n = gather(l, now);
     struct err e = {0};
 
+    clear_rows(l, now);
     if (n == 0 || now < l->ask_at)
         return;
     int rc = event_log_ask_committed(l->o.log, l->asked, n, ASK_MS, l->committed, &e);

@@ -22,6 +22,12 @@ struct lost_options {
     bool (*follows)(void *arg, uint32_t partition);
     /* Its state is to go if it stands before `below`, and it is still not followed. Both must be quick. */
     void (*forget)(void *arg, uint32_t partition, int64_t below);
+    /* What is kept beside a state, made from it: whether there is any of a partition that no erasure reaches; it is to
+     * go, if the partition is still not followed; what went is to be cleared out of files, which may take its time.
+     * `rows` NULL: there is nothing beside. The first two must be quick. */
+    bool (*rows)(void *arg, uint32_t partition);
+    void (*forget_rows)(void *arg, uint32_t partition);
+    int (*clear_rows)(void *arg, struct err *e);
     void *arg;
 };
 
@@ -32,8 +38,8 @@ void lost_free(struct lost *l);
 void lost_tick(struct lost *l);
 
 /* Something was erased by the record before `place` of the partition, an offset of the log, or by one before that.
- * Returns whether nothing of it stands in a file here; if not, a state that is not followed goes as soon as it may. Any
- * thread; quick. */
+ * Returns whether nothing of it stands in a file here; if not, a state that is not followed goes as soon as it may, and
+ * what is beside it at once. Any thread; quick. */
 bool lost_is_clean(struct lost *l, uint32_t partition, int64_t place);
 
 #endif

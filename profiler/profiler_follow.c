@@ -183,6 +183,32 @@ static void forget(void *arg, uint32_t partition, int64_t below)
     followers_forget(p->followers, partition, below);
 }
 
+/* Before the audiences are there nothing is known. */
+static bool leaves_rows(void *arg, uint32_t partition)
+{
+    struct profiler *p = arg;
+    struct audiences *a = atomic_load(&p->audiences);
+
+    return !a || audiences_leave_rows(a, partition);
+}
+
+static void forget_rows(void *arg, uint32_t partition)
+{
+    struct profiler *p = arg;
+    struct audiences *a = atomic_load(&p->audiences);
+
+    if (a)
+        audiences_forget_rows(a, partition);
+}
+
+static int clear_rows(void *arg, struct err *e)
+{
+    struct profiler *p = arg;
+    struct audiences *a = atomic_load(&p->audiences);
+
+    return a ? audiences_tidy(a, e) : 0;
+}
+
 static int start_lost(struct profiler *p)
 {
     if (!event_log_shared(p->log))
@@ -193,6 +219,9 @@ static int start_lost(struct profiler *p)
                                               .keep_ms = p->conf->profiler.keep_lost_ms,
                                               .follows = follows,
                                               .forget = forget,
+                                              .rows = leaves_rows,
+                                              .forget_rows = forget_rows,
+                                              .clear_rows = clear_rows,
                                               .arg = p});
     return p->lost ? 0 : -ENOMEM;
 }

@@ -1,9 +1,11 @@
 """Audiences over several profilers on one Kafka: whoever is asked, the numbers are of everybody, or it is an error; never
 a part that is told as the whole."""
 import json
+import os
 import urllib.parse
 
 from support.cluster import Cluster, not_sanitized
+from support.erased import Marks, Shop, found_in, places
 from support.instance import SERVER, wait_until
 from support.outage import wait_served
 
@@ -159,3 +161,35 @@ def test_tags_by_hand_anywhere(kafka):
         entries = {'tags': [{'id': f'user:u{n}', 'name': 'wave', 'value': 'a'} for n in range(PEOPLE)]}
         s, b, h = call(c.profilers[1], 'POST', '/v1/profiles:tag', entries)
         assert s == 200 and b['accepted'] == PEOPLE and h['x-waymark-position'].count(':') == 4
+
+
+@not_sanitized
+def test_nothing_is_left_in_the_rows_of_who_had_the_partitions_before(kafka):
+    """One had all, and another took some over; then people are erased whose tags say what nobody else's do."""
+    with Cluster(kafka, profilers=2, partitions=4) as c:
+        one, other = c.profilers
+        wait_served(c, by=c.profilers)
+        assert other.stop() == 0
+        wait_served(c, by=[one])
+        send(c)
+        assert call(one, 'PUT', '/v1/audiences/two', {'rule': 'products_viewed >= 2'})[0] == 201
+        shop, marks = Shop(c), Marks()
+        for n in range(8):
+            shop.ask('PUT', f'/v1/profiles/user:u{n}/tags/crm', {'value': marks(f'u{n}')})
+        stays = marks.made.pop('u7')
+        live(one, 'two', PEOPLE * 2 // 3)
+        rows = os.path.join(one.dir, 'data', 'audiences')
+        wait_until(lambda: places(found_in(rows, marks.made)) == set(marks.made), 30, 'the tags to stand among the rows')
+        other.start()
+        wait_served(c, by=[one, other])
+        wait_until(lambda: places(found_in(other.dir, marks.made)), 30, 'the other to have rows, too')
+        for n in range(7):
+            shop.erase(f'user:u{n}', by=c.profilers[n % 2])
+            assert found_in(c.dir, {'value': marks.made[f'u{n}']}) == set()
+        assert found_in(c.dir, marks.made) == set()
+        assert shop.profile('user:u7')[1]['tags']['crm'] == stays
+        gone = {f'user:u{n}' for n in range(7)}
+        for p in c.profilers:
+            live(p, 'two', PEOPLE * 2 // 3 - len([n for n in range(7) if n % 3 >= 1]))
+            assert not gone & set(members(p, 'two'))
+        shop.check_stopped()

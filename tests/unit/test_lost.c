@@ -24,6 +24,9 @@ static struct play {
     int64_t forget[PARTITIONS]; /* what was told */
     int questions;
     bool away;
+    bool rows[PARTITIONS], rows_forgotten[PARTITIONS]; /* what is beside the state */
+    int clearings;
+    bool stuck;
 } play;
 
 void state_figures(struct state *s, uint32_t partition, struct state_figures *out)
@@ -68,14 +71,46 @@ static void forget(void *arg, uint32_t partition, int64_t below)
     play.forget[partition] = below;
 }
 
+static bool rows(void *arg, uint32_t partition)
+{
+    (void)arg;
+    return play.rows[partition];
+}
+
+static void forget_rows(void *arg, uint32_t partition)
+{
+    (void)arg;
+    assert_false(play.follows[partition]);
+    play.rows_forgotten[partition] = true;
+}
+
+static int clear_rows(void *arg, struct err *e)
+{
+    (void)arg;
+    play.clearings++;
+    if (play.stuck) {
+        err_set(e, "the disk does not write");
+        return -EIO;
+    }
+    for (int i = 0; i < PARTITIONS; i++)
+        play.rows[i] = play.rows[i] && !play.rows_forgotten[i];
+    return 0;
+}
+
 static const struct event_log_ops ops = {.ask_committed = ask_committed};
 static struct event_log play_log = {&ops};
 
 /* Partition 0 stands at 20 and is another's, 1 is followed, 2 was never here. */
 static struct lost *start(int64_t keep_ms)
 {
-    struct lost *l = lost_new(&(struct lost_options){
-        .log = &play_log, .partitions = PARTITIONS, .keep_ms = keep_ms, .follows = follows, .forget = forget});
+    struct lost *l = lost_new(&(struct lost_options){.log = &play_log,
+                                                     .partitions = PARTITIONS,
+                                                     .keep_ms = keep_ms,
+                                                     .follows = follows,
+                                                     .forget = forget,
+                                                     .rows = rows,
+                                                     .forget_rows = forget_rows,
+                                                     .clear_rows = clear_rows});
 
     memset(&play, 0, sizeof play);
     play.offset[0] = play.offset[1] = 20;
@@ -220,6 +255,61 @@ static void one_that_is_back_stays(void **unused)
     lost_free(l);
 }
 
+/* A state that knows of the erasure, or is none, is not all. */
+static void rows_beside_it_go_at_once(void **unused)
+{
+    struct lost *l = start(TIME_HOUR);
+
+    (void)unused;
+    play.rows[0] = true;
+    for (int i = 0; i < 100; i++)
+        lost_tick(l);
+    assert_false(play.rows_forgotten[0]); /* nobody was erased: they stay for as long as the state */
+    assert_false(lost_is_clean(l, 0, 20));
+    lost_tick(l);
+    assert_true(play.rows_forgotten[0]);
+    assert_false(play.rows[0]);
+    assert_true(lost_is_clean(l, 0, 20));
+    lost_free(l);
+}
+
+static void rows_go_with_the_state(void **unused)
+{
+    struct lost *l = start(TIME_HOUR);
+
+    (void)unused;
+    play.rows[0] = true;
+    play.offset[0] = 0;
+    play.stuck = true;
+    assert_false(lost_is_clean(l, 0, 25));
+    lost_tick(l);
+    assert_true(play.rows_forgotten[0]);
+    for (int i = 0; i < 100; i++)
+        lost_tick(l);
+    assert_in_range(play.clearings, 1, 3); /* once a second, not at every look */
+    assert_false(lost_is_clean(l, 0, 25));
+    play.stuck = false;
+    tick_until(l, &play.clearings, play.clearings + 1);
+    assert_true(lost_is_clean(l, 0, 25));
+    lost_free(l);
+}
+
+/* Who follows it again has not taken them in yet: they are not to go, and nothing is clean. */
+static void rows_of_one_that_is_back_stay(void **unused)
+{
+    struct lost *l = start(TIME_HOUR);
+
+    (void)unused;
+    play.rows[1] = true;
+    assert_false(lost_is_clean(l, 1, 20));
+    for (int i = 0; i < 100; i++)
+        lost_tick(l);
+    assert_false(play.rows_forgotten[1]);
+    play.rows[1] = false;
+    assert_true(lost_is_clean(l, 1, 20));
+    lost_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +321,9 @@ int main(void)
         cmocka_unit_test(one_that_knows_of_it_stays),
         cmocka_unit_test(the_while_begins_when_it_is_lost),
         cmocka_unit_test(one_that_is_back_stays),
+        cmocka_unit_test(rows_beside_it_go_at_once),
+        cmocka_unit_test(rows_go_with_the_state),
+        cmocka_unit_test(rows_of_one_that_is_back_stay),
     };
 
     return cmocka_run_group_tests_name("lost partitions", tests, NULL, NULL);
