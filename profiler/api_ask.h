@@ -123,6 +123,7 @@ struct ask {
     struct many *many;
     /* audiences */
     bool judged;                /* it has waited for that */
+    uint64_t judged_by;         /* audiences_moment of when it began to */
     struct definition *defined; /* api_define.c */
     struct mark *mark;          /* api_tag.c */
     struct import *import;

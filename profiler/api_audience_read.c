@@ -141,14 +141,17 @@ bool ask_compile(struct ask *ask, struct str text, struct rule **out)
 
 static bool is_judged(const struct lookup_job *job)
 {
-    return audiences_settled(((const struct ask *)job)->api->o.audiences);
+    const struct ask *ask = (const struct ask *)job;
+
+    return audiences_settled(ask->api->o.audiences, ask->judged_by);
 }
 
 bool ask_is_judged(struct ask *ask)
 {
     bool asked = ask->after_count > 0 || (ask->forwarded && str_has(http_query(ask->request, "judged")));
 
-    if (!asked || ask->judged || audiences_settled(ask->api->o.audiences))
+    ask->judged_by = audiences_moment(ask->api->o.audiences);
+    if (!asked || ask->judged || audiences_settled(ask->api->o.audiences, ask->judged_by))
         return true;
     ask->judged = true;
     ask->job = (struct lookup_job){

@@ -3,6 +3,7 @@
  *   audiences.c          start, stop, the thread and what it does in which order
  *   audience_definitions.c  definitions become the world
  *   audience_work.c      who is to be judged next
+ *   audience_turns.c     those who take long, and when it is their turn
  *   audience_parts.c     partitions that come and go: rows into memory, the state compared with them
  *   audience_left.c      rows of partitions that are another's: they go when the state does
  *   audience_topic.c     reading LOG_AUDIENCES back
@@ -47,6 +48,15 @@ struct sets {
     uint32_t used, tags_used;
 };
 
+/* Numbers of people who take long to be judged and are to be, each once, in the order in which they came. */
+struct turns {
+    struct turn {
+        uint32_t number;
+        unsigned long long wake; /* in which it came */
+    } * v;
+    size_t first, n, cap;
+};
+
 /* One whose row is there and whose profile is not. */
 struct gone_id {
     struct key_hash hash;
@@ -75,7 +85,8 @@ struct crowd {
     uint32_t *again; /* numbers to be judged soon: they could not be */
     uint32_t again_n, again_cap;
     int64_t again_at; /* monotonic */
-    uint32_t *gone;   /* numbers */
+    struct turns turns;
+    uint32_t *gone; /* numbers */
     uint32_t gone_n, gone_at, gone_cap;
     struct gone_id *gone_ids; /* by hash */
     size_t gone_id_n;
@@ -140,12 +151,15 @@ struct audiences {
     _Atomic bool hurry;             /* nobody is to wait any more */
     atomic_ullong flushes, flushed; /* that were asked for, and that are done */
     struct batch batch;
+    int64_t batch_until;       /* monotonic: nobody further is taken into it */
+    int64_t turn_at;           /* monotonic, us: of the next one who takes long */
+    uint32_t turn_of;          /* the partition whose it is */
     struct log_reader *reader; /* holds the topic on the embedded log */
     int64_t write_at;          /* monotonic: rows are to be written; TIME_NONE: nothing waits */
     int64_t retry_at;          /* monotonic: publishing or writing failed */
     int64_t retry_ms;
     struct log_limit limit;
-    struct stats_counter *judged[JUDGED_REASONS], *changes[2], *failures;
+    struct stats_counter *judged[JUDGED_REASONS], *changes[2], *failures, *put_off;
     atomic_llong behind_since; /* monotonic: since when somebody waits; 0: nobody */
 };
 
@@ -213,6 +227,23 @@ bool crowd_ready(struct audiences *a, const struct crowd *p);
 bool crowd_waits(struct audiences *a, const struct crowd *p, int64_t now);
 /* Fills the batch. */
 void gather_people(struct audiences *a);
+
+/* --- audience_turns.c: the judging thread ---------------------------------------------------------------------- */
+
+int64_t clock_us(void);
+/* Puts off somebody who took long to be judged; false: they do not wait. `number` may be PERSON_NONE. */
+bool turn_wait(struct audiences *a, struct crowd *p, uint32_t number);
+/* Notes how long it took to judge them, since a moment of clock_us. */
+void turn_took(struct audiences *a, struct crowd *p, const struct key_hash *hash, int64_t since);
+/* The next one, if somebody may have a turn now; false: nobody. */
+bool turn_next(struct audiences *a, struct crowd **p, uint32_t *number);
+/* The least number of a wake in which one of those who wait came; ULLONG_MAX: nobody waits. */
+unsigned long long turns_since(const struct audiences *a);
+/* Whether somebody who waits was not judged by the rules that stand. */
+bool turns_behind(const struct audiences *a);
+/* How long until the next turn, ms; INT64_MAX: nobody waits. */
+int64_t turns_pause(const struct audiences *a);
+void turns_deinit(struct turns *t);
 
 /* --- audience_topic.c: the judging thread -------------------------------------------------------------------- */
 

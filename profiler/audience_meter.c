@@ -85,5 +85,7 @@ void audiences_meter(struct audiences *a)
                                   "Changes of membership that are on their topic.");
     a->failures = stats_counter(s, "waymark_audience_publish_failures_total", NULL,
                                 "Changes of membership that the topic did not take; they are tried again.");
+    a->put_off = stats_counter(s, "waymark_audience_put_off_total", NULL,
+                               "People who take long to be judged and changed again before it was their turn.");
     stats_add_gauges(s, gauges, a);
 }

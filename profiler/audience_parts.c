@@ -165,6 +165,7 @@ void crowd_leave(struct audiences *a, struct crowd *p)
     forget_gone(p);
     free(p->gone);
     free(p->again);
+    turns_deinit(&p->turns);
     arena_deinit(&p->changed_arena);
     *p = (struct crowd){.number = p->number};
     arena_init(&p->changed_arena, SIZE_MAX);

@@ -19,6 +19,8 @@ struct person {
     int64_t due;      /* TIME_NONE: time alone changes nothing */
     uint64_t world;   /* by which it was judged; 0: to be judged anew */
     uint32_t heap_at; /* PERSON_NONE: it is not in the heap */
+    uint16_t took;    /* to be judged, in tenths of a ms */
+    bool waits;       /* for a turn of those who take long */
 };
 
 struct people {

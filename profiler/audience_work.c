@@ -2,6 +2,7 @@
  * the background. The judging thread. */
 #include "profiler/audience_inside.h"
 
+#define BATCH_MS 100     /* before what was found out is published */
 #define BACKGROUND_MS 20 /* of one batch */
 #define SKIP_MOST 100000 /* people passed over at once */
 
@@ -11,28 +12,46 @@ bool crowd_ready(struct audiences *a, const struct crowd *p)
     return p->here && (!p->unread || !needs_topic(a)) && crowd_shows(a, p->number);
 }
 
-/* One by number. Who cannot be judged now is tried again soon. */
-static void judge_number(struct audiences *a, struct crowd *p, uint32_t number)
+static bool has_room(const struct audiences *a)
 {
+    return !batch_full(&a->batch) && clock_monotonic() < a->batch_until;
+}
+
+static int judge(struct audiences *a, struct crowd *p, const struct key_hash *hash, struct str id)
+{
+    int64_t since = clock_us();
     struct err e = {0};
+    int rc = batch_judge(a, p, hash, id, &e);
+
+    turn_took(a, p, hash, since);
+    return rc;
+}
+
+/* One by number. Who cannot be judged now is tried again soon. */
+static void judge_now(struct audiences *a, struct crowd *p, uint32_t number)
+{
     struct key_hash hash = p->people.v[number].hash;
 
-    if (batch_judge(a, p, &hash, STR_NONE, &e) != 0) {
+    if (judge(a, p, &hash, STR_NONE) != 0) {
         p->people.v[number].world = 0;
         crowd_again(p, number);
     }
 }
 
+static void judge_number(struct audiences *a, struct crowd *p, uint32_t number)
+{
+    if (!turn_wait(a, p, number))
+        judge_now(a, p, number);
+}
+
 static void judge_changed(struct audiences *a, struct crowd *p)
 {
-    while (p->changed_at < p->changed_n && !batch_full(&a->batch)) {
+    while (p->changed_at < p->changed_n && has_room(a)) {
         struct state_changed *c = &p->changed[p->changed_at++];
-        struct err e = {0};
-        uint32_t number;
+        uint32_t number = people_find(&p->people, &c->hash);
 
-        if (batch_judge(a, p, &c->hash, c->id, &e) == 0)
+        if (turn_wait(a, p, number) || judge(a, p, &c->hash, c->id) == 0)
             continue;
-        number = people_find(&p->people, &c->hash);
         if (number == PERSON_NONE) {
             pthread_rwlock_wrlock(&a->lock);
             number = people_add(&p->people, &c->hash, PERSON_NONE);
@@ -48,8 +67,7 @@ static void judge_due(struct audiences *a, struct crowd *p, int64_t now)
 {
     uint32_t number;
 
-    while (!batch_full(&a->batch) && (number = people_first_due(&p->people)) != PERSON_NONE &&
-           p->people.v[number].due <= now) {
+    while (has_room(a) && (number = people_first_due(&p->people)) != PERSON_NONE && p->people.v[number].due <= now) {
         people_set_due(&p->people, number, TIME_NONE);
         judge_number(a, p, number);
     }
@@ -61,7 +79,7 @@ static void judge_again(struct audiences *a, struct crowd *p)
 
     if (n == 0 || clock_monotonic() < p->again_at)
         return;
-    while (n > 0 && !batch_full(&a->batch)) {
+    while (n > 0 && has_room(a)) {
         uint32_t number = p->again[--n];
 
         p->again[n] = p->again[--p->again_n];
@@ -75,7 +93,7 @@ static void judge_again(struct audiences *a, struct crowd *p)
 
 static void judge_gone(struct audiences *a, struct crowd *p)
 {
-    while (p->gone_at < p->gone_n && !batch_full(&a->batch)) {
+    while (p->gone_at < p->gone_n && has_room(a)) {
         uint32_t number = p->gone[p->gone_at++];
 
         if (people_has(&p->people, number))
@@ -85,7 +103,7 @@ static void judge_gone(struct audiences *a, struct crowd *p)
 
 static void judge_background(struct audiences *a, struct crowd *p, int64_t until)
 {
-    for (unsigned passed = 0; p->lap_left > 0 && passed < SKIP_MOST && !batch_full(&a->batch); passed++) {
+    for (unsigned passed = 0; p->lap_left > 0 && passed < SKIP_MOST && has_room(a); passed++) {
         if (passed % 8 == 0 && clock_monotonic() >= until)
             return;
         if (p->cursor >= p->people.n)
@@ -103,6 +121,19 @@ static bool is_to_be_taken(const struct audiences *a, const struct crowd *p)
     return p->taken < a->round && clock_monotonic() >= p->retry_at;
 }
 
+/* One of those who take long. The others have as much time before the next one. */
+static void judge_turn(struct audiences *a)
+{
+    struct crowd *p;
+    uint32_t number;
+    int64_t since = clock_us();
+
+    if (batch_full(&a->batch) || !turn_next(a, &p, &number))
+        return;
+    judge_now(a, p, number);
+    a->turn_at = 2 * clock_us() - since;
+}
+
 bool crowd_waits(struct audiences *a, const struct crowd *p, int64_t now)
 {
     uint32_t due = people_first_due(&p->people);
@@ -116,6 +147,8 @@ void gather_people(struct audiences *a)
 {
     int64_t now = wall(a), until = clock_monotonic() + BACKGROUND_MS;
 
+    a->batch_until = clock_monotonic() + BATCH_MS;
+
     for (uint32_t i = 0; i < a->o.partitions; i++)
         if (crowd_ready(a, &a->parts[i]) && crowd_take(a, &a->parts[i]))
             judge_changed(a, &a->parts[i]);
@@ -128,4 +161,5 @@ void gather_people(struct audiences *a)
             judge_gone(a, &a->parts[i]);
             judge_background(a, &a->parts[i], until);
         }
+    judge_turn(a);
 }

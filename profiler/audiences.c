@@ -28,7 +28,7 @@ static void finish_laps(struct audiences *a)
     }
     for (size_t i = 0; i < a->world->n; i++)
         any = any || a->building[i];
-    if (!any)
+    if (!any || turns_behind(a))
         return;
     pthread_rwlock_wrlock(&a->lock);
     for (size_t i = 0; i < a->world->n; i++)
@@ -83,6 +83,7 @@ static int64_t pause_ms(const struct audiences *a)
         if (p->retry_at > steady)
             take_least(&least, p->retry_at - steady);
     }
+    take_least(&least, turns_pause(a));
     if (a->write_at != TIME_NONE)
         take_least(&least, a->write_at - steady);
     if (a->retry_at > steady)
@@ -136,16 +137,17 @@ static unsigned long long taken_by(const struct audiences *a)
     return least;
 }
 
+/* Of those who wait for a turn the erased are none: nobody who asks for them to be judged waits for robots. */
 static void note_progress(struct audiences *a, bool busy)
 {
-    unsigned long long taken = taken_by(a);
+    unsigned long long taken = taken_by(a), since = turns_since(a), settled = since <= taken ? since - 1 : taken;
 
     if (other_definitions(a))
         return;
     if (!has_changed_people(a) && taken > atomic_load(&a->caught_up))
         atomic_store(&a->caught_up, taken);
-    if (!busy && is_settled(a) && taken > atomic_load(&a->settled))
-        atomic_store(&a->settled, taken);
+    if (!busy && is_settled(a) && settled > atomic_load(&a->settled))
+        atomic_store(&a->settled, settled);
 }
 
 /* Somebody waits for everything to be on disk. Names that nobody needs any more go, too. */
@@ -281,9 +283,14 @@ void audiences_hurry(struct audiences *a)
     row_store_compact_stop(a->rows);
 }
 
-bool audiences_settled(struct audiences *a)
+uint64_t audiences_moment(struct audiences *a)
 {
-    return atomic_load(&a->settled) >= atomic_load(&a->wakes);
+    return atomic_load(&a->wakes);
+}
+
+bool audiences_settled(struct audiences *a, uint64_t moment)
+{
+    return atomic_load(&a->settled) >= moment;
 }
 
 /* --- start and stop -------------------------------------------------------------------------------------------- */

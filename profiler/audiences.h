@@ -42,6 +42,7 @@ struct audiences_options {
     void (*moved)(void *arg);
     void *arg;
     int64_t (*now)(void *arg); /* wall clock, ms; NULL: the system's. Tests move it */
+    int64_t slow_us; /* who takes longer to be judged waits for a turn among their like; 0: as usual */
 };
 
 /* 0 or negative errno. */
@@ -158,7 +159,8 @@ struct audience_names {
 void audiences_names(struct audiences *a, struct audience_names *out);
 void audiences_names_done(struct audience_names *n);
 
-/* Whether nothing waits to be judged, up to what was shown when it was called; for tests and read-your-writes. */
-bool audiences_settled(struct audiences *a);
+/* A number of this moment, and whether whatever was shown by then is judged; for tests and read-your-writes. Quick. */
+uint64_t audiences_moment(struct audiences *a);
+bool audiences_settled(struct audiences *a, uint64_t moment);
 
 #endif

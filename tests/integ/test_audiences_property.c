@@ -289,7 +289,8 @@ static void run_once(uint64_t seed, uint32_t partitions)
                                                .touch_window_ms = TIME_DAY,
                                                .max_users_per_device = 100,
                                                .max_devices_per_user = 100,
-                                               .max_device_events = 1000}}};
+                                               .max_device_events = 1000}},
+                                .slow_us = seed % 2}; /* everybody who was judged before waits for a turn */
     for (unsigned i = 0; i < RULES; i++)
         snprintf(t.defined[i].name, NAME, "a%u", i);
     for (unsigned i = 0; i < 6; i++)

@@ -31,6 +31,7 @@ struct audience_play {
     struct audiences *a;
     _Atomic int64_t now;
     _Atomic bool shows;
+    int64_t slow_us; /* as in audiences_options */
     struct defined defined[RULES];
     int64_t said; /* time of the last definition */
     char people[PEOPLE][NAME];
@@ -69,7 +70,8 @@ static inline void audience_begin(struct audience_play *t)
                                                     .partitions = t->p.partitions,
                                                     .shows = audience_shows,
                                                     .arg = t,
-                                                    .now = audience_now},
+                                                    .now = audience_now,
+                                                    .slow_us = t->slow_us},
                         &t->a, &e) != 0)
         fail_msg("%s", e.text);
 }
@@ -239,7 +241,8 @@ static inline void audience_settle(struct audience_play *t)
     int64_t until = clock_monotonic() + SETTLE_MS;
 
     audiences_wake(t->a);
-    while (!audiences_settled(t->a)) {
+    uint64_t moment = audiences_moment(t->a);
+    while (!audiences_settled(t->a, moment)) {
         if (clock_monotonic() > until)
             fail_msg("the audiences do not settle");
         nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
