@@ -14,6 +14,7 @@
 #include "profiler/traits.h"
 
 struct rule_number;
+struct rule_past;
 
 struct rule_value {
     enum rule_type type; /* RULE_ANY: absent */
@@ -45,6 +46,7 @@ struct rule_subject {
     const struct traits *traits;   /* may be NULL: nothing is known */
     const struct path_entry *path; /* in the order of events, up to `now` when it is a moment that has been */
     size_t path_count;
+    struct rule_past *past; /* what came before it; NULL: nothing did */
     const struct order *orders;
     size_t order_count;
     const struct rule_cuts *cuts; /* may be NULL */
@@ -62,7 +64,7 @@ struct rule_result {
     int64_t next_change; /* the first moment after `now` at which time alone may change it; TIME_NONE: never */
 };
 
-/* 0 or negative errno (-ENOMEM, -EIO: a stored event is none). */
+/* 0 or negative errno (-ENOMEM, -EIO: a stored event is none, -ENODATA: `past` does not know what is asked). */
 int rule_eval(const struct rule *r, struct rule_subject *s, struct rule_result *out);
 /* Frees what the evaluation made; before the arena is reset. */
 void rule_subject_done(struct rule_subject *s);

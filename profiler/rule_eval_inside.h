@@ -84,6 +84,8 @@ int eval_text(struct eval *e, const struct rule_node *n, struct cell *out);     
 int eval_time(struct eval *e, const struct rule_node *n, struct cell *out);       /* rule_eval_time.c */
 int eval_window(struct eval *e, const struct rule_node *n, struct cell *out);     /* rule_window.c */
 int eval_interest(struct eval *e, const struct rule_node *n, struct cell *out);   /* rule_interest.c */
+/* What an interest meets in an event; absent: nothing. In the arena, or where the event was taken apart. */
+int interest_text(struct eval *e, const struct rule_node *n, struct rule_event *event, struct str *out);
 
 /* --- rule_property.c -------------------------------------------------------------------------------------------- */
 

@@ -299,18 +299,14 @@ static const struct rule_event_list *list_of_orders(const struct rule_events *e,
     return str_is(name, "Order Refunded") ? &e->refunded : NULL;
 }
 
-int rule_events_named(struct rule_subject *s, struct str name, struct rule_event_list *out)
+/* Those of the path that was read. */
+static int list_of_path(struct rule_events *e, const struct rule_subject *s, struct str name,
+                        struct rule_event_list *out)
 {
-    struct rule_events *e = rule_events_of(s);
     const struct rule_event_list *l;
     int rc;
 
-    if (!e)
-        return -ENOMEM;
-    l = list_of_orders(e, name);
-    if (l) {
-        rc = read_orders(e, s);
-    } else if (str_is(name, "page")) {
+    if (str_is(name, "page")) {
         l = &e->pages;
         rc = read_pages(s, false, &e->pages_read, &e->pages);
     } else if (str_is(name, "screen")) {
@@ -325,7 +321,7 @@ int rule_events_named(struct rule_subject *s, struct str name, struct rule_event
             return rc;
         number = e->name_table[find_name(e, name)];
         if (number != NO_NAME)
-            *out = (struct rule_event_list){e->path + e->names[number].from, e->names[number].n};
+            *out = (struct rule_event_list){.v = e->path + e->names[number].from, .n = e->names[number].n};
         return 0;
     }
     if (rc == 0)
@@ -333,14 +329,55 @@ int rule_events_named(struct rule_subject *s, struct str name, struct rule_event
     return rc;
 }
 
+int rule_events_named(struct rule_subject *s, struct str name, struct rule_event_list *out)
+{
+    struct rule_events *e = rule_events_of(s);
+    const struct rule_event_list *l = e ? list_of_orders(e, name) : NULL;
+    int rc;
+
+    if (!e)
+        return -ENOMEM;
+    if (l) {
+        rc = read_orders(e, s);
+        *out = *l;
+        return rc;
+    }
+    rc = list_of_path(e, s, name, out);
+    if (rc == 0 && s->past) {
+        rc = past_list(s->past, name, &out->past);
+        out->before = rc == 0 ? past_count(out->past) : 0;
+    }
+    return rc;
+}
+
+const struct event_key *rule_events_key(const struct rule_event_list *l, size_t i)
+{
+    return i < l->before ? past_key(l->past, i) : l->v[i - l->before].key;
+}
+
 size_t rule_events_after(const struct rule_event_list *l, int64_t ms)
 {
-    size_t low = 0, high = l->n;
+    size_t low = 0, high = rule_events_count(l);
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
 
-        if (l->v[middle].key->time <= ms)
+        if (rule_events_key(l, middle)->time <= ms)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+size_t rule_events_behind(const struct rule_event_list *l, const struct event_key *key)
+{
+    size_t low = 0, high = rule_events_count(l);
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (event_key_cmp(rule_events_key(l, middle), key) <= 0)
             low = middle + 1;
         else
             high = middle;

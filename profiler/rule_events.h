@@ -9,6 +9,7 @@
 #include "profiler/order.h"
 #include "profiler/path.h"
 #include "profiler/rule_eval.h"
+#include "profiler/rule_past.h"
 #include "profiler/rule_tree.h"
 
 /* A member of the properties that a client sent. */
@@ -37,10 +38,12 @@ struct rule_event {
     struct rule_opened *opened;        /* kept, or NULL */
 };
 
-/* In the order of events. */
+/* In the order of events: first those that are in the past of the subject, then the others. */
 struct rule_event_list {
     struct rule_event *v;
     size_t n;
+    struct past_list *past; /* of `before` events; NULL: there is none */
+    size_t before;
 };
 
 /* What a counted order or a refund in the configured currency moved. */
@@ -89,8 +92,15 @@ struct rule_events *rule_events_of(struct rule_subject *s);
 /* All events of that name: of tracks, pages and screens; "page" is every page and screen, "screen" every screen. Of the
  * three that orders stand for, those. 0, -EIO or -ENOMEM. */
 int rule_events_named(struct rule_subject *s, struct str name, struct rule_event_list *out);
+static inline size_t rule_events_count(const struct rule_event_list *l)
+{
+    return l->before + l->n;
+}
+const struct event_key *rule_events_key(const struct rule_event_list *l, size_t i);
 /* The index of the first of a list that is later than a moment. */
 size_t rule_events_after(const struct rule_event_list *l, int64_t ms);
+/* The same of one that comes after a place in the order of events. */
+size_t rule_events_behind(const struct rule_event_list *l, const struct event_key *key);
 /* Counted orders, and their refunds and those of credit notes, by time. 0 or -ENOMEM. */
 int rule_money_of(struct rule_subject *s, const struct rule_money_moved **out, size_t *n);
 #endif

@@ -14,14 +14,6 @@ struct met {
     size_t at;
 };
 
-static int compare_met(const void *a, const void *b)
-{
-    const struct met *x = a, *y = b;
-    int c = str_cmp(x->value, y->value);
-
-    return c ? c : (x->at > y->at) - (x->at < y->at);
-}
-
 /* A number is met as its text. */
 static int text_of(struct eval *e, struct rule_value *v, struct str *out)
 {
@@ -39,71 +31,110 @@ static int text_of(struct eval *e, struct rule_value *v, struct str *out)
     return out->p ? 0 : -ENOMEM;
 }
 
+int interest_text(struct eval *e, const struct rule_node *n, struct rule_event *event, struct str *out)
+{
+    struct rule_value value;
+    int rc = event_property(e, event, n->second, n->personal, &value);
+
+    if (rc == 0)
+        rc = text_of(e, &value, out);
+    if (rc == 0 && (out->n == 0 || out->n > LIMIT_NAME_BYTES))
+        *out = STR_NONE;
+    return rc;
+}
+
 static int meet(struct eval *e, const struct rule_node *n, const struct rule_event_list *l, size_t from, struct met *v,
                 size_t *count)
 {
-    const int64_t latest = l->v[l->n - 1].key->time;
+    const size_t end = rule_events_count(l);
+    const int64_t latest = rule_events_key(l, end - 1)->time;
+    struct past_memo *m = NULL;
+    int rc = l->past ? past_memo(e->s->past, l->past, n, from, &m) : 0;
 
     *count = 0;
-    for (size_t i = from; i < l->n; i++) {
-        const double age = (double)(latest - l->v[i].key->time);
-        struct rule_value value;
-        struct str text;
-        int rc = event_property(e, &l->v[i], n->second, n->personal, &value);
+    for (size_t i = from; i < end && rc == 0; i++) {
+        const double age = (double)(latest - rule_events_key(l, i)->time);
+        struct str text = STR_NONE;
 
-        if (rc == 0)
-            rc = text_of(e, &value, &text);
-        if (rc != 0)
-            return rc;
-        if (text.n > 0 && text.n <= LIMIT_NAME_BYTES)
+        if (i < l->before)
+            text = past_text(m, i);
+        else
+            rc = interest_text(e, n, &l->v[i - l->before], &text);
+        if (rc == 0 && str_has(text))
             v[(*count)++] = (struct met){text, exp2(-age / (double)n->within_ms), i};
     }
-    return 0;
+    return rc;
 }
 
-/* Of equal ones that which was met last. */
-static struct str heaviest(struct met *v, size_t n)
+/* Where the sum of a value stands, or would. */
+static struct met *find_sum(struct met *sums, size_t room, struct str value)
 {
-    struct met best = {0};
+    uint64_t h = UINT64_C(14695981039346656037);
 
-    if (n > 1)
-        qsort(v, n, sizeof *v, compare_met);
-    for (size_t i = 0; i < n;) {
-        struct met sum = {.value = v[i].value};
+    for (size_t i = 0; i < value.n; i++)
+        h = (h ^ (unsigned char)value.p[i]) * UINT64_C(1099511628211);
+    for (size_t at = (size_t)(h ^ h >> 32);; at++) {
+        struct met *sum = &sums[at & (room - 1)];
 
-        for (; i < n && str_eq(v[i].value, sum.value); i++) {
-            sum.weight += v[i].weight;
-            sum.at = v[i].at;
-        }
-        if (!str_has(best.value) || sum.weight > best.weight || (sum.weight == best.weight && sum.at > best.at))
-            best = sum;
+        if (!str_has(sum->value) || str_eq(sum->value, value))
+            return sum;
     }
-    return best.value;
+}
+
+/* Of equal ones that which was met last. Weights are added in the order of events. */
+static int heaviest(const struct met *v, size_t n, struct str *out)
+{
+    struct met best = {0}, *sums;
+    size_t room = 16;
+
+    while (room < 2 * n)
+        room *= 2;
+    sums = calloc(room, sizeof *sums);
+    if (!sums)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        struct met *sum = find_sum(sums, room, v[i].value);
+
+        sum->value = v[i].value;
+        sum->weight += v[i].weight;
+        sum->at = v[i].at;
+    }
+    for (size_t i = 0; i < room; i++)
+        if (str_has(sums[i].value) && (!str_has(best.value) || sums[i].weight > best.weight ||
+                                       (sums[i].weight == best.weight && sums[i].at > best.at)))
+            best = sums[i];
+    free(sums);
+    *out = best.value;
+    return 0;
 }
 
 int eval_interest(struct eval *e, const struct rule_node *n, struct cell *out)
 {
     struct rule_event_list l;
+    struct str best;
     struct met *v;
-    size_t from, count;
+    size_t from, end, count;
     int rc = rule_events_named(e->s, n->text, &l);
 
     cell_absent(out);
     if (rc != 0)
         return rc;
+    end = rule_events_count(&l);
     from = n->window_ms == RULE_EVER ? 0 : rule_events_after(&l, e->s->now - n->window_ms);
-    if (from == l.n)
+    if (from == end)
         return 0;
-    if (l.n - from > LIMIT_RULE_INTEREST)
-        from = l.n - LIMIT_RULE_INTEREST;
+    if (end - from > LIMIT_RULE_INTEREST)
+        from = end - LIMIT_RULE_INTEREST;
     if (n->window_ms != RULE_EVER)
-        eval_wake(e, l.v[from].key->time + n->window_ms);
-    v = malloc((l.n - from) * sizeof *v);
+        eval_wake(e, rule_events_key(&l, from)->time + n->window_ms);
+    v = malloc((end - from) * sizeof *v);
     if (!v)
         return -ENOMEM;
     rc = meet(e, n, &l, from, v, &count);
     if (rc == 0)
-        cell_text(out, heaviest(v, count));
+        rc = heaviest(v, count, &best);
+    if (rc == 0)
+        cell_text(out, best);
     free(v);
     return rc;
 }

@@ -49,32 +49,75 @@ static int64_t window_begin(const struct eval *e, const struct rule_node *n)
 
 /* --- count ------------------------------------------------------------------------------------------------------- */
 
-/* Counts those of a list from `from` on that fulfil the condition; the first of them leave first. */
+static void leaves(struct leaving *out, const struct rule_node *n, const struct event_key *key)
+{
+    if (n->window_ms == RULE_EVER)
+        return;
+    if (out->n < MOTION_STEPS_MAX)
+        out->at[out->n++] = key->time + n->window_ms;
+    else
+        out->open = true;
+}
+
+/* All of them; the first leave first. */
+static void count_all(const struct rule_node *n, const struct rule_event_list *l, size_t from, struct leaving *out,
+                      size_t *count)
+{
+    const size_t end = rule_events_count(l);
+
+    *count = end - from;
+    for (size_t i = from; i < end && !out->open; i++)
+        leaves(out, n, rule_events_key(l, i));
+}
+
+static int count_past(struct eval *e, const struct rule_node *n, const struct rule_event_list *l, size_t from,
+                      struct leaving *out, size_t *count)
+{
+    struct past_memo *m;
+    int rc = past_memo(e->s->past, l->past, n, from, &m);
+
+    if (rc != 0)
+        return rc;
+    *count = past_matching(m, from);
+    for (size_t i = past_next(m, from); i != SIZE_MAX && !out->open; i = past_next(m, i + 1))
+        leaves(out, n, rule_events_key(l, i));
+    return 0;
+}
+
+/* Those of a list from `from` on that fulfil the condition. */
 static int count_matching(struct eval *e, const struct rule_node *n, const struct rule_event_list *l, size_t from,
                           struct leaving *out, size_t *count)
 {
+    int rc = l->past ? count_past(e, n, l, from, out, count) : 0;
+
+    for (size_t i = from > l->before ? from - l->before : 0; i < l->n && rc == 0; i++) {
+        bool matches;
+
+        rc = eval_condition(e, n->kids[0], &l->v[i], &matches);
+        if (rc != 0 || !matches)
+            continue;
+        ++*count;
+        leaves(out, n, l->v[i].key);
+    }
+    return rc;
+}
+
+static int count_events(struct eval *e, const struct rule_node *n, const struct rule_event_list *l, struct leaving *out,
+                        size_t *count)
+{
+    const size_t from = rule_events_after(l, window_begin(e, n));
+    int rc = 0;
+
     *count = 0;
     out->n = 0;
     out->open = false;
-    for (size_t i = from; i < l->n; i++) {
-        bool matches = true;
-        int rc = n->kid_count ? eval_condition(e, n->kids[0], &l->v[i], &matches) : 0;
-
-        if (rc != 0)
-            return rc;
-        if (!matches)
-            continue;
-        ++*count;
-        if (n->window_ms == RULE_EVER)
-            continue;
-        if (out->n < MOTION_STEPS_MAX)
-            out->at[out->n++] = l->v[i].key->time + n->window_ms;
-        else
-            out->open = true;
-    }
+    if (n->kid_count)
+        rc = count_matching(e, n, l, from, out, count);
+    else
+        count_all(n, l, from, out, count);
     for (size_t i = 0; i < out->n; i++)
         out->then[i] = rule_number_of_int((__int128)(*count - 1 - i));
-    return 0;
+    return rc;
 }
 
 static int eval_count(struct eval *e, const struct rule_node *n, struct cell *out)
@@ -86,7 +129,7 @@ static int eval_count(struct eval *e, const struct rule_node *n, struct cell *ou
 
     cell_absent(out);
     if (rc == 0)
-        rc = count_matching(e, n, &l, rule_events_after(&l, window_begin(e, n)), &leaving, &count);
+        rc = count_events(e, n, &l, &leaving, &count);
     if (rc == 0)
         rc = cell_int(e, out, (__int128)count);
     if (rc == 0)
@@ -147,13 +190,21 @@ static int eval_sum(struct eval *e, const struct rule_node *n, struct cell *out)
 static int eval_last(struct eval *e, const struct rule_node *n, struct cell *out)
 {
     struct rule_event_list l;
+    struct past_memo *m = NULL;
     int rc = rule_events_named(e->s, n->text, &l);
 
     cell_absent(out);
-    if (rc != 0 || l.n == 0)
+    if (rc != 0)
         return rc;
     assert(n->kid_count > 0 && n->kids[0]->op == OP_STRING); /* checked: last() is of a property */
-    rc = event_property(e, &l.v[l.n - 1], n->kids[0]->text, n->personal, &out->v);
+    if (l.past)
+        rc = past_memo(e->s->past, l.past, n, l.n || !l.before ? l.before : l.before - 1, &m);
+    if (rc != 0 || rule_events_count(&l) == 0)
+        return rc;
+    if (l.n)
+        rc = event_property(e, &l.v[l.n - 1], n->kids[0]->text, n->personal, &out->v);
+    else
+        out->v = past_value(m);
     if (rc == 0)
         rc = value_further(e, n, 1, &out->v);
     if (rc == 0)
@@ -163,63 +214,50 @@ static int eval_last(struct eval *e, const struct rule_node *n, struct cell *out
 
 /* --- what came after what ---------------------------------------------------------------------------------------- */
 
-/* The first of a list that comes after a place in the order of events; NULL: none. */
-static const struct rule_event *first_behind(const struct rule_event_list *l, const struct event_key *key)
-{
-    size_t low = 0, high = l->n;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (event_key_cmp(l->v[middle].key, key) <= 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < l->n ? &l->v[low] : NULL;
-}
-
-static int latest_and_next(struct eval *e, const struct rule_node *n, const struct rule_event **latest,
-                           const struct rule_event **next)
+/* The latest of the first name, and the first of the second name behind it; NULL: none. */
+static int latest_and_next(struct eval *e, const struct rule_node *n, const struct event_key **latest,
+                           const struct event_key **next)
 {
     struct rule_event_list first, second;
+    size_t at;
     int rc = rule_events_named(e->s, n->text, &first);
 
     *latest = *next = NULL;
     if (rc == 0)
         rc = rule_events_named(e->s, n->second, &second);
-    if (rc != 0 || first.n == 0)
+    if (rc != 0 || rule_events_count(&first) == 0)
         return rc;
-    *latest = &first.v[first.n - 1];
-    *next = first_behind(&second, (*latest)->key);
+    *latest = rule_events_key(&first, rule_events_count(&first) - 1);
+    at = rule_events_behind(&second, *latest);
+    *next = at < rule_events_count(&second) ? rule_events_key(&second, at) : NULL;
     return 0;
 }
 
 static int eval_followed(struct eval *e, const struct rule_node *n, struct cell *out)
 {
-    const struct rule_event *latest, *next;
+    const struct event_key *latest, *next;
     int rc = latest_and_next(e, n, &latest, &next);
 
-    cell_bool(out, latest && next && next->key->time - latest->key->time <= n->within_ms);
+    cell_bool(out, latest && next && next->time - latest->time <= n->within_ms);
     return rc;
 }
 
 /* True from one ms after the time within which it should have come until the window is over. */
 static int eval_not_followed(struct eval *e, const struct rule_node *n, struct cell *out)
 {
-    const struct rule_event *latest, *next;
+    const struct event_key *latest, *next;
     int rc = latest_and_next(e, n, &latest, &next);
     int64_t age;
 
     cell_bool(out, false);
     if (rc != 0 || !latest || next)
         return rc;
-    age = e->s->now - latest->key->time;
+    age = e->s->now - latest->time;
     cell_bool(out, age > n->within_ms && age <= n->window_ms);
     if (age <= n->within_ms)
-        eval_wake(e, latest->key->time + n->within_ms + 1);
+        eval_wake(e, latest->time + n->within_ms + 1);
     else if (age <= n->window_ms)
-        eval_wake(e, latest->key->time + n->window_ms + 1);
+        eval_wake(e, latest->time + n->window_ms + 1);
     return 0;
 }
 
