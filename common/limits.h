@@ -175,11 +175,12 @@
 #define LIMIT_AUDIT_LINE (64 * KIB)  /* of one record as text */
 
 /* Audiences */
-#define LIMIT_AUDIENCES 1000                 /* that are defined at once; further ones are left alone, by name */
-#define LIMIT_AUDIENCE_SETS 20000            /* audiences and values of tags that have members kept as a bitmap */
-#define LIMIT_AUDIENCE_BATCH 256             /* people judged between two writes to the topic */
-#define LIMIT_AUDIENCE_ROWS_BYTES (16 * MIB) /* rows that wait to be written, over all partitions */
-#define LIMIT_AUDIENCE_ARENA (256 * MIB)     /* memory to judge one person, beside the view */
+#define LIMIT_AUDIENCES 1000                  /* that are defined at once; further ones are left alone, by name */
+#define LIMIT_AUDIENCE_SETS 20000             /* audiences and values of tags that have members kept as a bitmap */
+#define LIMIT_AUDIENCE_BATCH 256              /* people judged between two writes to the topic */
+#define LIMIT_AUDIENCE_ROWS_BYTES (16 * MIB)  /* rows that wait to be written, over all partitions */
+#define LIMIT_AUDIENCE_ARENA (256 * MIB)      /* memory to judge one person, beside the view */
+#define LIMIT_AUDIENCE_PAST_BYTES (128 * MIB) /* what is known of long paths, over all people */
 
 /* Webhooks */
 #define LIMIT_WEBHOOKS 32

@@ -375,7 +375,7 @@ static void change_member(struct partition *p, struct profile *r, const struct i
         return;
     if (forget && !known)
         return;
-    profile_touch(p, r);
+    profile_touch_from(p, r, INT64_MAX);
     r->version = p->cascade.cause + 1;
     if (forget) {
         drop_member(r, at);

@@ -138,6 +138,7 @@ static void take_world(struct audiences *a, struct world *now)
     for (uint32_t p = 0; p < a->o.partitions && other; p++)
         crowd_lap(&a->parts[p]);
     pthread_rwlock_unlock(&a->lock);
+    pasts_clear(&a->pasts);
     world_unref(was);
 }
 

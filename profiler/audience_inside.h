@@ -8,6 +8,7 @@
  *   audience_left.c      rows of partitions that are another's: they go when the state does
  *   audience_topic.c     reading LOG_AUDIENCES back
  *   audience_judge.c     one person: what is true of them, and what changes by it
+ *   audience_past.c      what is known of long paths
  *   audience_publish.c   changes onto LOG_AUDIENCES, and then into rows and bitmaps
  *   audience_sets.c      numbers of audiences and values of tags, and who is in them
  *   audience_questions.c audience_count.c audience_meter.c   what others ask
@@ -31,6 +32,8 @@
 #include "profiler/audience_rules.h"
 #include "profiler/audience_subject.h"
 #include "profiler/audiences.h"
+#include "profiler/rule_past.h"
+#include "profiler/state_table.h"
 
 #define AGAIN_MS 50 /* before somebody who could not be judged is tried again */
 
@@ -55,6 +58,24 @@ struct turns {
         unsigned long long wake; /* in which it came */
     } * v;
     size_t first, n, cap;
+};
+
+/* What is known of a long path, see rule_past.h; and the event of it that was received last. */
+struct kept_past {
+    struct table_node node; /* key: the person's hash */
+    struct kept_past *before, *behind;
+    struct rule_past *past;
+    struct state_fence fence;
+    size_t bytes;
+    struct arena arena;
+    int64_t received; /* INT64_MIN: there is none */
+    struct str message_id, event_name;
+    int64_t event_time;
+};
+struct pasts {
+    struct table table;
+    struct kept_past *first, *last; /* as they were used, the latest first */
+    _Atomic size_t bytes;
 };
 
 /* One whose row is there and whose profile is not. */
@@ -151,6 +172,7 @@ struct audiences {
     _Atomic bool hurry;             /* nobody is to wait any more */
     atomic_ullong flushes, flushed; /* that were asked for, and that are done */
     struct batch batch;
+    struct pasts pasts;
     int64_t batch_until;       /* monotonic: nobody further is taken into it */
     int64_t turn_at;           /* monotonic, us: of the next one who takes long */
     uint32_t turn_of;          /* the partition whose it is */
@@ -160,7 +182,8 @@ struct audiences {
     int64_t retry_ms;
     struct log_limit limit;
     struct stats_counter *judged[JUDGED_REASONS], *changes[2], *failures, *put_off;
-    atomic_llong behind_since; /* monotonic: since when somebody waits; 0: nobody */
+    struct stats_counter *paths[2]; /* read whole; the end */
+    atomic_llong behind_since;      /* monotonic: since when somebody waits; 0: nobody */
 };
 
 static inline int64_t wall(const struct audiences *a)
@@ -227,6 +250,20 @@ bool crowd_ready(struct audiences *a, const struct crowd *p);
 bool crowd_waits(struct audiences *a, const struct crowd *p, int64_t now);
 /* Fills the batch. */
 void gather_people(struct audiences *a);
+
+/* --- audience_past.c: the judging thread ---------------------------------------------------------------------- */
+
+void pasts_init(struct pasts *p);
+/* Forgets all; also because their rules go. */
+void pasts_clear(struct pasts *p);
+void pasts_deinit(struct pasts *p);
+/* NULL: nothing is known of them. */
+struct kept_past *past_find(struct pasts *p, const struct key_hash *hash);
+void past_forget(struct pasts *p, struct kept_past *k);
+/* The evaluation needs more than it knows: all of the path is to be read. */
+void past_reset(struct kept_past *k);
+/* After somebody was judged, `k` NULL where nothing was known: knows more of them, or nothing, as is best. */
+void past_keep(struct audiences *a, const struct key_hash *hash, struct kept_past *k, struct person_seen *p);
 
 /* --- audience_turns.c: the judging thread ---------------------------------------------------------------------- */
 

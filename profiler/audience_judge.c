@@ -288,8 +288,11 @@ static int add_differences(struct audiences *a, struct verdict *v, struct batch_
 }
 
 /* The event that was received last: it is the one by which the profile changed. */
-static int find_deciding(struct audiences *a, const struct person_seen *p, struct audience_change *c)
+static int find_deciding(struct audiences *a, const struct kept_past *k, const struct person_seen *p,
+                         struct audience_change *c)
 {
+    const bool past = k && k->fence.before != INT64_MIN;
+    int64_t received = past ? k->received : INT64_MIN;
     const struct path_entry *best = NULL;
     struct state_view view = {0};
     struct event ev;
@@ -301,12 +304,18 @@ static int find_deciding(struct audiences *a, const struct person_seen *p, struc
     if (rc != 0)
         return rc < 0 ? rc : 0;
     for (size_t i = 0; i < v->path_count; i++)
-        if (!best || v->path[i].key.received > best->key.received)
+        if ((!best && received == INT64_MIN) || v->path[i].key.received > received) {
             best = &v->path[i];
+            received = best->key.received;
+        }
     if (best && event_unpack(best->bytes, &a->batch.scratch, &ev) == CODEC_OK) {
         c->message_id = arena_dup(&a->batch.arena, ev.message_id);
         c->event_name = arena_dup(&a->batch.arena, ev.name);
         c->event_time = ev.time;
+    } else if (!best && past) {
+        c->message_id = arena_dup(&a->batch.arena, k->message_id);
+        c->event_name = arena_dup(&a->batch.arena, k->event_name);
+        c->event_time = k->event_time;
     }
     if (own)
         state_view_free(&view);
@@ -323,7 +332,8 @@ static bool differs(const struct verdict *v)
     return false;
 }
 
-static int add_changes(struct audiences *a, struct verdict *v, struct person_seen *p, struct str id, bool told)
+static int add_changes(struct audiences *a, struct verdict *v, struct kept_past *k, struct person_seen *p,
+                       struct str id, bool told)
 {
     struct batch_change c = {.part = v->part, .verdict = a->batch.n, .key = key_of(id)};
 
@@ -334,7 +344,7 @@ static int add_changes(struct audiences *a, struct verdict *v, struct person_see
         c.c.because = v->was.world == v->now.world ? BECAUSE_TIME : BECAUSE_RULE;
     else
         c.c.because = told || v->was.version >= 0 ? BECAUSE_EVENT : BECAUSE_RULE;
-    int rc = c.c.because == BECAUSE_EVENT ? find_deciding(a, p, &c.c) : 0;
+    int rc = c.c.because == BECAUSE_EVENT ? find_deciding(a, k, p, &c.c) : 0;
     return rc == 0 ? add_differences(a, v, c) : rc;
 }
 
@@ -353,7 +363,10 @@ static int judge_gone(struct audiences *a, struct verdict *v, struct str id)
 {
     bool erased = is_erased(a, id), nameless = erased && !event_log_shared(a->o.log);
     struct batch_change c = {.part = v->part, .verdict = a->batch.n};
+    struct kept_past *k = past_find(&a->pasts, &v->hash);
 
+    if (k)
+        past_forget(&a->pasts, k);
     v->gone = true;
     v->now = (struct row){.version = v->was.version};
     if (!str_has(id))
@@ -369,8 +382,33 @@ static int judge_gone(struct audiences *a, struct verdict *v, struct str id)
 
 /* --- the whole ------------------------------------------------------------------------------------------------- */
 
+/* As far as they are known, and if that is too little, whole. */
+static int see_and_judge(struct audiences *a, struct verdict *v, const struct person_of *of, struct kept_past *k,
+                         struct person_seen *p, struct err *e)
+{
+    int rc = person_see(p, of, &a->batch.scratch, e);
+
+    if (rc != 0)
+        return rc;
+    if (p->viewed & VIEW_PATH)
+        stats_add(a->paths[k && of->fence->before != INT64_MIN], 1);
+    if (k && of->fence->before == INT64_MIN)
+        past_reset(k);
+    p->s.past = k ? k->past : NULL;
+    rc = p->profile.amid ? -EAGAIN : judge_person(a, v, p); /* nobody enters or leaves for half a record */
+    if (rc == -ENODATA && k && of->fence->before != INT64_MIN) {
+        person_seen_done(p);
+        past_reset(k);
+        return see_and_judge(a, v, of, k, p, e);
+    }
+    if (rc != 0)
+        person_seen_done(p);
+    return rc;
+}
+
 static int judge(struct audiences *a, struct verdict *v, struct str id, bool told, struct err *e)
 {
+    struct kept_past *k = past_find(&a->pasts, &v->hash);
     const struct person_of of = {.state = a->o.state,
                                  .rules = a->o.rules,
                                  .world = a->world,
@@ -378,17 +416,17 @@ static int judge(struct audiences *a, struct verdict *v, struct str id, bool tol
                                  .id = id,
                                  .needs = a->world->needs,
                                  .now = wall(a),
-                                 .as_of = TIME_NONE};
+                                 .as_of = TIME_NONE,
+                                 .fence = k ? &k->fence : NULL};
     struct person_seen p;
-    int rc = person_see(&p, &of, &a->batch.scratch, e);
+    int rc = see_and_judge(a, v, &of, k, &p, e);
 
     if (rc == STATE_NOT_FOUND || rc == STATE_LINKED)
         return v->number == PERSON_NONE ? 1 : judge_gone(a, v, id);
     if (rc != 0)
         return rc;
-    rc = p.profile.amid ? -EAGAIN : judge_person(a, v, &p); /* nobody enters or leaves for half a record */
-    if (rc == 0)
-        rc = add_changes(a, v, &p, id, told);
+    rc = add_changes(a, v, k, &p, id, told);
+    past_keep(a, &v->hash, k, &p);
     person_seen_done(&p);
     return rc;
 }

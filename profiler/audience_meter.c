@@ -69,6 +69,8 @@ static void gauges(struct buf *out, void *arg)
     gauge(out, "waymark_audience_waiting", "People who are to be judged anew, at most.", (double)left);
     gauge(out, "waymark_audience_behind_seconds", "Since when somebody has waited to be judged.",
           since ? (double)(clock_monotonic() - since) / 1000 : 0);
+    gauge(out, "waymark_audience_past_bytes", "Memory of what rules found in long paths.",
+          (double)atomic_load(&a->pasts.bytes));
     gauge(out, "waymark_audience_bytes", "Memory of numbers, due times and bitmaps.", (double)bytes);
 }
 
@@ -85,6 +87,10 @@ void audiences_meter(struct audiences *a)
                                   "Changes of membership that are on their topic.");
     a->failures = stats_counter(s, "waymark_audience_publish_failures_total", NULL,
                                 "Changes of membership that the topic did not take; they are tried again.");
+    a->paths[0] = stats_counter(s, "waymark_audience_paths_total", "read=\"whole\"",
+                                "Paths that were read to judge somebody: whole, or the end of a long one.");
+    a->paths[1] = stats_counter(s, "waymark_audience_paths_total", "read=\"end\"",
+                                "Paths that were read to judge somebody: whole, or the end of a long one.");
     a->put_off = stats_counter(s, "waymark_audience_put_off_total", NULL,
                                "People who take long to be judged and changed again before it was their turn.");
     stats_add_gauges(s, gauges, a);

@@ -92,7 +92,7 @@ static int read_now(struct person_seen *p, unsigned views, struct err *e)
 
     p->has_profile = rc == 0;
     if (rc == 0 && views) {
-        rc = state_view(p->of.state, p->of.partition, p->of.id, views, &p->view, e);
+        rc = state_view_since(p->of.state, p->of.partition, p->of.id, views, p->of.fence, &p->view, e);
         p->viewed = rc == 0 ? views : 0;
     }
     return rc;

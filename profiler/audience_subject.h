@@ -14,7 +14,8 @@ struct person_of {
     struct str id;
     unsigned needs; /* enum rule_needs: PATH and ORDERS count */
     int64_t now;
-    int64_t as_of; /* TIME_NONE: as of now */
+    int64_t as_of;             /* TIME_NONE: as of now */
+    struct state_fence *fence; /* of what is known of the path; NULL: all of it is wanted */
 };
 
 struct person_seen {

@@ -320,6 +320,7 @@ static struct audiences *audiences_new(const struct audiences_options *o)
     cond_init(&a->wake_cond);
     sets_init(&a->sets);
     batch_init(&a->batch);
+    pasts_init(&a->pasts);
     for (uint32_t i = 0; i < o->partitions; i++) {
         a->parts[i].number = i;
         arena_init(&a->parts[i].changed_arena, SIZE_MAX);
@@ -341,6 +342,7 @@ void audiences_free(struct audiences *a)
     if (a->reader)
         log_reader_close(a->reader);
     row_store_close(a->rows);
+    pasts_deinit(&a->pasts);
     world_unref(a->world);
     tags_unref(a->next_tags);
     batch_deinit(&a->batch);

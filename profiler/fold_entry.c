@@ -223,10 +223,10 @@ static int prepare(struct folding *f)
 
 /* --- showing, with the lock ----------------------------------------------------------------------------------- */
 
-void stream_touch(struct partition *p, struct stream *s)
+void stream_touch(struct partition *p, struct stream *s, int64_t from)
 {
     s->kept.touched = true;
-    profile_touch(p, s->profile);
+    profile_touch_from(p, s->profile, from);
     if (stream_current(p, s))
         return;
     s->interval = p->interval_number;
@@ -322,13 +322,23 @@ static void apply_facts(struct folding *f)
     apply_traits(f);
 }
 
+/* Whose own events are not all of its streams', or which is none itself, has a path that is not only added to. */
+static int64_t changes_from(const struct folding *f)
+{
+    const struct profile *r = f->stream->profile;
+
+    if (str_has(r->user) || r->own_after != INT64_MIN)
+        return INT64_MIN;
+    return f->copy != COPY_NONE && f->old.key.time < f->key.time ? f->old.key.time : f->key.time;
+}
+
 static void apply(struct folding *f)
 {
     struct partition *p = f->p;
     struct profile *r = f->stream->profile;
 
     pthread_mutex_lock(&p->lock);
-    stream_touch(p, f->stream);
+    stream_touch(p, f->stream, changes_from(f));
     link_entry(f);
     r->version = p->cascade.cause + 1;
     apply_facts(f);

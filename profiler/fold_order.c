@@ -230,7 +230,7 @@ static void show(struct order_change *c)
     struct partition *p = c->p;
     struct profile *r = c->profile;
 
-    profile_touch(p, r);
+    profile_touch_from(p, r, INT64_MAX);
     order_touch(p, c->order, r);
     order_doc_unref(c->order->doc);
     c->order->doc = c->doc;

@@ -11,7 +11,8 @@
 
 #define KINDS 2 /* a key of the log may be that of a user and of a device */
 #define SLOTS 4096
-#define COPY_MS 5 /* for the copies of one batch; the others are made when somebody asks for them */
+#define COPY_MS 5        /* for the copies of one batch; the others are made when somebody asks for them */
+#define COPY_EVENTS 1000 /* of whom has more, too: their path may have to be read, and folding would wait for it */
 
 static_assert(SLOTS >= 2 * LIMIT_FOLD_BATCH, "the table is never full");
 
@@ -138,6 +139,8 @@ static bool add_copy(struct follower *me, const struct part *p, struct str id, i
     struct state_profile profile;
     struct arena arena;
 
+    if (state_profile_events(me->all->o.state, p->number, id) > COPY_EVENTS)
+        return true;
     arena_init(&arena, LIMIT_LOOKUP_ARENA);
     if (state_profile(me->all->o.state, p->number, id, &arena, &profile, NULL) == 0) {
         if (profile.version > from)

@@ -83,6 +83,13 @@ static size_t bytes_of(struct kept *k)
 
 void profile_touch(struct partition *p, struct profile *r)
 {
+    profile_touch_from(p, r, INT64_MIN);
+}
+
+void profile_touch_from(struct partition *p, struct profile *r, int64_t from)
+{
+    if (from < r->fence_low)
+        r->fence_low = from;
     r->kept.touched = true;
     r->changes = ++p->changes;
     if (p->state->announce && !str_eq(profile_log_key(r->id), p->record_key))

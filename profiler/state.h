@@ -145,6 +145,10 @@ int state_linked(struct state *s, uint32_t partition, struct str id, struct aren
 int state_profile(struct state *s, uint32_t partition, struct str id, struct arena *a, struct state_profile *out,
                   struct err *e);
 
+/* How many events a profile has: of one that is to be folded anew as many as it had; 0: memory does not know it. Quick.
+ */
+uint64_t state_profile_events(struct state *s, uint32_t partition, struct str id);
+
 /* A consistent reading of one profile: its whole path and its orders. Everything in it lives until state_view_free. */
 struct state_view {
     struct str id;
@@ -163,6 +167,16 @@ enum { VIEW_PATH = 1, VIEW_ORDERS = 2, VIEW_NOBODY = 8, VIEW_MARKS = 16 };
 int state_view(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_view *out,
                struct err *e);
 void state_view_free(struct state_view *v);
+
+/* For one who knows what the path was before a time: the path from there on, if nothing else of it changed since. */
+struct state_fence {
+    uint64_t id;    /* of the reading before; 0: there was none, or it could not be noted */
+    int64_t before; /* INT64_MIN: nothing is known; set so when more of the path changed: then all of it is read */
+};
+/* As state_view, of entries that are not before fence->before. Of a profile only one may know it so: the next reading
+ * looks from this one on. */
+int state_view_since(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_fence *fence,
+                     struct state_view *out, struct err *e);
 
 /* The home of an order: the partition that knows whose it is. */
 uint32_t state_order_partition(const struct state *s, struct str order_id);

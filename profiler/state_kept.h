@@ -242,6 +242,8 @@ struct profile {
     struct traits traits;         /* [lock] likewise */
     bool refold;                  /* [lock] */
     uint32_t watch_round;         /* [lock] in which it was noted last */
+    uint64_t fence;               /* [lock] of the last state_view_since; look-ups set it */
+    int64_t fence_low;            /* [lock] the earliest time at which its path changed since then */
     uint64_t interval;            /* [lock] to which the two below belong */
     struct stream *dirty_streams; /* [lock] */
     struct kept_order *dirty_orders; /* [lock] */

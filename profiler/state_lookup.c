@@ -148,6 +148,24 @@ static int pack_from_memory(struct partition *p, struct key_hash hash, struct bu
     return rc;
 }
 
+uint64_t state_profile_events(struct state *s, uint32_t partition, struct str id)
+{
+    struct partition *p = &s->partitions[partition];
+    const struct profile *r;
+    struct key_hash hash;
+    uint64_t n;
+
+    assert(partition < s->partition_count);
+    pthread_rwlock_rdlock(&p->place);
+    hash = partition_hash(p, id);
+    pthread_mutex_lock(&p->lock);
+    r = partition_find_profile(p, hash);
+    n = r ? r->facts.events : 0;
+    pthread_mutex_unlock(&p->lock);
+    pthread_rwlock_unlock(&p->place);
+    return n;
+}
+
 static int unpack(struct str bytes, struct state_profile *out, struct err *e)
 {
     int rc = facts_unpack(bytes, &out->facts);

@@ -190,6 +190,7 @@ struct state {
     uint64_t seed;
     uint64_t commit_bytes, cache_bytes, view_bytes;
     _Atomic uint64_t views_held; /* bytes of all counted views */
+    _Atomic uint64_t fences;     /* that were set */
     uint32_t partition_count;
     bool read_only;
     bool keyed;
@@ -231,6 +232,8 @@ int partition_load_rows(struct partition *p, char kind, partition_row *take, str
 struct profile *partition_find_profile(struct partition *p, struct key_hash hash);
 /* Notes that the profile changes in this interval. Worker, with the lock; room must be reserved. */
 void profile_touch(struct partition *p, struct profile *r);
+/* The same of a change that leaves its path as it is before `from`. */
+void profile_touch_from(struct partition *p, struct profile *r, int64_t from);
 /* Its facts and traits are these, folded anew; the old ones are given back in their place. With the lock. */
 void profile_take(struct partition *p, struct profile *r, struct facts *facts, struct traits *traits);
 /* Counts what an object holds now. With the lock. */
@@ -357,7 +360,7 @@ int stream_neighbours(struct partition *p, struct stream *s, int64_t time, struc
 /* Notes a session event. 0 or -ENOMEM. */
 int stream_span_add(struct stream *s, int64_t time, int64_t gap);
 /* Notes that it changes in this interval. With the lock; room must be reserved, for its profile too. */
-void stream_touch(struct partition *p, struct stream *s); /* fold_entry.c */
+void stream_touch(struct partition *p, struct stream *s, int64_t from); /* fold_entry.c; as profile_touch_from */
 /* What was in memory is on disk now: forgets the interval. */
 void stream_settle(struct stream *s);
 

@@ -134,7 +134,7 @@ void stream_rewrite_drop(struct stream_rewrite *w)
 
 void stream_rewrite_show(struct partition *p, struct stream *s, struct stream_rewrite *w)
 {
-    stream_touch(p, s);
+    stream_touch(p, s, INT64_MIN);
     free(s->slots);
     free(s->spans);
     uidset_deinit(&s->uids);

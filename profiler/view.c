@@ -56,8 +56,10 @@ struct reading {
     bool marks;      /* they are wanted */
     size_t unmarked; /* entries of the path that are none */
     bool counted;
-    bool heeds;    /* what is held */
-    uint64_t held; /* bytes counted for it */
+    bool heeds;                /* what is held */
+    struct state_fence *fence; /* may be NULL */
+    int64_t from;              /* the path before it is passed over */
+    uint64_t held;             /* bytes counted for it */
 };
 
 /* --- memory --------------------------------------------------------------------------------------------------- */
@@ -136,6 +138,22 @@ static int see_orders(struct reading *r, const struct partition *p, const struct
     return 0;
 }
 
+/* What stood before the fence at the last reading stands there still, unless an earlier change was noted. */
+static void see_fence(struct reading *r, struct profile *profile)
+{
+    struct state_fence *f = r->fence;
+    bool stands = profile && f->id != 0 && profile->fence == f->id && profile->fence_low >= f->before;
+
+    if (!stands)
+        f->before = INT64_MIN;
+    r->from = f->before;
+    f->id = 0;
+    if (!profile || profile->version == 0)
+        return;
+    f->id = profile->fence = atomic_fetch_add_explicit(&r->state->fences, 1, memory_order_relaxed) + 1;
+    profile->fence_low = INT64_MAX;
+}
+
 static int see(struct reading *r, struct partition *p, struct key_hash id)
 {
     struct profile *profile = partition_find_profile(p, id);
@@ -145,6 +163,8 @@ static int see(struct reading *r, struct partition *p, struct key_hash id)
     r->commit = p->commit;
     if (profile && profile->held && r->heeds)
         return -EAGAIN;
+    if (r->fence)
+        see_fence(r, profile);
     if (profile && profile->version > 0) {
         r->found = true;
         r->version = profile->version;
@@ -276,7 +296,7 @@ static int add_event(struct reading *r, const struct event_key *key, unsigned fl
     struct path_entry entry = {*key, flags & ~(unsigned)ENTRY_PLACED, device, bytes, NULL};
     struct internal_version version;
 
-    if ((flags & ENTRY_GONE) || key->time <= r->own_after || ((flags & ENTRY_MARK) && !r->marks))
+    if ((flags & ENTRY_GONE) || key->time <= r->own_after || key->time < r->from || ((flags & ENTRY_MARK) && !r->marks))
         return 0;
     r->unmarked += !(flags & ENTRY_MARK);
     if ((flags & ENTRY_PLACED) && !placed_event(bytes, &version, &entry.bytes))
@@ -357,7 +377,7 @@ static int merge_stream(struct reading *r, struct key_hash stream, uint32_t devi
 {
     struct seen_stream *seen = find_seen(r, &stream);
     struct merge m = {r, seen, device};
-    struct chunk_range range = {stream, INT64_MIN, INT64_MAX, r->commit};
+    struct chunk_range range = {stream, r->from, INT64_MAX, r->commit};
     int rc = seen ? sort_gone(r, seen) : 0;
 
     if (rc == 0 && !(seen && seen->rewritten))
@@ -528,7 +548,7 @@ static int is_nobody(struct reading *r, struct key_hash profile, unsigned what, 
 
     if (!r->empty && r->refold && !(what & VIEW_PATH))
         rc = read_path(r, profile);
-    *out = r->empty || (r->refold && r->unmarked == 0);
+    *out = r->empty || (r->refold && r->unmarked == 0 && r->from == INT64_MIN);
     return rc;
 }
 
@@ -556,7 +576,8 @@ static int fill_view(struct reading *r, struct str id, unsigned what, struct sta
     return 0;
 }
 
-int state_view(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_view *out, struct err *e)
+int state_view_since(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_fence *fence,
+                     struct state_view *out, struct err *e)
 {
     struct reading *r;
     int rc;
@@ -567,7 +588,8 @@ int state_view(struct state *s, uint32_t partition, struct str id, unsigned what
     r = calloc(1, sizeof *r);
     if (!r)
         return -ENOMEM;
-    r->own_after = INT64_MIN;
+    r->own_after = r->from = INT64_MIN;
+    r->fence = fence;
     r->marks = what & VIEW_MARKS;
     r->counted = s->view_bytes && !(what & VIEW_UNCOUNTED);
     r->heeds = !(what & VIEW_UNCOUNTED);
@@ -581,6 +603,11 @@ int state_view(struct state *s, uint32_t partition, struct str id, unsigned what
         reading_free(r);
     pthread_rwlock_unlock(&s->partitions[partition].place);
     return rc;
+}
+
+int state_view(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_view *out, struct err *e)
+{
+    return state_view_since(s, partition, id, what, NULL, out, e);
 }
 
 void state_view_free(struct state_view *v)

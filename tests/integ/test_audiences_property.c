@@ -290,7 +290,8 @@ static void run_once(uint64_t seed, uint32_t partitions)
                                                .max_users_per_device = 100,
                                                .max_devices_per_user = 100,
                                                .max_device_events = 1000}},
-                                .slow_us = seed % 2}; /* everybody who was judged before waits for a turn */
+                               .slow_us = seed % 2, /* everybody who was judged before waits for a turn */
+                               .long_path = (size_t)(seed % 3 ? 1 + seed % 5 : 0)}; /* and most have a long path */
     for (unsigned i = 0; i < RULES; i++)
         snprintf(t.defined[i].name, NAME, "a%u", i);
     for (unsigned i = 0; i < 6; i++)

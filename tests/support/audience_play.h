@@ -31,7 +31,9 @@ struct audience_play {
     struct audiences *a;
     _Atomic int64_t now;
     _Atomic bool shows;
-    int64_t slow_us; /* as in audiences_options */
+    int64_t slow_us; /* as in audiences_options, as the next */
+    size_t long_path;
+    bool roomy; /* nothing is put out of memory */
     struct defined defined[RULES];
     int64_t said; /* time of the last definition */
     char people[PEOPLE][NAME];
@@ -71,7 +73,8 @@ static inline void audience_begin(struct audience_play *t)
                                                     .shows = audience_shows,
                                                     .arg = t,
                                                     .now = audience_now,
-                                                    .slow_us = t->slow_us},
+                                                    .slow_us = t->slow_us,
+                                                    .long_path = t->long_path},
                         &t->a, &e) != 0)
         fail_msg("%s", e.text);
 }
@@ -96,7 +99,7 @@ static inline void audience_play_start(struct audience_play *t, uint32_t partiti
     t->p.o = (struct state_options){.partitions = partitions,
                                     .rules = &t->p.rules,
                                     .commit_bytes = chance(50) ? 20000 : 1 << 20,
-                                    .cache_bytes = chance(50) ? 0 : 1 << 20,
+                                    .cache_bytes = t->roomy ? 64 * MIB : chance(50) ? 0 : 1 << 20,
                                     .keyed = true,
                                     .watch = true};
     play_open(&t->p);
