@@ -189,6 +189,15 @@ int state_profile(struct state *s, uint32_t partition, struct str id, struct are
     return 0;
 }
 
+uint64_t state_profile_events(struct state *s, uint32_t partition, struct str id)
+{
+    (void)s, (void)partition, (void)id;
+    pthread_mutex_lock(&play.lock);
+    uint64_t n = play.events;
+    pthread_mutex_unlock(&play.lock);
+    return n;
+}
+
 void profile_write(const struct fold_rules *r, struct buf *b, const struct state_profile *p, struct str tags)
 {
     (void)r;

@@ -78,6 +78,7 @@ static struct play {
     int64_t hold_until;       /* what cache_begin answers */
     int64_t hold_moved_until; /* the same for what was moved */
     int begun, ended, copied, copied_moved;
+    uint64_t events; /* of the profile */
     bool under_way, folded_early; /* while the cache said no */
     bool wants;
     /* backups */

@@ -200,6 +200,25 @@ static void test_cache(void **state)
     finish_on_disk(f);
 }
 
+/* To make a copy all of a path may have to be read, and folding would wait for it. */
+static void test_cache_of_long_paths(void **state)
+{
+    (void)state;
+    play_begin();
+    play.wants = true;
+    play.events = 100000;
+    struct followers *f = start_with(1, 1000000, (struct cache *)&play);
+    append(0, 5);
+    WAIT_FOR(play.ended == 1);
+    assert_int_equal(play.copied, 0);
+    pthread_mutex_lock(&play.lock);
+    play.events = 1000;
+    pthread_mutex_unlock(&play.lock);
+    append(0, 2);
+    WAIT_FOR(play.copied == 1);
+    finish_on_disk(f);
+}
+
 /* The cache does not let a batch be shown yet: it is folded then, and not asked about again; others go on. */
 static void test_cache_holds(void **state)
 {
@@ -315,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_end_with_emissions),
         cmocka_unit_test(test_sent_by_the_owner_before),
         cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_cache_of_long_paths),
         cmocka_unit_test(test_cache_holds),
         cmocka_unit_test(test_cache_holds_what_is_taken),
         cmocka_unit_test(test_cache_moved),
