@@ -142,7 +142,7 @@ static bool laps_left(const struct audiences *a)
     for (uint32_t i = 0; i < a->o.partitions; i++)
         if (a->parts[i].here && (a->parts[i].lap_left || a->parts[i].again_n))
             return true;
-    return a->world && turns_behind(a);
+    return atomic_load(&a->turns_behind);
 }
 
 /* Bitmaps of tags are whole when nobody is to be judged and no value was left without one. */

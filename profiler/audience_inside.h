@@ -55,7 +55,7 @@ struct sets {
 struct turns {
     struct turn {
         uint32_t number;
-        unsigned long long wake; /* in which it came */
+        unsigned long long since; /* a wake up to which they had not changed, or were judged since */
     } * v;
     size_t first, n, cap;
 };
@@ -98,8 +98,8 @@ struct crowd {
     uint32_t set_cap;
     int64_t place; /* next on the topic */
     struct key_hash mark;
-    bool dirty;               /* rows or the place are to be written */
-    unsigned long long taken; /* the round in which what had changed was taken last */
+    bool dirty;                             /* rows or the place are to be written */
+    unsigned long long taken, taken_before; /* the rounds in which what had changed was taken last, and before that */
     struct arena changed_arena;
     struct state_changed *changed; /* taken from the state, from changed_at on not judged yet */
     size_t changed_n, changed_at;
@@ -171,6 +171,7 @@ struct audiences {
     atomic_ullong wakes, settled, caught_up;
     _Atomic bool hurry;             /* nobody is to wait any more */
     atomic_ullong flushes, flushed; /* that were asked for, and that are done */
+    _Atomic bool turns_behind;      /* of those who wait for a turn some were not judged by the rules that stand */
     struct batch batch;
     struct pasts pasts;
     int64_t batch_until;       /* monotonic: nobody further is taken into it */
@@ -268,18 +269,19 @@ void past_keep(struct audiences *a, const struct key_hash *hash, struct kept_pas
 /* --- audience_turns.c: the judging thread ---------------------------------------------------------------------- */
 
 int64_t clock_us(void);
-/* Puts off somebody who took long to be judged; false: they do not wait. `number` may be PERSON_NONE. */
-bool turn_wait(struct audiences *a, struct crowd *p, uint32_t number);
+/* Puts off somebody who took long to be judged and did not change up to a wake; false: they do not wait. `number` may
+ * be PERSON_NONE. */
+bool turn_wait(struct audiences *a, struct crowd *p, uint32_t number, unsigned long long since);
 /* Notes how long it took to judge them, since a moment of clock_us. */
 void turn_took(struct audiences *a, struct crowd *p, const struct key_hash *hash, int64_t since);
 /* The next one, if somebody may have a turn now; false: nobody. */
 bool turn_next(struct audiences *a, struct crowd **p, uint32_t *number);
-/* The least number of a wake in which one of those who wait came; ULLONG_MAX: nobody waits. */
+/* The wake up to which nothing of what changed waits for a turn; ULLONG_MAX: nobody waits. */
 unsigned long long turns_since(const struct audiences *a);
-/* Whether somebody who waits was not judged by the rules that stand. */
-bool turns_behind(const struct audiences *a);
+/* Whether somebody who waits was not judged by the rules that stand. Others look at a->turns_behind. */
+bool turns_behind(struct audiences *a);
 /* How long until the next turn, ms; INT64_MAX: nobody waits. */
-int64_t turns_pause(const struct audiences *a);
+int64_t turns_pause(struct audiences *a);
 void turns_deinit(struct turns *t);
 
 /* --- audience_topic.c: the judging thread -------------------------------------------------------------------- */
@@ -296,6 +298,7 @@ void batch_deinit(struct batch *b);
 void batch_reset(struct batch *b);
 /* Adds what becomes of a person. `id` may be absent. 0, or negative errno: -EAGAIN later. */
 int batch_judge(struct audiences *a, struct crowd *p, const struct key_hash *hash, struct str id, struct err *e);
+/* But for one more who has a turn. */
 bool batch_full(const struct batch *b);
 
 /* --- audience_publish.c ---------------------------------------------------------------------------------------- */

@@ -35,7 +35,7 @@ void batch_reset(struct batch *b)
 
 bool batch_full(const struct batch *b)
 {
-    return b->n == LIMIT_AUDIENCE_BATCH || b->change_count >= BATCH_CHANGES;
+    return b->n + 1 >= LIMIT_AUDIENCE_BATCH || b->change_count >= BATCH_CHANGES;
 }
 
 static bool has(const struct batch *b, const struct crowd *p, const struct key_hash *hash)
@@ -439,7 +439,7 @@ int batch_judge(struct audiences *a, struct crowd *p, const struct key_hash *has
     int64_t version;
     int rc = 0;
 
-    assert(!batch_full(b));
+    assert(b->n < LIMIT_AUDIENCE_BATCH);
     if (has(b, p, hash))
         return 0;
     *v = (struct verdict){.part = p, .hash = *hash, .number = people_find(&p->people, hash)};

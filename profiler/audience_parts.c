@@ -166,6 +166,7 @@ void crowd_leave(struct audiences *a, struct crowd *p)
     free(p->gone);
     free(p->again);
     turns_deinit(&p->turns);
+    pasts_clear(&a->pasts);
     arena_deinit(&p->changed_arena);
     *p = (struct crowd){.number = p->number};
     arena_init(&p->changed_arena, SIZE_MAX);
@@ -321,6 +322,7 @@ bool crowd_take(struct audiences *a, struct crowd *p)
         p->retry_at = clock_monotonic() + AGAIN_MS;
         return false;
     }
+    p->taken_before = p->taken;
     p->taken = a->round;
     if (all && is_another(a, p)) {
         crowd_leave(a, p);

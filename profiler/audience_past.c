@@ -79,18 +79,22 @@ void past_reset(struct kept_past *k)
     k->received = INT64_MIN;
 }
 
-/* Nothing is known yet but that it is long. */
+/* Nothing is known yet but that it is long. NULL: memory is out, and nothing is to be known. */
 static struct kept_past *begin(struct pasts *p, const struct key_hash *hash)
 {
     struct kept_past *k = calloc(1, sizeof *k);
 
-    if (!k || !(k->past = rule_past_new()))
-        abort();
+    if (!k)
+        return NULL;
     k->node.key = *hash;
+    k->past = rule_past_new();
+    if (!k->past || table_add(&p->table, &k->node) < 0) {
+        rule_past_free(k->past);
+        free(k);
+        return NULL;
+    }
     arena_init(&k->arena, MIB);
     past_reset(k);
-    if (table_add(&p->table, &k->node) < 0)
-        abort();
     link_past(p, k);
     return k;
 }
@@ -162,6 +166,8 @@ void past_keep(struct audiences *a, const struct key_hash *hash, struct kept_pas
     else if (k->fence.id != 0 && p->s.path_count >= (k->fence.before == INT64_MIN ? longest : longest + end) &&
              take(a, k, p, end) != 0)
         past_reset(k);
+    if (!k)
+        return;
     count_bytes(&a->pasts, k, sizeof *k + k->arena.held + rule_past_bytes(k->past));
     shrink(&a->pasts);
 }

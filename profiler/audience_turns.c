@@ -24,7 +24,8 @@ static bool is_slow(const struct audiences *a, const struct person *x)
     return (int64_t)x->took * TOOK_US >= (a->o.slow_us ? a->o.slow_us : SLOW_US);
 }
 
-static void push(struct turns *t, uint32_t number, unsigned long long wake)
+/* False when memory is out. */
+static bool push(struct turns *t, uint32_t number, unsigned long long since)
 {
     if (t->first > 0 && t->first == t->n)
         t->first = t->n = 0;
@@ -38,11 +39,12 @@ static void push(struct turns *t, uint32_t number, unsigned long long wake)
         struct turn *v = realloc(t->v, cap * sizeof *v);
 
         if (!v)
-            abort();
+            return false;
         t->v = v;
         t->cap = cap;
     }
-    t->v[t->n++] = (struct turn){number, wake};
+    t->v[t->n++] = (struct turn){number, since};
+    return true;
 }
 
 void turns_deinit(struct turns *t)
@@ -64,17 +66,19 @@ static bool must_not_wait(struct audiences *a, const struct crowd *p, const stru
            state_is_erased(a->o.state, id, &ever, &erased, NULL) != 0 || erased;
 }
 
-bool turn_wait(struct audiences *a, struct crowd *p, uint32_t number)
+bool turn_wait(struct audiences *a, struct crowd *p, uint32_t number, unsigned long long since)
 {
     struct person *x = number == PERSON_NONE ? NULL : &p->people.v[number];
 
     if (!x || !is_slow(a, x) || must_not_wait(a, p, x))
         return false;
-    if (!x->waits)
-        push(&p->turns, number, a->round);
-    else
+    if (x->waits)
         stats_add(a->put_off, 1);
+    else if (!push(&p->turns, number, since))
+        return false;
     x->waits = true;
+    if (x->world != a->world->id)
+        atomic_store(&a->turns_behind, true);
     return true;
 }
 
@@ -123,13 +127,14 @@ unsigned long long turns_since(const struct audiences *a)
     for (uint32_t i = 0; i < a->o.partitions; i++) {
         const struct turns *t = &a->parts[i].turns;
 
-        if (t->first < t->n && t->v[t->first].wake < least)
-            least = t->v[t->first].wake;
+        for (size_t k = t->first; k < t->n; k++)
+            if (t->v[k].since < least)
+                least = t->v[k].since;
     }
     return least;
 }
 
-bool turns_behind(const struct audiences *a)
+static bool anybody_behind(const struct audiences *a)
 {
     for (uint32_t i = 0; i < a->o.partitions; i++) {
         const struct crowd *p = &a->parts[i];
@@ -141,11 +146,19 @@ bool turns_behind(const struct audiences *a)
     return false;
 }
 
-int64_t turns_pause(const struct audiences *a)
+bool turns_behind(struct audiences *a)
+{
+    if (atomic_load(&a->turns_behind) && !anybody_behind(a))
+        atomic_store(&a->turns_behind, false);
+    return atomic_load(&a->turns_behind);
+}
+
+int64_t turns_pause(struct audiences *a)
 {
     int64_t us = a->turn_at - clock_us();
 
-    if (turns_since(a) == ULLONG_MAX)
-        return INT64_MAX;
-    return us < 0 ? 0 : us / 1000 + 1;
+    for (uint32_t i = 0; i < a->o.partitions; i++)
+        if (a->parts[i].turns.first < a->parts[i].turns.n && crowd_ready(a, &a->parts[i]))
+            return us < 0 ? 0 : us / 1000 + 1;
+    return INT64_MAX;
 }

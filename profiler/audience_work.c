@@ -12,6 +12,7 @@ bool crowd_ready(struct audiences *a, const struct crowd *p)
     return p->here && (!p->unread || !needs_topic(a)) && crowd_shows(a, p->number);
 }
 
+/* For anybody but one who has a turn, for whom there always is. */
 static bool has_room(const struct audiences *a)
 {
     return !batch_full(&a->batch) && clock_monotonic() < a->batch_until;
@@ -38,9 +39,19 @@ static void judge_now(struct audiences *a, struct crowd *p, uint32_t number)
     }
 }
 
+/* A wake since which those change who are taken now, or whose time comes: what had changed up to it was taken before.
+ * It never is less than it was. */
+static unsigned long long changed_since(const struct audiences *a, const struct crowd *p)
+{
+    return p->taken_before < a->round ? p->taken_before : a->round - 1;
+}
+
+/* Of those who may have changed long ago, and whom nothing that is settled needs. */
 static void judge_number(struct audiences *a, struct crowd *p, uint32_t number)
 {
-    if (!turn_wait(a, p, number))
+    unsigned long long settled = atomic_load(&a->settled), since = changed_since(a, p);
+
+    if (!turn_wait(a, p, number, settled < since ? settled : since))
         judge_now(a, p, number);
 }
 
@@ -50,7 +61,7 @@ static void judge_changed(struct audiences *a, struct crowd *p)
         struct state_changed *c = &p->changed[p->changed_at++];
         uint32_t number = people_find(&p->people, &c->hash);
 
-        if (turn_wait(a, p, number) || judge(a, p, &c->hash, c->id) == 0)
+        if (turn_wait(a, p, number, changed_since(a, p)) || judge(a, p, &c->hash, c->id) == 0)
             continue;
         if (number == PERSON_NONE) {
             pthread_rwlock_wrlock(&a->lock);
@@ -69,10 +80,12 @@ static void judge_due(struct audiences *a, struct crowd *p, int64_t now)
 
     while (has_room(a) && (number = people_first_due(&p->people)) != PERSON_NONE && p->people.v[number].due <= now) {
         people_set_due(&p->people, number, TIME_NONE);
-        judge_number(a, p, number);
+        if (!turn_wait(a, p, number, changed_since(a, p)))
+            judge_now(a, p, number);
     }
 }
 
+/* Who waits for a turn meanwhile stays among them until then. */
 static void judge_again(struct audiences *a, struct crowd *p)
 {
     uint32_t n = p->again_n;
@@ -82,6 +95,8 @@ static void judge_again(struct audiences *a, struct crowd *p)
     while (n > 0 && has_room(a)) {
         uint32_t number = p->again[--n];
 
+        if (people_has(&p->people, number) && p->people.v[number].waits)
+            continue;
         p->again[n] = p->again[--p->again_n];
         if (n > p->again_n)
             n = p->again_n;
@@ -121,14 +136,15 @@ static bool is_to_be_taken(const struct audiences *a, const struct crowd *p)
     return p->taken < a->round && clock_monotonic() >= p->retry_at;
 }
 
-/* One of those who take long. The others have as much time before the next one. */
+/* One of those who take long. The others have as much time before the next one. After what had changed was taken: of
+ * one who was judged before no later change would be seen in this batch. */
 static void judge_turn(struct audiences *a)
 {
     struct crowd *p;
     uint32_t number;
     int64_t since = clock_us();
 
-    if (batch_full(&a->batch) || !turn_next(a, &p, &number))
+    if (!turn_next(a, &p, &number))
         return;
     judge_now(a, p, number);
     a->turn_at = 2 * clock_us() - since;
@@ -148,7 +164,6 @@ void gather_people(struct audiences *a)
     int64_t now = wall(a), until = clock_monotonic() + BACKGROUND_MS;
 
     a->batch_until = clock_monotonic() + BATCH_MS;
-
     for (uint32_t i = 0; i < a->o.partitions; i++)
         if (crowd_ready(a, &a->parts[i]) && crowd_take(a, &a->parts[i]))
             judge_changed(a, &a->parts[i]);

@@ -68,7 +68,7 @@ static void take_least(int64_t *least, int64_t ms)
 }
 
 /* How long nothing is to be done, ms. */
-static int64_t pause_ms(const struct audiences *a)
+static int64_t pause_ms(struct audiences *a)
 {
     int64_t least = IDLE_MS, now = wall(a), steady = clock_monotonic();
 
@@ -140,7 +140,7 @@ static unsigned long long taken_by(const struct audiences *a)
 /* Of those who wait for a turn the erased are none: nobody who asks for them to be judged waits for robots. */
 static void note_progress(struct audiences *a, bool busy)
 {
-    unsigned long long taken = taken_by(a), since = turns_since(a), settled = since <= taken ? since - 1 : taken;
+    unsigned long long taken = taken_by(a), since = turns_since(a), settled = since < taken ? since : taken;
 
     if (other_definitions(a))
         return;
@@ -180,6 +180,7 @@ static int64_t go_round(struct audiences *a)
     write_when_due(a);
     flush_when_asked(a);
     finish_laps(a);
+    turns_behind(a);
     bool busy = anybody_waits(a);
     if (!busy && row_store_waiting(a->rows) == 0)
         sets_sweep(a);

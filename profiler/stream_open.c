@@ -135,6 +135,7 @@ static int stream_attach(struct partition *p, struct stream *s, struct err *e)
     if (s->device) {
         pthread_mutex_lock(&p->lock);
         s->profile->own_after = device_own_after(s->device->users, &s->device->runs); /* it may have gone with it */
+        s->profile->fence_low = INT64_MIN;
         pthread_mutex_unlock(&p->lock);
     }
     return 0;
