@@ -146,9 +146,9 @@ static int take(struct audiences *a, struct kept_past *k, struct person_seen *p,
     return rc;
 }
 
-static void shrink(struct pasts *p)
+static void shrink(struct pasts *p, size_t most)
 {
-    while (p->bytes > LIMIT_AUDIENCE_PAST_BYTES)
+    while (p->bytes > most)
         past_forget(p, p->last);
 }
 
@@ -169,5 +169,5 @@ void past_keep(struct audiences *a, const struct key_hash *hash, struct kept_pas
     if (!k)
         return;
     count_bytes(&a->pasts, k, sizeof *k + k->arena.held + rule_past_bytes(k->past));
-    shrink(&a->pasts);
+    shrink(&a->pasts, a->o.past_bytes ? a->o.past_bytes : LIMIT_AUDIENCE_PAST_BYTES);
 }

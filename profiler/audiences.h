@@ -44,6 +44,7 @@ struct audiences_options {
     int64_t (*now)(void *arg); /* wall clock, ms; NULL: the system's. Tests move it */
     int64_t slow_us;           /* who takes longer to be judged waits for a turn among their like; 0: as usual */
     size_t long_path;          /* from so many events on it is remembered what rules found in them; 0: as usual */
+    size_t past_bytes;         /* of memory for that, over all people; 0: as usual */
 };
 
 /* 0 or negative errno. */

@@ -102,26 +102,10 @@ static void some_command(struct audience_play *t)
     buf_deinit(&b);
 }
 
-static double metric(struct audience_play *t, const char *line)
-{
-    struct buf b;
-    const char *at;
-    double v;
-
-    buf_init(&b, MIB);
-    stats_write(t->stats, &b);
-    buf_add_char(&b, '\0');
-    at = strstr(b.p, line);
-    assert_non_null(at);
-    v = atof(at + strlen(line));
-    buf_deinit(&b);
-    return v;
-}
-
 static void end(struct audience_play *t)
 {
-    ends += metric(t, "waymark_audience_paths_total{read=\"end\"} ");
-    wholes += metric(t, "waymark_audience_paths_total{read=\"whole\"} ");
+    ends += audience_metric(t, "waymark_audience_paths_total{read=\"end\"} ");
+    wholes += audience_metric(t, "waymark_audience_paths_total{read=\"whole\"} ");
     audience_end(t);
 }
 
@@ -178,6 +162,7 @@ static void run_once(uint64_t seed)
                                                .max_device_events = 1000}},
                                .slow_us = seed % 2,
                                .long_path = 2 + seed % 7,
+                               .past_bytes = seed % 3 ? 0 : 3000,
                                .roomy = true};
     for (unsigned i = 0; i < RULES; i++)
         snprintf(t.defined[i].name, NAME, "a%u", i);

@@ -69,22 +69,6 @@ static void await_size(struct audience_play *t, const char *name, uint64_t size)
     }
 }
 
-static double metric(struct audience_play *t, const char *line)
-{
-    struct buf b;
-    const char *at;
-    double v;
-
-    buf_init(&b, MIB);
-    stats_write(t->stats, &b);
-    buf_add_char(&b, '\0');
-    at = strstr(b.p, line);
-    assert_non_null(at);
-    v = atof(at + strlen(line));
-    buf_deinit(&b);
-    return v;
-}
-
 static void nobody_waits_for_a_robot(void **state)
 {
     static struct audience_play t;
@@ -97,14 +81,14 @@ static void nobody_waits_for_a_robot(void **state)
     audience_define(&t, 1, "count(\"Ping\", 90) >= 1");
     send(&t, "robot", "Seen", LONG);
     audience_settle(&t);
-    before = metric(&t, "waymark_audience_judged_total{because=\"event\"} ");
+    before = audience_metric(&t, "waymark_audience_judged_total{because=\"event\"} ");
     for (unsigned i = 0; i < ROUNDS; i++) {
         snprintf(device, sizeof device, "d%u", i);
         send(&t, "robot", "Seen", 1);
         send(&t, device, "Ping", 1);
         await_size(&t, "a1", i + 1);
     }
-    judged = metric(&t, "waymark_audience_judged_total{because=\"event\"} ") - before;
+    judged = audience_metric(&t, "waymark_audience_judged_total{because=\"event\"} ") - before;
     audience_settle(&t);
     assert_int_equal(size_of(&t, "a0"), 1);
     if (judged >= 2 * ROUNDS)

@@ -32,8 +32,8 @@ struct audience_play {
     _Atomic int64_t now;
     _Atomic bool shows;
     int64_t slow_us; /* as in audiences_options, as the next */
-    size_t long_path;
-    bool roomy; /* nothing is put out of memory */
+    size_t long_path, past_bytes;
+    bool roomy; /* no profile is put out of memory */
     struct defined defined[RULES];
     int64_t said; /* time of the last definition */
     char people[PEOPLE][NAME];
@@ -74,7 +74,8 @@ static inline void audience_begin(struct audience_play *t)
                                                     .arg = t,
                                                     .now = audience_now,
                                                     .slow_us = t->slow_us,
-                                                    .long_path = t->long_path},
+                                                    .long_path = t->long_path,
+                                                    .past_bytes = t->past_bytes},
                         &t->a, &e) != 0)
         fail_msg("%s", e.text);
 }
@@ -99,7 +100,9 @@ static inline void audience_play_start(struct audience_play *t, uint32_t partiti
     t->p.o = (struct state_options){.partitions = partitions,
                                     .rules = &t->p.rules,
                                     .commit_bytes = chance(50) ? 20000 : 1 << 20,
-                                    .cache_bytes = t->roomy ? 64 * MIB : chance(50) ? 0 : 1 << 20,
+                                    .cache_bytes = t->roomy     ? 64 * MIB
+                                                   : chance(50) ? 0
+                                                                : 1 << 20,
                                     .keyed = true,
                                     .watch = true};
     play_open(&t->p);
@@ -250,6 +253,24 @@ static inline void audience_settle(struct audience_play *t)
             fail_msg("the audiences do not settle");
         nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
     }
+}
+
+/* The number behind a line of the metrics. */
+static inline double audience_metric(struct audience_play *t, const char *line)
+{
+    struct buf b;
+    const char *at;
+    double v;
+
+    buf_init(&b, MIB);
+    stats_write(t->stats, &b);
+    buf_add_char(&b, '\0');
+    for (at = strstr(b.p, line); at && at > b.p && at[-1] != '\n'; at = strstr(at + 1, line))
+        ;
+    assert_non_null(at);
+    v = atof(at + strlen(line));
+    buf_deinit(&b);
+    return v;
 }
 
 struct member_list {
