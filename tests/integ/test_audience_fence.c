@@ -343,6 +343,7 @@ static void other_rules_are_evaluated_on_the_whole(void **state)
         check();
         for (unsigned k = 0; k < 6; k++) {
             track("d0", NULL, "Seen", "red", day(54 + (double)(6 * i + k) / 10));
+            atomic_fetch_add(&t.now, TIME_DAY / 2);
             settle();
             check();
         }
