@@ -6,15 +6,16 @@
 #define MIB (1024 * KIB)
 
 /* HTTP */
-#define LIMIT_HEAD (40 * KIB)        /* request line and headers */
-#define LIMIT_BODY_BEACON (4 * MIB)  /* a body under a beacon key, plain or inflated */
-#define LIMIT_BODY_SERVER (20 * MIB) /* the same under a server key */
-#define LIMIT_BODY_LOOKUP (1 * MIB)  /* a body sent to the profiler */
-#define LIMIT_CONNECTIONS 4096       /* open at once, a server */
-#define LIMIT_HEAD_MS 10000          /* from accept or the last answer's first new byte to the end of the head */
-#define LIMIT_BODY_MS 30000          /* from the head's end to the body's */
-#define LIMIT_IDLE_MS 600000         /* kept-alive and silent */
-#define LIMIT_ANSWER_MS 2000         /* from the body's end to the answer of a collector */
+#define LIMIT_HEAD (40 * KIB)         /* request line and headers */
+#define LIMIT_BODY_BEACON (4 * MIB)   /* a body under a beacon key, plain or inflated */
+#define LIMIT_BODY_SERVER (20 * MIB)  /* the same under a server key */
+#define LIMIT_BODY_LOOKUP (1 * MIB)   /* a body sent to the profiler */
+#define LIMIT_BODY_INSIDE (512 * KIB) /* more, of what one profiler adds to send it to another */
+#define LIMIT_CONNECTIONS 4096        /* open at once, a server */
+#define LIMIT_HEAD_MS 10000           /* from accept or the last answer's first new byte to the end of the head */
+#define LIMIT_BODY_MS 30000           /* from the head's end to the body's */
+#define LIMIT_IDLE_MS 600000          /* kept-alive and silent */
+#define LIMIT_ANSWER_MS 2000          /* from the body's end to the answer of a collector */
 #define LIMIT_QUERY_PARAMETERS 256
 #define LIMIT_BODIES_BYTES (512 * MIB) /* bodies held at once by a server; beyond it 503 */
 #define LIMIT_DRAIN_BYTES (64 * MIB)   /* of a body that was refused: read on so that the client sees the answer */
@@ -158,7 +159,10 @@
 #define LIMIT_EXPORT_MARKS_MS 60000 /* for the log to take one of them */
 #define LIMIT_EXPORT_ARENA (16 * MIB)
 #define LIMIT_EXPORT_MANIFEST (1 * MIB)
-#define LIMIT_CAMPAIGN_DAYS 400 /* of a report */
+#define LIMIT_EXPORT_FETCHES 4              /* files put together from parts at once */
+#define LIMIT_EXPORT_FETCH_BYTES (16 * MIB) /* of a part asked for at once */
+#define LIMIT_EXPORT_FETCH_MS 60000         /* for these */
+#define LIMIT_CAMPAIGN_DAYS 400             /* of a report */
 
 /* Backups */
 #define LIMIT_BACKUP_FILES 100000       /* of one backup */

@@ -239,6 +239,8 @@ static size_t body_limit(struct http_request *r, void *arg)
     (void)arg;
     struct str method = http_method(r);
 
+    if (str_is(method, "POST") && str_starts(http_path(r), STR_LIT("/v1/internal/")))
+        return LIMIT_BODY_LOOKUP + LIMIT_BODY_INSIDE;
     return str_is(method, "POST") || str_is(method, "PUT") ? LIMIT_BODY_LOOKUP : LIMIT_SMALL_BODY;
 }
 

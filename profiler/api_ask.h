@@ -146,6 +146,7 @@ struct api {
     struct tokens *tokens;
     _Atomic unsigned changing; /* changes that are on their way to the log */
     struct tails *tails;       /* api_tail_read.c */
+    _Atomic unsigned fetches;  /* files that are put together from parts; api_export_file.c */
     struct lookups *scans;     /* look-ups that go through everybody have a thread of their own */
     _Atomic bool stopping;     /* they are to end */
     _Atomic int64_t defined;   /* the latest time of a definition that was made here */

@@ -48,6 +48,11 @@ typedef void gather_join(struct ask *ask, const struct json *const *answers, siz
  * with that of this one (`here`, taken). When one does not answer within `ms` it is 503. Asked by another instance, it
  * answers what is here. */
 void ask_gather(struct ask *ask, struct buf *here, struct str body, int64_t ms, gather_join *join);
+/* The same with further parameters, encoded; NULL: none. */
+void ask_gather_more(struct ask *ask, struct buf *here, const char *more, struct str body, int64_t ms,
+                     gather_join *join);
+/* Notes of which partitions an answer speaks. False when it is none, or speaks of one that another does too. */
+bool partitions_told(const struct json *answer, uint32_t partitions, bool *told);
 
 /* --- definitions (api_define.c) ------------------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "profiler/api_audience.h"
+#include "profiler/api_export_parts.h"
 
 #define MOST_SEGMENTS 6
 #define GETS "GET, HEAD"
@@ -217,6 +218,34 @@ static const struct route routes[] = {
      .audit = AUDIT_READ,
      .prepare = prepare_exports,
      .run = run_export_file},
+    {.label = "/v1/internal/exports",
+     .allow = GETS,
+     .segments = {"v1", "internal", "exports"},
+     .scope = SCOPE_EXPORT,
+     .audit = AUDIT_NEVER,
+     .prepare = prepare_inside,
+     .run = run_inside_exports},
+    {.label = "/v1/internal/exports",
+     .allow = "POST",
+     .segments = {"v1", "internal", "exports"},
+     .scope = SCOPE_EXPORT,
+     .audit = AUDIT_EXPORT,
+     .prepare = prepare_inside,
+     .run = run_inside_begin},
+    {.label = "/v1/internal/exports/{id}",
+     .allow = GETS,
+     .segments = {"v1", "internal", "exports", "@"},
+     .scope = SCOPE_EXPORT,
+     .audit = AUDIT_NEVER,
+     .prepare = prepare_inside,
+     .run = run_inside_export},
+    {.label = "/v1/internal/exports/{id}/part",
+     .allow = GETS,
+     .segments = {"v1", "internal", "exports", "@", "part"},
+     .scope = SCOPE_EXPORT,
+     .audit = AUDIT_READ,
+     .prepare = prepare_inside,
+     .run = run_inside_part},
     {.label = "/v1/campaigns/{name}/report",
      .allow = GETS,
      .segments = {"v1", "campaigns", "@", "report"},

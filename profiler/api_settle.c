@@ -73,15 +73,20 @@ static bool is_clean(const struct settle *s, uint32_t p)
     return s->stage != STAGE_CLEAN || !state_erasing(s->ask->api->o.state, p, &through);
 }
 
-/* Of all, so that each begins to see to it. */
+/* Of all, so that each begins to see to it. Files of people stay with who made them, wherever a partition goes. */
 static bool is_lost_clean(const struct settle *s)
 {
-    struct lost *lost = s->ask->api->o.lost;
+    const struct api_options *o = &s->ask->api->o;
     bool clean = true;
 
-    for (uint32_t p = 0; lost && p < s->partitions; p++)
-        if (s->wanted[p] > s->done[p] && !lost_is_clean(lost, p, s->wanted[p]))
+    for (uint32_t p = 0; o->lost && p < s->partitions; p++) {
+        if (s->wanted[p] <= s->done[p])
+            continue;
+        if (!lost_is_clean(o->lost, p, s->wanted[p]))
             clean = false;
+        if (o->exports && !exports_clean(o->exports, p, s->wanted[p]))
+            clean = false;
+    }
     return clean;
 }
 

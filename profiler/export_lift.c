@@ -51,6 +51,18 @@ void sample_add(struct sample *s, double v)
     s->squares += distance * (v - s->mean);
 }
 
+void sample_join(struct sample *s, const struct sample *other)
+{
+    double distance = other->mean - s->mean;
+    uint64_t n = s->n + other->n;
+
+    if (other->n == 0)
+        return;
+    s->squares += other->squares + distance * distance * (double)s->n * ((double)other->n / (double)n);
+    s->mean += distance * ((double)other->n / (double)n);
+    s->n = n;
+}
+
 double sample_variance(const struct sample *s)
 {
     return s->n > 1 ? s->squares / (double)(s->n - 1) : 0;

@@ -23,6 +23,9 @@ struct sample {
     double mean, squares; /* sum of squared distances from the mean */
 };
 void sample_add(struct sample *s, double v);
+/* Adds those of another sample: T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algorithm for
+ * computing sample variances", COMPSTAT 1982. */
+void sample_join(struct sample *s, const struct sample *other);
 double sample_variance(const struct sample *s);
 
 /* Mean of a minus mean of b, at 95 %, of groups whose variances differ: B. L. Welch, "The generalization of 'Student's'

@@ -57,6 +57,14 @@ static int add_row(struct making *m, struct str line, const char *key, unsigned 
     return export_file_flow(f, m->e);
 }
 
+static uint32_t partition_of(const struct making *m, struct str id)
+{
+    const char *colon = memchr(id.p, ':', id.n);
+    size_t n = colon ? (size_t)(colon - id.p) + 1 : 0;
+
+    return event_log_partition((struct str){id.p + n, id.n - n}, m->o->partitions);
+}
+
 /* Only what the one before did not tell. */
 static int add_changed(struct making *m, struct str id, struct str line, unsigned found)
 {
@@ -69,7 +77,7 @@ static int add_changed(struct making *m, struct str id, struct str line, unsigne
         export_line_least(m->r, line, &m->least);
     if (m->least.failed)
         return -ENOMEM;
-    sent_write(export_file_out(&m->sent), &who, line, buf_str(&m->least));
+    sent_write(export_file_out(&m->sent), &who, partition_of(m, id), line, buf_str(&m->least));
     int rc = export_file_flow(&m->sent, m->e);
     if (rc == 0 && sent_look(m->before, &who, line, buf_str(&m->least)) == SENT_SAME) {
         m->n->unchanged++;
@@ -129,8 +137,10 @@ static int remove_row(void *arg, const struct export_person_hash *who, struct st
 /* Removals stand first: an address that somebody has given up may be another's by now. */
 static int join_delta(struct making *m)
 {
-    int rc = sent_each_gone(m->before, remove_row, m, m->e);
+    const struct export_file *all = &m->all;
+    int rc = sent_each_gone(m->before, m->o->here, m->o->partitions, remove_row, m, m->e);
 
+    m->n->removal_bytes = all->bytes + all->out.n - m->n->head;
     if (rc == 0)
         rc = export_file_append(&m->all, &m->rows, m->e);
     return rc;
@@ -224,6 +234,7 @@ static int begin(struct making *m)
         sent_head(export_file_out(&m->sent));
     if (rc == 0)
         export_head(m->r, export_file_out(&m->all));
+    m->n->head = m->all.out.n;
     return rc;
 }
 

@@ -27,11 +27,11 @@ struct export_counts {
     uint64_t people; /* in the audience */
     uint64_t rows, added, removed, unchanged;
     uint64_t excluded[EXPORT_REASONS];
-    uint64_t removals[EXPORT_REASONS + 2]; /* by reason; then those gone, and those told anew */
+    uint64_t removals[EXPORT_REASONS + 3]; /* by reason; then SENT_GONE, and so on */
     uint64_t by[EXPORT_IDENTIFIERS];
     uint64_t phones_without_country;
-    uint64_t marked; /* people of whom the campaign is noted */
-    uint64_t bytes;
+    uint64_t marked;                     /* people of whom the campaign is noted */
+    uint64_t bytes, head, removal_bytes; /* of the file; of it the first lines, and the removals behind them */
     char sha256[EXPORT_HEX + 1];
 };
 
@@ -47,6 +47,7 @@ struct export_order {
     const char *who;  /* asked for it */
     int64_t now;
     uint32_t partitions;
+    const bool *here;      /* for each partition, whether its people are walked over; NULL: all */
     struct event_log *log; /* of marks */
     /* Shows everybody in the audience. As audiences_count. */
     int (*walk)(void *arg, audience_visitor *each, void *each_arg, const _Atomic bool *stop, struct err *e);

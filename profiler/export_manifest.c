@@ -74,6 +74,8 @@ static void wishes(const struct export_request *r, struct buf *b)
         buf_addf(b, "{\"times\":%u,\"per_days\":%u}", r->cap_times, r->cap_days);
     }
     truth(b, "delta", r->delta);
+    if (r->anew)
+        truth(b, "anew", true);
     if (r->value)
         truth(b, "value", true);
     if (export_is_network(r))
@@ -124,6 +126,7 @@ static void delta(const struct export_facts *f, struct buf *b)
         number(b, export_reason_names[i], c->removals[i]);
     number(b, "left", c->removals[EXPORT_REASONS]);
     number(b, "identifiers_changed", c->removals[EXPORT_REASONS + 1]);
+    number(b, "moved", c->removals[EXPORT_REASONS + 2]);
     buf_add_char(b, '}');
 }
 

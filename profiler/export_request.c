@@ -307,6 +307,8 @@ static int read_member(struct reading *g, const struct json *v)
         return read_cap(g, v);
     if (str_is(v->key, "delta"))
         return read_truth(g, v, &r->delta);
+    if (str_is(v->key, "anew"))
+        return read_truth(g, v, &r->anew);
     if (str_is(v->key, "value"))
         return read_truth(g, v, &r->value);
     return refuse(g, "there is no %.*s in an export", (int)(v->key.n < 60 ? v->key.n : 60), v->key.p);
@@ -321,6 +323,8 @@ static int check_agreement(struct reading *g, bool gmail_given)
         return refuse(g, "columns: the format %s has columns of its own", export_kind_names[r->kind]);
     if (r->hold_out > 0 && !str_has(r->campaign))
         return refuse(g, "hold_out: needs a campaign, which decides who is held out");
+    if (r->anew && !r->delta)
+        return refuse(g, "anew: only a delta begins anew");
     if (r->value && r->kind != EXPORT_META)
         return refuse(g, "value: only the format meta has it");
     if (network && r->channel == CHANNEL_NONE)

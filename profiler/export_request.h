@@ -44,6 +44,7 @@ struct export_request {
     struct str *listed; /* sorted: SHA-256 in hex of ids, normal addresses and numbers that are left out */
     size_t listed_count;
     bool delta;    /* what changed since the last one */
+    bool anew;     /* it begins from nothing, whatever was told before */
     bool value;    /* of meta: a column of what was spent, for audiences made by value */
     bool personal; /* columns show personal values in the clear */
     enum gmail_mode gmail;

@@ -11,9 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/limits.h"
+
+static_assert(LIMIT_PARTITIONS < 1 << 12, "a partition fits beside a length");
+
 static const char MAGIC[] = "WMSENT1\n";
 #define MAGIC_BYTES (sizeof MAGIC - 1)
 #define RECORD_BYTES (2 * EXPORT_PERSON_BYTES + 4) /* who, digest of the line, length; then what is kept */
+#define LENGTH_BITS 20 /* of the length; above them one more than the partition, 0 of older files */
 
 enum seen { UNSEEN = 0x20, SEEN = 0x21, CHANGED = 0x22 }; /* else a reason */
 
@@ -21,6 +26,7 @@ struct slot {
     struct export_person_hash who;
     struct export_person_hash digest; /* of the line; of CHANGED that of what is kept from now on */
     uint64_t at;                      /* of the record in the file; 0: the slot is free */
+    uint32_t partition;               /* one more than that; 0: not known */
     unsigned char seen;
 };
 
@@ -56,7 +62,11 @@ static bool record(const struct sent *s, size_t at, struct slot *out, struct str
     memcpy(out->digest.b, p + EXPORT_PERSON_BYTES, EXPORT_PERSON_BYTES);
     out->at = at;
     p += RECORD_BYTES - 4;
-    if (!get_be32(&p, end, &length) || length > (size_t)(end - p))
+    if (!get_be32(&p, end, &length))
+        return false;
+    out->partition = length >> LENGTH_BITS;
+    length &= (1u << LENGTH_BITS) - 1;
+    if (length > (size_t)(end - p))
         return false;
     *least = (struct str){p, length};
     *bad = false;
@@ -196,7 +206,15 @@ static bool is_gone(const struct slot *slot, struct str least, unsigned *reason)
     }
 }
 
-int sent_each_gone(struct sent *s,
+/* Of a partition that was not looked at nobody is gone. */
+static unsigned reason_here(unsigned reason, const struct slot *slot, const bool *here, uint32_t partitions)
+{
+    uint32_t p = slot->partition;
+
+    return reason == SENT_GONE && here && p > 0 && p <= partitions && !here[p - 1] ? SENT_MOVED : reason;
+}
+
+int sent_each_gone(struct sent *s, const bool *here, uint32_t partitions,
                    int (*each)(void *arg, const struct export_person_hash *who, struct str least, unsigned reason),
                    void *arg, struct err *e)
 {
@@ -208,7 +226,7 @@ int sent_each_gone(struct sent *s,
 
     for (size_t at = MAGIC_BYTES; rc == 0 && s->bytes && record(s, at, &r, &least, &bad); at += RECORD_BYTES + least.n)
         if (is_gone(find(s, &r.who), least, &reason))
-            rc = each(arg, &r.who, least, reason);
+            rc = each(arg, &r.who, least, reason_here(reason, &r, here, partitions));
     if (rc < 0 && !e->text[0])
         err_set(e, "removals cannot be written: %s", strerror(-rc));
     return rc;
@@ -219,12 +237,14 @@ void sent_head(struct buf *b)
     buf_add(b, MAGIC, MAGIC_BYTES);
 }
 
-void sent_write(struct buf *b, const struct export_person_hash *who, struct str line, struct str least)
+void sent_write(struct buf *b, const struct export_person_hash *who, uint32_t partition, struct str line,
+                struct str least)
 {
     struct export_person_hash digest = export_digest(line);
 
+    assert(least.n < 1u << LENGTH_BITS && partition < LIMIT_PARTITIONS);
     buf_add(b, who->b, sizeof who->b);
     buf_add(b, digest.b, sizeof digest.b);
-    buf_add_be32(b, (uint32_t)least.n);
+    buf_add_be32(b, (partition + 1) << LENGTH_BITS | (uint32_t)least.n);
     buf_add_str(b, least);
 }

@@ -22,13 +22,16 @@ void sent_left_out(struct sent *s, const struct export_person_hash *who, unsigne
 
 #define SENT_GONE 16u     /* is not in the audience any more, or nowhere */
 #define SENT_REPLACED 17u /* is told anew under other hashes */
-/* Calls `each` for everybody who is to be removed, with what was kept and why. It returns 0 or a negative errno. */
-int sent_each_gone(struct sent *s,
+#define SENT_MOVED 18u    /* is of a partition that another profiler has by now, and is told anew there */
+/* Calls `each` for everybody who is to be removed, with what was kept and why. It returns 0 or a negative errno.
+ * `here`: for each of the partitions, whether its people were looked at; NULL: all were. */
+int sent_each_gone(struct sent *s, const bool *here, uint32_t partitions,
                    int (*each)(void *arg, const struct export_person_hash *who, struct str least, unsigned reason),
                    void *arg, struct err *e);
 
 /* The head of a new file, then one for each who was told. */
 void sent_head(struct buf *b);
-void sent_write(struct buf *b, const struct export_person_hash *who, struct str line, struct str least);
+void sent_write(struct buf *b, const struct export_person_hash *who, uint32_t partition, struct str line,
+                struct str least);
 
 #endif

@@ -22,53 +22,11 @@
 #define NICE 5
 #define KEY_FILE "people.key"
 
-/* --- deltas ---------------------------------------------------------------------------------------------------- */
-
-/* Whether whoever reads the files knows what this one told. */
-static bool is_told(const struct export_entry *n)
-{
-    return n->has_sent && (n->fetched || n->state == ENTRY_DONE);
-}
-
-/* The export that a delta begins from. [lock] */
-static struct export_entry *base_of(const struct exports *x, const struct export_entry *n)
-{
-    for (struct export_entry *b = x->entries; b && n->delta[0]; b = b->next)
-        if (b != n && strcmp(b->delta, n->delta) == 0 && is_told(b))
-            return b;
-    return NULL;
-}
-
-static void drop_sent(struct exports *x, struct export_entry *n)
-{
-    char path[COPY_PATH_BYTES];
-
-    if (n->has_sent && entry_path(x->folder, n, "sent", path))
-        unlink(path);
-    n->has_sent = false;
-}
-
-/* What was told before the latest that somebody has taken is of no use any more. [lock] */
-static void tidy_sent(struct exports *x, const struct export_entry *taken)
-{
-    for (struct export_entry *n = taken->next; n; n = n->next)
-        if (strcmp(n->delta, taken->delta) == 0)
-            drop_sent(x, n);
-}
-
-static void delta_name(struct export_entry *n, const struct export_request *r)
-{
-    char text[1024];
-    int length = snprintf(text, sizeof text, "%s|%s|%.*s|%.*s|%.*s", n->audience, export_kind_names[r->kind],
-                          STR_ARG(r->purpose), STR_ARG(r->campaign), STR_ARG(r->destination));
-
-    if (r->delta && length > 0)
-        export_sha256((struct str){text, (size_t)length < sizeof text ? (size_t)length : sizeof text - 1}, n->delta);
-}
+static const char erased_why[] = "somebody was erased who may have been in it";
 
 /* --- ending ---------------------------------------------------------------------------------------------------- */
 
-static void save(struct exports *x, struct export_entry *n)
+void exports_save(struct exports *x, struct export_entry *n)
 {
     struct err e = {0};
 
@@ -90,16 +48,16 @@ static void take_back(struct exports *x, struct export_entry *n, enum entry_stat
     remove_file(x, n, export_extension(n->kind));
     n->state = state;
     snprintf(n->error, sizeof n->error, "%s", why);
-    if (!is_told(n))
-        drop_sent(x, n);
-    save(x, n);
+    if (!delta_is_told(n))
+        delta_drop(x, n);
+    exports_save(x, n);
 }
 
 static void forget(struct exports *x, struct export_entry **at)
 {
     struct export_entry *n = *at;
 
-    drop_sent(x, n);
+    delta_drop(x, n);
     remove_file(x, n, export_extension(n->kind));
     remove_file(x, n, "json");
     *at = n->next;
@@ -127,12 +85,20 @@ static void expire(struct exports *x)
     }
 }
 
+static void take_over(struct export_entry *n, struct export_made *made)
+{
+    n->bytes = made->bytes;
+    n->head = made->head;
+    n->removals = made->removals;
+    n->manifest = made->manifest.failed ? NULL : strndup(made->manifest.p, made->manifest.n);
+}
+
 /* [lock] */
-static void conclude(struct exports *x, struct export_entry *n, int rc, const struct buf *manifest, const struct err *e)
+static void conclude(struct exports *x, struct export_entry *n, int rc, struct export_made *made, const struct err *e)
 {
     n->ended_at = clock_now();
     if (rc == 0)
-        n->manifest = manifest->failed ? NULL : strndup(manifest->p, manifest->n);
+        take_over(n, made);
     if (rc == 0 && !n->manifest)
         rc = -ENOMEM;
     n->state = rc == 0 ? ENTRY_DONE : ENTRY_FAILED;
@@ -146,7 +112,25 @@ static void conclude(struct exports *x, struct export_entry *n, int rc, const st
         log_warn("profiler: export %s of %s failed: %s", n->id, n->audience, n->error);
     }
     stats_add(rc == 0 ? x->made : x->failures, 1);
-    save(x, n);
+    exports_save(x, n);
+}
+
+/* Somebody was erased at another profiler who may be in a file of ours. [lock] */
+static bool is_lost(const struct exports *x, const struct export_entry *n)
+{
+    for (uint32_t p = 0; p < n->place_count && p < x->o.partitions; p++)
+        if (n->places[p] >= 0 && n->places[p] < x->lost[p])
+            return true;
+    return false;
+}
+
+/* [lock] */
+static void take_back_lost(struct exports *x)
+{
+    x->lost_more = false;
+    for (struct export_entry *n = x->entries; n; n = n->next)
+        if (n->state == ENTRY_DONE && is_lost(x, n))
+            take_back(x, n, ENTRY_ERASED, erased_why);
 }
 
 /* --- the thread ------------------------------------------------------------------------------------------------ */
@@ -162,32 +146,44 @@ static struct export_entry *next_job(const struct exports *x)
     return job;
 }
 
+/* As far as each partition was folded. [lock] */
+static void keep_places(const struct exports *x, struct export_entry *n, struct export_made *made)
+{
+    free(n->places);
+    n->places = made->places;
+    n->place_count = made->places ? x->o.partitions : 0;
+    made->places = NULL;
+}
+
 /* With the lock, given up meanwhile. What was stopped by an erasure, or by the end of the program, waits on. */
 static void run(struct exports *x, struct export_entry *n)
 {
-    const struct export_entry *base = base_of(x, n);
+    const struct export_entry *base = delta_base(x, n);
     char sent[COPY_PATH_BYTES], based_on[EXPORT_ID_BYTES];
-    struct buf manifest;
+    struct export_made made = {.bytes = 0};
     struct err e = {0};
 
     if (base && !entry_path(x->folder, base, "sent", sent))
         base = NULL;
-    snprintf(based_on, sizeof based_on, "%s", base ? base->id : "");
-    buf_init(&manifest, LIMIT_EXPORT_MANIFEST);
+    snprintf(based_on, sizeof based_on, "%s", base ? base->id : n->base);
+    buf_init(&made.manifest, LIMIT_EXPORT_MANIFEST);
     x->running = n;
     x->again = false;
     atomic_store(&x->halt, x->stopping);
     pthread_mutex_unlock(&x->lock);
-    int rc = exports_run(x, n, base ? sent : NULL, base ? based_on : NULL, &manifest, &n->bytes, &e);
+    int rc = exports_run(x, n, base ? sent : NULL, based_on[0] ? based_on : NULL, &made, &e);
     pthread_mutex_lock(&x->lock);
     x->running = NULL;
+    keep_places(x, n, &made);
+    if (rc == 0 && is_lost(x, n))
+        x->again = true;
     if (x->again || (rc == -ECANCELED && x->stopping)) {
         remove_file(x, n, export_extension(n->kind));
         remove_file(x, n, "sent");
     } else {
-        conclude(x, n, rc, &manifest, &e);
+        conclude(x, n, rc, &made, &e);
     }
-    buf_deinit(&manifest);
+    buf_deinit(&made.manifest);
     pthread_cond_broadcast(&x->rested);
 }
 
@@ -198,12 +194,14 @@ static void *exports_main(void *arg)
     setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
     pthread_mutex_lock(&x->lock);
     while (!x->stopping) {
+        if (x->lost_more)
+            take_back_lost(x);
         struct export_entry *n = next_job(x);
 
         expire(x);
         if (n) {
             run(x, n);
-        } else {
+        } else if (!x->lost_more) {
             struct timespec until = cond_in(TICK_MS);
 
             pthread_cond_timedwait(&x->asked, &x->lock, &until);
@@ -301,7 +299,8 @@ int exports_start(const struct exports_options *o, struct exports **out, struct 
     pthread_mutex_init(&x->lock, NULL);
     cond_init(&x->asked);
     cond_init(&x->rested);
-    int rc = open_folder(x, e);
+    x->lost = calloc(o->partitions, sizeof *x->lost);
+    int rc = x->lost ? open_folder(x, e) : -ENOMEM;
     if (rc == 0) {
         count(x);
         rc = -pthread_create(&x->thread, NULL, exports_main, x);
@@ -347,6 +346,7 @@ void exports_free(struct exports *x)
     pthread_cond_destroy(&x->asked);
     pthread_cond_destroy(&x->rested);
     pthread_mutex_destroy(&x->lock);
+    free(x->lost);
     free(x);
 }
 
@@ -357,7 +357,7 @@ void exports_erase(struct exports *x)
     pthread_mutex_lock(&x->lock);
     for (struct export_entry *n = x->entries; n; n = n->next)
         if (n->state == ENTRY_DONE)
-            take_back(x, n, ENTRY_ERASED, "somebody was erased who may have been in it");
+            take_back(x, n, ENTRY_ERASED, erased_why);
     if (x->running) {
         x->again = true;
         atomic_store(&x->halt, true);
@@ -367,244 +367,25 @@ void exports_erase(struct exports *x)
     pthread_mutex_unlock(&x->lock);
 }
 
-/* --- asking ---------------------------------------------------------------------------------------------------- */
-
-static void new_id(char out[EXPORT_ID_BYTES])
+bool exports_clean(struct exports *x, uint32_t partition, int64_t place)
 {
-    unsigned char random[4];
-    char hex[9];
+    bool clean = true;
 
-    export_random(random, sizeof random);
-    export_hex(random, sizeof random, hex);
-    snprintf(out, EXPORT_ID_BYTES, "ex_%011llx%s", (unsigned long long)clock_now(), hex);
-}
-
-static struct export_entry *new_entry(struct str audience, const struct export_request *r, const char *who)
-{
-    struct export_entry *n = calloc(1, sizeof *n);
-    struct buf b;
-
-    if (!n)
-        return NULL;
-    new_id(n->id);
-    snprintf(n->audience, sizeof n->audience, "%.*s", STR_ARG(audience));
-    snprintf(n->who, sizeof n->who, "%s", who);
-    n->kind = r->kind;
-    n->asked_at = clock_now();
-    delta_name(n, r);
-    buf_init(&b, 4 * MIB);
-    export_request_write(r, &b);
-    n->request = b.failed ? NULL : strndup(b.p, b.n);
-    buf_deinit(&b);
-    if (n->request)
-        return n;
-    entry_free(n);
-    return NULL;
-}
-
-static int read_request(struct exports *x, struct str audience, char *body, size_t n, struct export_request **out,
-                        const char **code, struct err *e)
-{
-    struct audience_names names;
-    int rc;
-
-    if (!export_name_valid(audience)) {
-        *code = "audience_not_found";
-        err_set(e, "there is no such audience");
-        return -ENOENT;
-    }
-    audiences_names(x->o.audiences, &names);
-    if (names.names.audience && !names.names.audience(names.names.arg, audience)) {
-        *code = "audience_not_found";
-        err_set(e, "there is no audience %.*s", STR_ARG(audience));
-        rc = -ENOENT;
-    } else {
-        rc = export_request_read(body, n, &names.names, x->o.conf->profiler.country, out, code, e);
-    }
-    audiences_names_done(&names);
-    return rc;
-}
-
-/* [lock] */
-static int enqueue(struct exports *x, struct export_entry *n, const char **code, struct err *e)
-{
-    unsigned waiting = 0;
-
-    for (const struct export_entry *o = x->entries; o; o = o->next)
-        waiting += o->state == ENTRY_WAITING;
-    if (waiting > LIMIT_EXPORT_QUEUE || x->stopping) {
-        err_set(e, "%u exports wait already", waiting);
-        return -EBUSY;
-    }
-    int rc = entry_save(x->folder, n, e);
-    if (rc < 0) {
-        *code = rc == -ENOSPC ? "disk_full" : "unavailable";
-        return rc;
-    }
-    struct export_entry **at = &x->entries;
-    while (*at && strcmp((*at)->id, n->id) > 0)
-        at = &(*at)->next;
-    n->next = *at;
-    *at = n;
-    pthread_cond_signal(&x->asked);
-    return 0;
-}
-
-int exports_begin(struct exports *x, struct str audience, char *body, size_t n, const char *who, bool pii, char *id,
-                  const char **code, struct err *e)
-{
-    struct export_request *r = NULL;
-    struct export_entry *entry = NULL;
-
-    *code = "unavailable";
-    int rc = read_request(x, audience, body, n, &r, code, e);
-    if (rc == 0 && r->personal && !pii) {
-        *code = "forbidden";
-        err_set(e, "columns with personal values need a token with the scope pii");
-        rc = -EACCES;
-    }
-    if (rc == 0 && disk_free(x->folder) < x->o.conf->log.reserve_bytes) {
-        *code = "disk_full";
-        err_set(e, "the disk has less than its reserve");
-        rc = -ENOSPC;
-    }
-    if (rc == 0) {
-        entry = new_entry(audience, r, who);
-        rc = entry ? 0 : -ENOMEM;
-    }
-    if (rc == 0) {
-        memcpy(id, entry->id, EXPORT_ID_BYTES);
-        pthread_mutex_lock(&x->lock);
-        rc = enqueue(x, entry, code, e);
-        pthread_mutex_unlock(&x->lock);
-        if (rc < 0)
-            entry_free(entry);
-    }
-    export_request_free(r);
-    return rc;
-}
-
-/* --- looking --------------------------------------------------------------------------------------------------- */
-
-/* [lock] */
-static struct export_entry *find(const struct exports *x, struct str id)
-{
-    for (struct export_entry *n = x->entries; n; n = n->next)
-        if (str_is(id, n->id))
-            return n;
-    return NULL;
-}
-
-static double progress(struct exports *x, const struct export_entry *n)
-{
-    double looked_at = (double)atomic_load(&x->looked_at), expected = (double)atomic_load(&x->expected);
-
-    if (n->state != ENTRY_WAITING)
-        return 1;
-    if (n != x->running || expected == 0)
-        return 0;
-    return looked_at < expected ? looked_at / expected : 1;
-}
-
-static void write_time(struct buf *b, const char *key, int64_t ms)
-{
-    json_write_key(b, key);
-    buf_add_char(b, '"');
-    time_write(b, ms);
-    buf_add_char(b, '"');
-}
-
-/* [lock] */
-static void write_entry(struct exports *x, const struct export_entry *n, struct buf *b)
-{
-    static const char *const states[ENTRY_STATES] = {"running", "done", "failed", "expired", "erased"};
-
-    buf_add_char(b, '{');
-    json_write_member(b, "id", str_of(n->id));
-    json_write_member(b, "audience", str_of(n->audience));
-    json_write_member(b, "state", str_of(states[n->state]));
-    json_write_member(b, "format", str_of(export_kind_names[n->kind]));
-    json_write_member(b, "by", str_of(n->who));
-    write_time(b, "asked_at", n->asked_at);
-    if (n->ended_at)
-        write_time(b, "ended_at", n->ended_at);
-    json_write_key(b, "progress");
-    num_write_double(b, progress(x, n));
-    if (n->error[0])
-        json_write_member(b, "error", str_of(n->error));
-    if (n->manifest) {
-        json_write_key(b, "manifest");
-        buf_add_text(b, n->manifest);
-    }
-    buf_add_char(b, '}');
-}
-
-int exports_show(struct exports *x, struct str id, struct buf *out)
-{
+    assert(partition < x->o.partitions);
     pthread_mutex_lock(&x->lock);
-    const struct export_entry *n = find(x, id);
-    if (n)
-        write_entry(x, n, out);
+    for (const struct export_entry *n = x->entries; n && clean; n = n->next)
+        clean = n->state != ENTRY_DONE || partition >= n->place_count || n->places[partition] < 0 ||
+                n->places[partition] >= place;
+    if (place > x->lost[partition]) {
+        x->lost[partition] = place;
+        x->again = x->again || x->running;
+        atomic_store(&x->halt, x->stopping || x->again);
+    }
+    if (!clean) {
+        x->lost_more = true;
+        pthread_cond_signal(&x->asked);
+    }
+    clean = clean && !(x->running && x->again);
     pthread_mutex_unlock(&x->lock);
-    return n ? 0 : 1;
-}
-
-int exports_list(struct exports *x, struct buf *out)
-{
-    buf_add_char(out, '[');
-    pthread_mutex_lock(&x->lock);
-    for (const struct export_entry *n = x->entries; n; n = n->next) {
-        if (n != x->entries)
-            buf_add_char(out, ',');
-        write_entry(x, n, out);
-    }
-    pthread_mutex_unlock(&x->lock);
-    buf_add_char(out, ']');
-    return out->failed ? -ENOMEM : 0;
-}
-
-/* [lock] */
-static int open_file(struct exports *x, struct export_entry *n, int *fd, uint64_t *size)
-{
-    char path[COPY_PATH_BYTES];
-    struct stat st;
-
-    if (!entry_path(x->folder, n, export_extension(n->kind), path))
-        return -ENAMETOOLONG;
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (*fd < 0)
-        return errno == ENOENT ? 1 : -errno;
-    if (fstat(*fd, &st) != 0) {
-        int rc = -errno;
-
-        close(*fd);
-        return rc;
-    }
-    *size = (uint64_t)st.st_size;
-    if (!n->fetched) {
-        n->fetched = true;
-        save(x, n);
-        if (n->has_sent)
-            tidy_sent(x, n);
-    }
-    return 0;
-}
-
-int exports_open(struct exports *x, struct str id, int *fd, uint64_t *size, const char **content_type, char *file_name,
-                 size_t file_name_size)
-{
-    int rc = 1;
-
-    pthread_mutex_lock(&x->lock);
-    struct export_entry *n = find(x, id);
-    if (n && n->state == ENTRY_WAITING)
-        rc = -EBUSY;
-    else if (n && n->state == ENTRY_DONE)
-        rc = open_file(x, n, fd, size);
-    if (rc == 0) {
-        *content_type = export_content_type(n->kind);
-        snprintf(file_name, file_name_size, "%s-%s.%s", n->audience, n->id, export_extension(n->kind));
-    }
-    pthread_mutex_unlock(&x->lock);
-    return rc;
+    return clean;
 }

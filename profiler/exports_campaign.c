@@ -1,6 +1,7 @@
 /* The report of a campaign: a walk over everybody who is here, for those whom it has marked. The thread of who asks. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,7 +19,7 @@
 struct reporting {
     struct exports *x;
     struct str campaign;
-    struct report report;
+    struct report *report;
     struct arena arena; /* of one person */
     struct err *e;
 };
@@ -55,42 +56,27 @@ static int look_at(void *arg, struct str id, struct rule_subject *s)
     rc = view_orders(g, id, &v);
     if (rc != 0)
         return rc < 0 ? rc : 0; /* gone meanwhile */
-    rc = report_add(&g->report, held_out ? ARM_HELD_OUT : ARM_EXPORTED, mark.time, v.orders, v.order_count);
+    rc = report_add(g->report, held_out ? ARM_HELD_OUT : ARM_EXPORTED, mark.time, v.orders, v.order_count);
     state_view_free(&v);
     return rc;
 }
 
-static void write_report(struct reporting *g, uint32_t known, struct buf *out)
+static int report_all(struct reporting *g, bool *known, uint32_t *count)
 {
-    const struct exports *x = g->x;
-
-    buf_add_char(out, '{');
-    json_write_member(out, "campaign", g->campaign);
-    report_write(&g->report, out);
-    json_write_key(out, "partitions");
-    buf_addf(out, "{\"here\":%u,\"all\":%u},\"partial\":%s}", known, x->o.partitions,
-             known < x->o.partitions ? "true" : "false");
-}
-
-static int report_all(struct reporting *g, struct buf *out)
-{
-    const struct report *r = &g->report;
+    const uint32_t n = g->x->o.partitions;
     bool all;
-    uint32_t known = exports_known(g->x, &all);
 
+    *count = exports_known(g->x, known, &all);
     if (!all) {
         err_set(g->e, "not everybody who should be here is known yet");
         return -EAGAIN;
     }
-    int rc = audiences_scan(g->x->o.audiences, RULE_NEEDS_TRAITS | RULE_NEEDS_MARKS, TIME_NONE, look_at, g,
-                            &g->x->ending, g->e);
-    if (rc == 0 && exports_known(g->x, &all) != known)
+    int rc = *count == 0 ? 0
+                         : audiences_scan(g->x->o.audiences, RULE_NEEDS_TRAITS | RULE_NEEDS_MARKS, TIME_NONE, look_at,
+                                          g, &g->x->ending, g->e);
+    if (rc == 0 && (exports_known(g->x, known + n, &all) != *count || memcmp(known, known + n, n * sizeof *known) != 0))
         rc = -EAGAIN;
-    if (rc == 0 && r->all[ARM_EXPORTED].people + r->all[ARM_HELD_OUT].people == 0)
-        return 1;
-    if (rc == 0)
-        write_report(g, known, out);
-    return rc > 0 ? -EIO : rc == 0 && out->failed ? -ENOMEM : rc;
+    return rc > 0 ? -EIO : rc;
 }
 
 static bool enter(struct exports *x)
@@ -110,14 +96,14 @@ static void leave(struct exports *x)
     pthread_mutex_unlock(&x->lock);
 }
 
-int exports_campaign_report(struct exports *x, struct str campaign, int64_t days, struct buf *out, struct err *e)
+int exports_campaign(struct exports *x, struct str campaign, int64_t days, int64_t now, struct report *out,
+                     uint32_t *known, struct err *e)
 {
-    struct reporting g = {.x = x, .campaign = campaign, .e = e};
+    struct reporting g = {.x = x, .campaign = campaign, .report = out, .e = e};
+    bool *partitions;
 
-    if (!export_name_valid(campaign))
-        return 1;
-    if (days < 1 || days > LIMIT_CAMPAIGN_DAYS) {
-        err_set(e, "days: needs a whole number from 1 to %d", LIMIT_CAMPAIGN_DAYS);
+    if (!export_name_valid(campaign) || days < 1 || days > LIMIT_CAMPAIGN_DAYS) {
+        err_set(e, "needs a name, and days from 1 to %d", LIMIT_CAMPAIGN_DAYS);
         return -EINVAL;
     }
     if (!enter(x)) {
@@ -125,11 +111,28 @@ int exports_campaign_report(struct exports *x, struct str campaign, int64_t days
         return -EBUSY;
     }
     arena_init(&g.arena, LIMIT_EXPORT_ARENA);
-    int rc = report_init(&g.report, x->o.rules, days, clock_now());
+    partitions = calloc(2 * (size_t)x->o.partitions, sizeof *partitions);
+    int rc = partitions ? report_init(out, x->o.rules, days, now) : -ENOMEM;
     if (rc == 0)
-        rc = report_all(&g, out);
-    report_deinit(&g.report);
+        rc = report_all(&g, partitions, known);
+    free(partitions);
     arena_deinit(&g.arena);
     leave(x);
     return rc;
+}
+
+void exports_campaign_write(const struct exports *x, struct str campaign, const struct report *r, uint32_t known,
+                            struct buf *out)
+{
+    buf_add_char(out, '{');
+    json_write_member(out, "campaign", campaign);
+    report_write(r, out);
+    json_write_key(out, "partitions");
+    buf_addf(out, "{\"here\":%u,\"all\":%u},\"partial\":%s}", known, x->o.partitions,
+             known < x->o.partitions ? "true" : "false");
+}
+
+const struct fold_rules *exports_rules(const struct exports *x)
+{
+    return x->o.rules;
 }

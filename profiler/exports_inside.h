@@ -28,6 +28,17 @@ struct export_entry {
     enum entry_state state;
     enum export_kind kind;
     int64_t asked_at, ended_at;
+    /* Of several profilers: who makes the parts, as JSON, and whose people are in this one. NULL: it is the whole, of
+     * whoever is here. */
+    char *makers;
+    uint32_t *partitions;
+    size_t partition_count;
+    bool anew;                  /* the delta begins from nothing */
+    char base[EXPORT_ID_BYTES]; /* of a delta made in parts: what it begins from; "": nothing */
+    /* For each partition how far it was folded before its people were looked at; -1: they are not in it. NULL: that is
+     * not known, of one that waits, or of an older program. */
+    int64_t *places;
+    uint32_t place_count;
     char *request;  /* JSON, while it waits; NULL afterwards: it may list people */
     char *manifest; /* JSON, when it is done */
     char error[256];
@@ -35,6 +46,7 @@ struct export_entry {
     bool fetched;               /* somebody has taken the file */
     bool has_sent;              /* ID.sent is there */
     uint64_t bytes;
+    uint64_t head, removals; /* of it: the head of the columns, and then the removals of a delta */
 };
 
 /* --- kept (exports_keep.c) --------------------------------------------------------------------------------------- */
@@ -83,17 +95,43 @@ struct exports {
     bool again;                   /* [lock] what is being made holds somebody who was erased */
     _Atomic bool halt;            /* ends what is being made */
     _Atomic uint64_t looked_at, expected;
-    _Atomic bool ending; /* ends reports */
-    unsigned reports;    /* [lock] under way */
+    int64_t *lost;             /* [lock] for each partition: who was erased before that place is to go; 0: nobody */
+    bool lost_more;            /* [lock] one of them has risen */
+    char url[LIMIT_URL_BYTES]; /* [lock] "" at first */
+    _Atomic bool ending;       /* ends reports */
+    unsigned reports;          /* [lock] under way */
     struct stats_counter *made, *failures, *rows, *file_bytes;
 };
 
-/* How many partitions' people are known here; *all: none of those that should be is missing. On a log of our own these
- * are all. Quick; any thread. */
-uint32_t exports_known(const struct exports *x, bool *all);
+/* Whether the people of each partition are known here (`known` has room for all), and how many are. *all: none of those
+ * that should be is missing. On a log of our own these are all. Quick; any thread. */
+uint32_t exports_known(const struct exports *x, bool *known, bool *all);
+/* Of that id; NULL: there is none. [lock] */
+struct export_entry *exports_find(const struct exports *x, struct str id);
+/* Writes down what has become of one; a failure is a line in the log. [lock] */
+void exports_save(struct exports *x, struct export_entry *n);
 
-/* Makes one, without the lock; the entry is not touched. 0 and the manifest, or a negative errno with words. */
+/* --- deltas (exports_delta.c) [lock] ----------------------------------------------------------------------------- */
+
+/* The name by which deltas follow each other; "" of none. */
+void delta_name(char out[EXPORT_DELTA_BYTES], const char *audience, const struct export_request *r);
+/* Whether whoever reads the files knows what this one told. */
+bool delta_is_told(const struct export_entry *n);
+/* What one begins from; NULL: from nothing. */
+struct export_entry *delta_base(const struct exports *x, const struct export_entry *n);
+void delta_drop(struct exports *x, struct export_entry *n);
+/* Somebody has taken that one: what it stands on is of no use any more. */
+void delta_tidy(struct exports *x, const struct export_entry *taken);
+
+/* --- making (exports_run.c) -------------------------------------------------------------------------------------- */
+
+struct export_made {
+    struct buf manifest;
+    uint64_t bytes, head, removals;
+    int64_t *places; /* for each partition, as in the entry; to be freed */
+};
+/* Makes one, without the lock; the entry is not touched. 0, or a negative errno with words. */
 int exports_run(struct exports *x, const struct export_entry *n, const char *sent, const char *based_on,
-                struct buf *manifest, uint64_t *bytes, struct err *e);
+                struct export_made *out, struct err *e);
 
 #endif

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,27 @@ bool entry_path(const char *folder, const struct export_entry *e, const char *ex
 
 /* --- writing --------------------------------------------------------------------------------------------------- */
 
+static void write_part(const struct export_entry *n, struct buf *b)
+{
+    if (n->makers) {
+        json_write_key(b, "makers");
+        buf_add_text(b, n->makers);
+        json_write_member(b, "base", str_of(n->base));
+        json_write_key(b, "partitions");
+        buf_add_char(b, '[');
+        for (size_t i = 0; i < n->partition_count; i++)
+            buf_addf(b, "%s%" PRIu32, i ? "," : "", n->partitions[i]);
+        buf_add_char(b, ']');
+    }
+    if (n->places) {
+        json_write_key(b, "places");
+        buf_add_char(b, '[');
+        for (uint32_t p = 0; p < n->place_count; p++)
+            buf_addf(b, "%s%" PRId64, p ? "," : "", n->places[p]);
+        buf_add_char(b, ']');
+    }
+}
+
 static void write_record(const struct export_entry *n, struct buf *b)
 {
     buf_add_char(b, '{');
@@ -40,8 +62,15 @@ static void write_record(const struct export_entry *n, struct buf *b)
     num_write_int(b, n->ended_at);
     json_write_key(b, "bytes");
     num_write_int(b, (int64_t)n->bytes);
+    json_write_key(b, "head");
+    num_write_int(b, (int64_t)n->head);
+    json_write_key(b, "removals");
+    num_write_int(b, (int64_t)n->removals);
     json_write_key(b, "fetched");
     buf_add_text(b, n->fetched ? "true" : "false");
+    json_write_key(b, "anew");
+    buf_add_text(b, n->anew ? "true" : "false");
+    write_part(n, b);
     json_write_key(b, "request");
     buf_add_text(b, n->request ? n->request : "null");
     json_write_key(b, "manifest");
@@ -109,9 +138,51 @@ static bool take_choice(const struct json *o, const char *key, const char *const
     return false;
 }
 
+static const struct json *list_of(const struct json *o, const char *key)
+{
+    const struct json *v = json_get(o, key);
+
+    return v && v->type == JSON_ARRAY && v->count <= LIMIT_PARTITIONS ? v : NULL;
+}
+
+/* Absent of a whole, and of what older programs wrote. */
+static bool read_part(const struct json *o, struct export_entry *n)
+{
+    const struct json *makers = list_of(o, "makers"), *parts = list_of(o, "partitions"), *places = list_of(o, "places");
+    int64_t v;
+
+    if (makers) {
+        n->makers = strndup(makers->raw.p, makers->raw.n);
+        n->partitions = calloc(LIMIT_PARTITIONS, sizeof *n->partitions);
+        if (!n->makers || !n->partitions || !parts || !take_text(o, "base", n->base, sizeof n->base))
+            return false;
+    }
+    for (const struct json *i = makers ? parts->child : NULL; i; i = i->next) {
+        if (i->type != JSON_NUMBER || num_integer(i->text, LIMIT_PARTITIONS, &v) != NUM_OK || v < 0)
+            return false;
+        n->partitions[n->partition_count++] = (uint32_t)v;
+    }
+    n->places = places ? calloc((size_t)places->count + 1, sizeof *n->places) : NULL;
+    for (const struct json *i = n->places ? places->child : NULL; i; i = i->next)
+        if (i->type != JSON_NUMBER || num_integer(i->text, INT64_MAX, &n->places[n->place_count++]) != NUM_OK)
+            return false;
+    return !places || n->places;
+}
+
+/* Absent of what older programs wrote. */
+static void read_lengths(const struct json *o, struct export_entry *n)
+{
+    int64_t head, removals;
+
+    if (!take_number(o, "head", &head) || !take_number(o, "removals", &removals) || head < 0 || removals < 0)
+        return;
+    n->head = (uint64_t)head;
+    n->removals = (uint64_t)removals;
+}
+
 static bool read_record(const struct json *o, struct export_entry *n)
 {
-    const struct json *fetched = json_get(o, "fetched");
+    const struct json *fetched = json_get(o, "fetched"), *anew = json_get(o, "anew");
     unsigned state, kind;
     int64_t bytes;
 
@@ -127,7 +198,9 @@ static bool read_record(const struct json *o, struct export_entry *n)
     n->kind = (enum export_kind)kind;
     n->bytes = (uint64_t)bytes;
     n->fetched = fetched && fetched->type == JSON_TRUE;
-    return n->state != ENTRY_WAITING || n->request;
+    n->anew = anew && anew->type == JSON_TRUE;
+    read_lengths(o, n);
+    return read_part(o, n) && (n->state != ENTRY_WAITING || n->request);
 }
 
 static char *read_file(const char *path, size_t *n)
@@ -169,6 +242,9 @@ void entry_free(struct export_entry *e)
 {
     if (!e)
         return;
+    free(e->makers);
+    free(e->partitions);
+    free(e->places);
     free(e->request);
     free(e->manifest);
     free(e);

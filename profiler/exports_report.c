@@ -32,11 +32,8 @@ void report_deinit(struct report *r)
 
 /* --- adding ---------------------------------------------------------------------------------------------------- */
 
-/* Of that date, made when it is missing. NULL: there are too many. */
-static struct report_day *date_of(struct report *r, int64_t time)
+struct report_day *report_date(struct report *r, int64_t day)
 {
-    int64_t local = time + (r->rules->zone ? zone_offset(r->rules->zone, time) : 0);
-    int64_t day = floor_div(local, TIME_DAY);
     size_t at = 0;
 
     while (at < r->date_count && r->dates[at].day < day)
@@ -50,6 +47,13 @@ static struct report_day *date_of(struct report *r, int64_t time)
     memmove(&r->dates[at + 1], &r->dates[at], (r->date_count++ - at) * sizeof *r->dates);
     r->dates[at] = (struct report_day){.day = day};
     return &r->dates[at];
+}
+
+static struct report_day *date_of(struct report *r, int64_t time)
+{
+    int64_t local = time + (r->rules->zone ? zone_offset(r->rules->zone, time) : 0);
+
+    return report_date(r, floor_div(local, TIME_DAY));
 }
 
 struct person_sum {

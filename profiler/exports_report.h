@@ -14,6 +14,8 @@ struct arm_sum {
     money amount;
 };
 
+struct json;
+
 struct report_day {
     int64_t day; /* since 1970, local */
     struct arm_sum arms[ARMS];
@@ -35,8 +37,14 @@ struct report {
 /* 0 or -ENOMEM; report_deinit frees, also after a failure. 1 <= days <= LIMIT_CAMPAIGN_DAYS. */
 int report_init(struct report *r, const struct fold_rules *rules, int64_t days, int64_t now);
 void report_deinit(struct report *r);
+/* Of that date, made when it is missing. NULL: there are too many. */
+struct report_day *report_date(struct report *r, int64_t day);
 /* Somebody who was assigned at a time, with their orders. 0 or -ENOMEM. */
 int report_add(struct report *r, enum arm arm, int64_t assigned, const struct order *orders, size_t n);
+/* The sums, as the members of an object, for other profilers: first "days". */
+void report_write_sums(const struct report *r, struct buf *b);
+/* Adds another one's sums, of the same days. False: it is none, or memory is out. */
+bool report_add_sums(struct report *r, const struct json *sums);
 /* Members of an object, each with a comma before it where needed. */
 void report_write(const struct report *r, struct buf *b);
 

@@ -11,13 +11,16 @@
 
 #define RETRY_MS 50
 #define KNOWN_MS (10 * TIME_MINUTE) /* for people to be known after a start */
+#define PART_MS TIME_MINUTE         /* for those of a part, whose partitions may be another's */
 #define APPEAR_MS TIME_MINUTE       /* for the audience to be, after a start */
 
 struct walking {
     struct exports *x;
+    const struct export_entry *entry;
     const char *audience;
     struct rule *rule;
-    uint32_t known; /* partitions whose people are */
+    bool *known; /* for each partition, whether its people are; and room for as many */
+    uint32_t count;
 };
 
 static bool goes_on(const struct exports *x, int64_t until)
@@ -28,44 +31,76 @@ static bool goes_on(const struct exports *x, int64_t until)
     return true;
 }
 
-uint32_t exports_known(const struct exports *x, bool *all)
+uint32_t exports_known(const struct exports *x, bool *known, bool *all)
 {
     uint32_t n = 0;
 
     *all = true;
     for (uint32_t p = 0; p < x->o.partitions; p++) {
-        bool known = audiences_knows(x->o.audiences, p);
-
-        n += known;
-        *all = *all && (known || (event_log_shared(x->o.log) && !x->o.shows(x->o.arg, p)));
+        known[p] = audiences_knows(x->o.audiences, p);
+        n += known[p];
+        *all = *all && (known[p] || (event_log_shared(x->o.log) && !x->o.shows(x->o.arg, p)));
     }
     return n;
 }
 
-/* After a start people become known by and by; nobody is to be missing because of that. */
-static int wait_known(const struct exports *x, uint32_t *known, struct err *e)
+/* Whether those whose people are wanted are known; of a whole that is everybody who should be here. */
+static bool knows_wanted(const struct walking *w, uint32_t known, bool all)
 {
-    int64_t until = clock_monotonic() + KNOWN_MS;
-    bool all;
+    if (!w->entry->makers)
+        return all && known > 0;
+    for (size_t i = 0; i < w->entry->partition_count; i++)
+        if (w->entry->partitions[i] >= w->x->o.partitions || !w->known[w->entry->partitions[i]])
+            return false;
+    return all;
+}
+
+/* After a start people become known by and by; nobody is to be missing because of that. Who is in a part is agreed on
+ * with others: nobody else may be. */
+static int wait_known(struct walking *w, struct err *e)
+{
+    const struct exports *x = w->x;
+    int64_t until = clock_monotonic() + (w->entry->makers ? PART_MS : KNOWN_MS);
+    bool all, wanted;
 
     do {
-        *known = exports_known(x, &all);
-    } while (!(all && *known > 0) && goes_on(x, until));
-    if (all && *known > 0)
+        w->count = exports_known(x, w->known, &all);
+        wanted = knows_wanted(w, w->count, all);
+    } while (!wanted && goes_on(x, until));
+    if (wanted && (!w->entry->makers || w->count == w->entry->partition_count))
         return 0;
-    err_set(e, "not everybody who should be here is known yet");
+    if (w->entry->makers)
+        err_set(e, "a partition went to another profiler before it was made: ask for it again");
+    else
+        err_set(e, "not everybody who should be here is known yet");
     return atomic_load(&x->halt) ? -ECANCELED : -EAGAIN;
+}
+
+/* What is folded by now is what is looked at, or later. */
+static void note_places(const struct walking *w, int64_t *places)
+{
+    struct state_figures f;
+
+    for (uint32_t p = 0; p < w->x->o.partitions; p++) {
+        places[p] = -1;
+        if (!w->known[p])
+            continue;
+        state_figures(w->x->o.state, p, &f);
+        places[p] = f.offset - f.base;
+    }
 }
 
 /* One that lost a partition on the way is not whole: it is made anew, when somebody asks again. */
 static int count_all(void *arg, audience_visitor *each, void *each_arg, const _Atomic bool *stop, struct err *e)
 {
     const struct walking *w = arg;
+    const uint32_t n = w->x->o.partitions;
     struct audience_count counted;
-    bool all;
-    int rc = audiences_count(w->x->o.audiences, w->rule, TIME_NONE, each, each_arg, stop, &counted, e);
+    bool all, *known = w->known + n;
+    int rc =
+        w->count == 0 ? 0 : audiences_count(w->x->o.audiences, w->rule, TIME_NONE, each, each_arg, stop, &counted, e);
 
-    if (rc == 0 && exports_known(w->x, &all) != w->known) {
+    if (rc == 0 && (exports_known(w->x, known, &all) != w->count || memcmp(known, w->known, n * sizeof *known) != 0)) {
         err_set(e, "a partition came or went while it was made: ask for it again");
         rc = -EAGAIN;
     }
@@ -131,6 +166,7 @@ static int make(struct walking *w, struct export_facts *f, struct export_counts 
                                        .who = f->entry->who,
                                        .now = f->began,
                                        .partitions = x->o.partitions,
+                                       .here = w->known,
                                        .log = x->o.log,
                                        .walk = count_all,
                                        .arg = w,
@@ -140,44 +176,61 @@ static int make(struct walking *w, struct export_facts *f, struct export_counts 
     return export_make(&order, counts, e);
 }
 
-int exports_run(struct exports *x, const struct export_entry *n, const char *sent, const char *based_on,
-                struct buf *manifest, uint64_t *bytes, struct err *e)
+static int run(struct walking *w, struct export_request *request, const struct audience_info *info, const char *sent,
+               const char *based_on, struct export_made *out, struct err *e)
 {
-    struct walking w = {.x = x, .audience = n->audience};
-    struct export_request *request = NULL;
+    struct exports *x = w->x;
     struct export_counts counts;
+    struct export_facts f = {.entry = w->entry,
+                             .request = request,
+                             .counts = &counts,
+                             .rule = info->rule,
+                             .rule_version = info->version,
+                             .control_percent = x->o.conf->profiler.control_group,
+                             .partitions_here = w->count,
+                             .partitions = x->o.partitions,
+                             .based_on = based_on,
+                             .began = clock_now()};
+
+    atomic_store(&x->expected, info->size);
+    note_places(w, out->places);
+    int rc = make(w, &f, &counts, sent, e);
+    f.ended = clock_now();
+    if (rc != 0)
+        return rc;
+    export_manifest_write(&f, &out->manifest);
+    out->bytes = counts.bytes;
+    out->head = counts.head;
+    out->removals = counts.removal_bytes;
+    stats_add(x->rows, counts.rows);
+    stats_add(x->file_bytes, counts.bytes);
+    return 0;
+}
+
+int exports_run(struct exports *x, const struct export_entry *n, const char *sent, const char *based_on,
+                struct export_made *out, struct err *e)
+{
+    struct walking w = {.x = x, .entry = n, .audience = n->audience};
+    struct export_request *request = NULL;
     struct audience_info info;
     struct arena a;
 
     arena_init(&a, LIMIT_EXPORT_ARENA);
     atomic_store(&x->looked_at, 0);
-    int rc = wait_known(x, &w.known, e);
+    w.known = calloc(2 * (size_t)x->o.partitions, sizeof *w.known);
+    out->places = calloc(x->o.partitions, sizeof *out->places);
+    int rc = w.known && out->places ? wait_known(&w, e) : -ENOMEM;
     if (rc == 0)
         rc = find(&w, &a, &info, e);
     if (rc == 0)
         rc = compile(&w, n, &request, e);
-    if (rc == 0) {
-        struct export_facts f = {.entry = n,
-                                 .request = request,
-                                 .counts = &counts,
-                                 .rule = info.rule,
-                                 .rule_version = info.version,
-                                 .control_percent = x->o.conf->profiler.control_group,
-                                 .partitions = x->o.partitions,
-                                 .based_on = based_on,
-                                 .began = clock_now()};
-
-        atomic_store(&x->expected, info.size);
-        f.partitions_here = w.known;
-        rc = make(&w, &f, &counts, sent, e);
-        f.ended = clock_now();
-        if (rc == 0) {
-            export_manifest_write(&f, manifest);
-            *bytes = counts.bytes;
-            stats_add(x->rows, counts.rows);
-            stats_add(x->file_bytes, counts.bytes);
-        }
+    if (rc == 0)
+        rc = run(&w, request, &info, sent, based_on, out, e);
+    if (rc != 0) {
+        free(out->places);
+        out->places = NULL;
     }
+    free(w.known);
     rule_free(w.rule);
     export_request_free(request);
     arena_deinit(&a);

@@ -121,8 +121,10 @@ static int claim(struct profiler *p, struct err *e)
     int r =
         address_of(conf->advertise, conf->tls.certificate != NULL, conf->listen, api_port(p->api), url, sizeof url, e);
 
-    if (r == 0)
+    if (r == 0) {
+        exports_set_url(p->exports, url);
         ownership_set_url(p->ownership, url);
+    }
     return r;
 }
 

@@ -107,6 +107,7 @@ static int start_exports(struct profiler *p, struct err *e)
                                                 .rules = &p->settings.rules,
                                                 .stats = p->stats,
                                                 .path = path,
+                                                .instance = p->instance[0] ? p->instance : "waymark",
                                                 .partitions = p->conf->partitions,
                                                 .shows = shows,
                                                 .arg = p},
