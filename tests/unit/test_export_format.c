@@ -268,7 +268,7 @@ static void write_sent(const char *path, size_t cut)
     for (size_t i = 0; i < 5; i++) {
         struct export_person_hash who = person(v[i][0]);
 
-        sent_write(&b, &who, str_of(v[i][1]), str_of(v[i][2]));
+        sent_write(&b, &who, (uint32_t)i, str_of(v[i][1]), str_of(v[i][2]));
     }
     assert_int_equal(fwrite(b.p, 1, b.n - cut, f), b.n - cut);
     fclose(f);
@@ -295,7 +295,7 @@ static void a_delta_is_what_differs(void **state)
     assert_int_equal(sent_look(s, &n, STR_LIT("line n"), STR_LIT("least n")), SENT_NEW);
     sent_left_out(s, &c, 3);
     sent_left_out(s, &n, 3);
-    assert_int_equal(sent_each_gone(s, note_gone, &g, &e), 0);
+    assert_int_equal(sent_each_gone(s, NULL, 0, note_gone, &g, &e), 0);
     assert_int_equal(g.n, 3);
     assert_int_equal(g.reasons[0], SENT_REPLACED);
     assert_string_equal(g.least[0], "least b");
@@ -314,6 +314,35 @@ static void a_delta_is_what_differs(void **state)
     sent_close(s);
 }
 
+/* Whoever is of a partition that was not looked at is not said to have left. */
+static void who_moved_did_not_leave(void **state)
+{
+    static const bool here[] = {true, false, true, false};
+    char path[] = "/tmp/waymark-sent-XXXXXX";
+    int fd = mkstemp(path);
+    struct export_person_hash b = person("b");
+    struct gone g = {0};
+    struct err e = {0};
+    struct sent *s;
+
+    (void)state;
+    assert_true(fd >= 0);
+    close(fd);
+    write_sent(path, 0); /* a to e, of the partitions 0 to 4 */
+    assert_int_equal(sent_open(path, &s, &e), 0);
+    sent_left_out(s, &b, 3); /* was met here: its reason is known */
+    assert_int_equal(sent_each_gone(s, here, 4, note_gone, &g, &e), 0);
+    assert_int_equal(g.n, 5);
+    assert_int_equal(g.reasons[0], SENT_GONE);
+    assert_int_equal(g.reasons[1], 3);
+    assert_int_equal(g.reasons[2], SENT_GONE);
+    assert_int_equal(g.reasons[3], SENT_MOVED);
+    assert_string_equal(g.least[3], "least d");
+    assert_int_equal(g.reasons[4], SENT_GONE); /* there is no such partition */
+    sent_close(s);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +350,7 @@ int main(void)
         cmocka_unit_test(mistakes_are_refused),          cmocka_unit_test(lists_hold_any_form),
         cmocka_unit_test(csv_is_quoted_and_no_formula),  cmocka_unit_test(deltas_say_what_to_do),
         cmocka_unit_test(only_what_removes_is_kept),     cmocka_unit_test(a_delta_is_what_differs),
+        cmocka_unit_test(who_moved_did_not_leave),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
