@@ -316,6 +316,7 @@ int cli_audience(const struct cli_command *c, int argc, char **argv)
         {"purpose", "P", "export: what they must have agreed to (marketing)", NULL, &w.export.purpose},
         {"suppress", "A,B", "export: not who is in these audiences", NULL, &w.export.suppress},
         {"delta", NULL, "export: only who came or went since the last one", &w.export.delta, NULL},
+        {"anew", NULL, "export: a delta that begins from nothing", &w.export.anew, NULL},
         {"output", "FILE", "export: fetch the file, too", NULL, &w.export.output},
     };
     char *text = NULL;

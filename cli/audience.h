@@ -21,7 +21,7 @@ int export_fetch(struct cli_talk *t, const char *id, const char *output, bool re
 /* waymark audience export NAME: its options, as the body of the request has them. */
 struct export_wish {
     const char *format, *columns, *campaign, *channel, *hold_out, *purpose, *suppress, *output;
-    bool delta, json;
+    bool delta, anew, json;
 };
 int audience_export(struct cli_talk *t, const char *name, const struct export_wish *w);
 

@@ -47,6 +47,9 @@ static void show_export(const struct json *o)
         show_text(why);
         putchar('\n');
     }
+    const struct json *from_nothing = manifest ? json_get(manifest, "from_nothing") : NULL;
+    if (from_nothing && from_nothing->type == JSON_TRUE)
+        puts("  a delta that begins from nothing: it takes the place of all that was told before");
     show_excluded(json_get(manifest, "excluded"));
 }
 
@@ -189,6 +192,8 @@ static void write_wish(struct buf *b, const struct export_wish *w)
         buf_addf(b, ",\"hold_out\":%s", w->hold_out);
     if (w->delta)
         buf_add_text(b, ",\"delta\":true");
+    if (w->anew)
+        buf_add_text(b, ",\"anew\":true");
     buf_add_char(b, '}');
 }
 

@@ -199,6 +199,12 @@ void run_inside_export(struct ask *ask)
 
     if (str_is(http_query(ask->request, "taken"), "true"))
         exports_taken(ask->api->o.exports, ask->name);
+    if (str_is(http_query(ask->request, "stop"), "true"))
+        exports_cancel(ask->api->o.exports, ask->name);
+    if (str_is(http_query(ask->request, "go"), "true") && exports_go(ask->api->o.exports, ask->name) != 0) {
+        ask_error(ask, 503, "unavailable", "there is no part of it here to be made");
+        return;
+    }
     if (num_u64(http_query(ask->request, "hold"), &hold) != NUM_OK || hold > LIMIT_WAIT_MS)
         hold = 0;
     wait_here(ask, (int64_t)hold, run_shown);

@@ -85,6 +85,20 @@ static enum base_found refuse(struct ask *ask, enum verdict v, struct str id)
     return BASE_ANSWERED;
 }
 
+/* Told by one profiler alone, as before there were several: what to remove of it none of the parts would know. */
+static bool told_alone(const struct json *const *answers, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct json *list = json_get(answers[i], "exports");
+
+        for (const struct json *p = list && list->type == JSON_ARRAY ? list->child : NULL; p; p = p->next)
+            if (part_truth(p, "fetched") && part_truth(p, "told") && json_get(p, "makers") &&
+                json_get(p, "makers")->type == JSON_NULL)
+                return true;
+    }
+    return false;
+}
+
 enum base_found base_find(struct ask *ask, const struct json *const *answers, size_t n, struct base *out)
 {
     struct candidates *c = calloc(1, sizeof *c);
@@ -112,5 +126,11 @@ enum base_found base_find(struct ask *ask, const struct json *const *answers, si
         }
     }
     free(c);
+    if (found == BASE_NONE && told_alone(answers, n)) {
+        ask_error(ask, 409, "delta_lost",
+                  "the delta before it was made by one profiler alone: ask with \"anew\":true, and put the file in the "
+                  "place of all that was told before");
+        found = BASE_ANSWERED;
+    }
     return found;
 }

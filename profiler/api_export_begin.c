@@ -1,5 +1,6 @@
-/* POST of an export over several profilers: who has which people is asked, and what a delta begins from; then each is
- * told to make its part, this one last, so that an id that was answered is known to all of them. Look-up threads. */
+/* POST of an export over several profilers: who has which people is asked, and what a delta begins from; then each
+ * takes its part, this one last, and only when all have theirs are they told to make them: what one refuses leaves
+ * nothing at the others, no marks of a campaign either. Look-up threads. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,6 +26,9 @@ struct beginning {
     struct base base;
     char id[EXPORT_ID_BYTES];
     struct buf makers, post;
+    int failed; /* why it is not begun: as exports_begin */
+    const char *code;
+    struct err why;
 };
 
 static void beginning_free(struct beginning *g)
@@ -144,7 +148,8 @@ static int begin_part(struct ask *ask, const struct json *post, const char **cod
                               .who = ask->who,
                               .pii = ask_sees_pii(ask),
                               .id = part_text(post, "id"),
-                              .base = part_text(post, "base")};
+                              .base = part_text(post, "base"),
+                              .held = true};
     char id[EXPORT_ID_BYTES];
 
     if (!own)
@@ -176,33 +181,98 @@ static int begin_own(struct beginning *g, const char **code, struct err *e)
     return r;
 }
 
-static void told(struct circle *c)
+static void ask_parts(struct beginning *g, struct circle *c, const char *more)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/v1/internal/exports/%s", g->id);
+    circle_ask(c, &(struct circle_question){str_of(path), more, STR_NONE, EXPORT_ASK_MS});
+}
+
+/* --- it is not begun ---------------------------------------------------------------------------------------------- */
+
+static void stopped(struct circle *c)
 {
     struct beginning *g = c->arg;
-    struct ask *ask = g->ask;
-    const char *code = NULL;
-    struct err e = {0};
-    char id[EXPORT_ID_BYTES];
 
-    for (size_t i = 0; i < c->count; i++) {
-        const struct circle_answer *a = &c->answers[i];
-        if (a->status == 201)
-            continue;
-        struct str why = str_has(part_text(a->root, "message")) ? part_text(a->root, "message") : STR_LIT("no answer");
-        ask_error(ask, a->status == 507 ? 507 : 503, a->status == 507 ? "disk_full" : "unavailable",
-                  "the profiler at %s does not make its part: %.*s", circle_name(a), STR_ARG(why));
-        circle_free(c);
+    export_not_begun(g->ask, g->failed, g->code, &g->why);
+    circle_free(c);
+    give_up(g);
+}
+
+/* Not everybody makes a part: those who have taken theirs leave it. What does not hear it fails by and by. */
+static void stop(struct beginning *g, const struct circle *taken)
+{
+    struct circle *c = circle_new(g->ask, stopped, g);
+
+    exports_cancel(g->ask->api->o.exports, str_of(g->id));
+    if (!c) {
         give_up(g);
         return;
     }
-    circle_free(c);
-    int r = begin_own(g, &code, &e);
-    memcpy(id, g->id, sizeof id);
-    beginning_free(g);
-    if (r >= 0)
+    for (size_t i = 0; i < taken->count; i++)
+        if (taken->answers[i].status == 200 || taken->answers[i].status == 201)
+            circle_add(c, taken->answers[i].base);
+    ask_parts(g, c, "stop=true");
+}
+
+/* Whether all have answered as they should; else why not is kept. */
+static bool all_took(struct beginning *g, const struct circle *c, unsigned status)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct circle_answer *a = &c->answers[i];
+        if (a->status == status)
+            continue;
+        struct str why = str_has(part_text(a->root, "message")) ? part_text(a->root, "message") : STR_LIT("no answer");
+        g->failed = a->status == 507 ? -ENOSPC : -EAGAIN;
+        err_set(&g->why, "the profiler at %s does not make its part: %.*s", circle_name(a), STR_ARG(why));
+        return false;
+    }
+    return true;
+}
+
+/* --- all take their parts, and then make them ----------------------------------------------------------------------
+ */
+
+static void went(struct circle *c)
+{
+    struct beginning *g = c->arg;
+    struct ask *ask = g->ask;
+    char id[EXPORT_ID_BYTES];
+
+    if (all_took(g, c, 200)) {
+        exports_go(ask->api->o.exports, str_of(g->id)); /* 1 when there is no part here */
+        memcpy(id, g->id, sizeof id);
+        give_up(g);
         export_begun(ask, id);
-    else
-        export_not_begun(ask, r, code, &e);
+    } else {
+        stop(g, c);
+    }
+    circle_free(c);
+}
+
+static void told(struct circle *c)
+{
+    struct beginning *g = c->arg;
+    struct circle *next = NULL;
+
+    if (all_took(g, c, 201)) {
+        g->failed = begin_own(g, &g->code, &g->why);
+        next = g->failed < 0 ? NULL : circle_new(g->ask, went, g);
+        if (g->failed >= 0 && !next) { /* it has answered; what is held fails by and by */
+            circle_free(c);
+            give_up(g);
+            return;
+        }
+    }
+    if (next) {
+        for (size_t i = 0; i < c->count; i++)
+            circle_add(next, c->answers[i].base);
+        ask_parts(g, next, "go=true");
+    } else {
+        stop(g, c);
+    }
+    circle_free(c);
 }
 
 static void tell(struct beginning *g)

@@ -142,6 +142,15 @@ static uint64_t longest(const struct json *const *from, size_t n, const char *ke
     return out;
 }
 
+static bool all_true(const struct json *const *from, size_t n, const char *key)
+{
+    bool all = true;
+
+    for (size_t i = 0; i < n; i++)
+        all = all && part_truth(from[i], key);
+    return all;
+}
+
 static bool is_one(struct str key, const char *const *names)
 {
     while (*names && !str_is(key, *names))
@@ -198,6 +207,9 @@ static void join_member(const struct export_part *parts, const struct json *cons
         write_number(b, key, whole_bytes(parts, n));
     } else if (str_is(v->key, "asked_at") || str_is(v->key, "made_at")) {
         json_write_member(b, key, extreme(m, n, key, false));
+    } else if (str_is(v->key, "from_nothing")) {
+        json_write_key(b, key);
+        buf_add_text(b, all_true(m, n, key) ? "true" : "false");
     } else if (str_is(v->key, "partitions")) {
         join_partitions(m, n, b);
     } else if (!is_one(v->key, dropped)) {
@@ -217,6 +229,10 @@ static void write_parts(const struct export_part *parts, const struct json *cons
         write_number(b, "rows", part_number(m[i], "rows"));
         write_number(b, "bytes", part_number(m[i], "bytes"));
         json_write_member(b, "sha256", part_text(m[i], "sha256"));
+        if (json_get(m[i], "from_nothing")) {
+            json_write_key(b, "from_nothing");
+            buf_add_text(b, part_truth(m[i], "from_nothing") ? "true" : "false");
+        }
         buf_add_char(b, '}');
     }
     buf_add_char(b, ']');

@@ -117,6 +117,7 @@ static void delta(const struct export_facts *f, struct buf *b)
     const struct export_counts *c = f->counts;
 
     json_write_member(b, "based_on", str_of(f->based_on));
+    truth(b, "from_nothing", f->from_nothing);
     number(b, "added", c->added);
     number(b, "removed", c->removed);
     number(b, "unchanged", c->unchanged);

@@ -20,6 +20,7 @@
 
 #define TICK_MS 1000
 #define NICE 5
+#define DEAF_MS (10 * TIME_MINUTE) /* a profiler that starts has no people for a while */
 #define KEY_FILE "people.key"
 
 static const char erased_why[] = "somebody was erased who may have been in it";
@@ -115,6 +116,27 @@ static void conclude(struct exports *x, struct export_entry *n, int rc, struct e
     exports_save(x, n);
 }
 
+void exports_give_up(struct exports *x, struct export_entry *n, const char *why)
+{
+    struct err e;
+
+    if (n == x->running) {
+        atomic_store(&x->halt, true);
+        return;
+    }
+    err_set(&e, "%s", why);
+    n->held_until = 0;
+    conclude(x, n, -ECANCELED, NULL, &e);
+}
+
+/* Whoever asked for a part does not speak of it any more. [lock] */
+static void give_up_held(struct exports *x)
+{
+    for (struct export_entry *n = x->entries; n; n = n->next)
+        if (n->state == ENTRY_WAITING && n->held_until && clock_monotonic() >= n->held_until)
+            exports_give_up(x, n, "another profiler did not take its part of it");
+}
+
 /* Somebody was erased at another profiler who may be in a file of ours. [lock] */
 static bool is_lost(const struct exports *x, const struct export_entry *n)
 {
@@ -133,6 +155,24 @@ static void take_back_lost(struct exports *x)
             take_back(x, n, ENTRY_ERASED, erased_why);
 }
 
+/* Whoever has people is told of every erasure. A profiler that has none any more is not, and keeps no files. [lock] */
+static void take_back_deaf(struct exports *x)
+{
+    bool deaf = x->o.elsewhere != NULL;
+
+    for (uint32_t p = 0; deaf && p < x->o.partitions; p++)
+        deaf = x->o.elsewhere(x->o.arg, p);
+    if (!deaf)
+        x->deaf_since = 0;
+    else if (!x->deaf_since)
+        x->deaf_since = clock_monotonic();
+    if (!deaf || clock_monotonic() - x->deaf_since < DEAF_MS)
+        return;
+    for (struct export_entry *n = x->entries; n; n = n->next)
+        if (n->state == ENTRY_DONE)
+            take_back(x, n, ENTRY_EXPIRED, "its profiler has no people any more, and would not hear of erasures");
+}
+
 /* --- the thread ------------------------------------------------------------------------------------------------ */
 
 /* The oldest that waits. [lock] */
@@ -141,7 +181,7 @@ static struct export_entry *next_job(const struct exports *x)
     struct export_entry *job = NULL;
 
     for (struct export_entry *n = x->entries; n; n = n->next)
-        if (n->state == ENTRY_WAITING)
+        if (n->state == ENTRY_WAITING && !n->held_until)
             job = n;
     return job;
 }
@@ -196,6 +236,8 @@ static void *exports_main(void *arg)
     while (!x->stopping) {
         if (x->lost_more)
             take_back_lost(x);
+        give_up_held(x);
+        take_back_deaf(x);
         struct export_entry *n = next_job(x);
 
         expire(x);
@@ -379,7 +421,8 @@ bool exports_clean(struct exports *x, uint32_t partition, int64_t place)
     if (place > x->lost[partition]) {
         x->lost[partition] = place;
         x->again = x->again || x->running;
-        atomic_store(&x->halt, x->stopping || x->again);
+        if (x->again)
+            atomic_store(&x->halt, true);
     }
     if (!clean) {
         x->lost_more = true;

@@ -26,6 +26,7 @@ struct exports_options {
     const char *instance; /* by which parts name their makers */
     uint32_t partitions;
     bool (*shows)(void *arg, uint32_t partition);
+    bool (*elsewhere)(void *arg, uint32_t partition); /* another profiler has it; NULL: never */
     void *arg;
 };
 int exports_start(const struct exports_options *o, struct exports **out, struct err *e);
@@ -65,6 +66,7 @@ struct export_wanted {
     struct str base;            /* of a delta: the export that it begins from; absent or empty: none */
     const uint32_t *partitions; /* whose people are in it; others of this profiler are an error */
     size_t partition_count;
+    bool held; /* waits for exports_go, which says that all parts can be made; fails without it */
 };
 /* What a request asks for. */
 struct export_asked {
@@ -78,6 +80,10 @@ int exports_check(struct exports *x, const struct export_wanted *w, struct expor
  * that id is here), -ENOSPC or another negative errno with words for the caller and a code in *code. */
 int exports_begin(struct exports *x, const struct export_wanted *w, char id[EXPORT_ID_BYTES], const char **code,
                   struct err *e);
+/* Everybody has taken their part of that id: it is made. 1: it is not there, or not to be had any more. */
+int exports_go(struct exports *x, struct str id);
+/* It will not be whole: what is not made yet is not made, and fails. */
+void exports_cancel(struct exports *x, struct str id);
 /* An id that no other export has. */
 void exports_new_id(char out[EXPORT_ID_BYTES]);
 

@@ -7,6 +7,8 @@
 #include "common/disk.h"
 #include "profiler/exports_inside.h"
 
+#define HELD_MS 30000 /* for everybody to take their part */
+
 void exports_new_id(char out[EXPORT_ID_BYTES])
 {
     unsigned char random[4];
@@ -35,6 +37,7 @@ static bool take_part(struct export_entry *n, const struct export_wanted *w)
     if (w->partition_count)
         memcpy(n->partitions, w->partitions, w->partition_count * sizeof *n->partitions);
     n->partition_count = w->partition_count;
+    n->held_until = w->held ? clock_monotonic() + HELD_MS : 0;
     return true;
 }
 
@@ -132,7 +135,7 @@ static int enqueue(struct exports *x, struct export_entry *n, const char **code,
     int rc = entry_save(x->folder, n, e);
     if (rc < 0) {
         *code = rc == -ENOSPC ? "disk_full" : "unavailable";
-        return rc;
+        return rc == -ENOSPC ? rc : -EIO; /* what is not there is not the audience */
     }
     struct export_entry **at = &x->entries;
     while (*at && strcmp((*at)->id, n->id) > 0)
@@ -180,4 +183,27 @@ int exports_begin(struct exports *x, const struct export_wanted *w, char id[EXPO
     }
     export_request_free(r);
     return rc;
+}
+
+int exports_go(struct exports *x, struct str id)
+{
+    pthread_mutex_lock(&x->lock);
+    struct export_entry *n = exports_find(x, id);
+    bool good = n && n->state != ENTRY_FAILED;
+    if (good && n->held_until) {
+        n->held_until = 0;
+        exports_save(x, n);
+        pthread_cond_signal(&x->asked);
+    }
+    pthread_mutex_unlock(&x->lock);
+    return good ? 0 : 1;
+}
+
+void exports_cancel(struct exports *x, struct str id)
+{
+    pthread_mutex_lock(&x->lock);
+    struct export_entry *n = exports_find(x, id);
+    if (n && n->state == ENTRY_WAITING)
+        exports_give_up(x, n, "another profiler did not take its part of it");
+    pthread_mutex_unlock(&x->lock);
 }

@@ -39,8 +39,9 @@ struct export_entry {
      * not known, of one that waits, or of an older program. */
     int64_t *places;
     uint32_t place_count;
-    char *request;  /* JSON, while it waits; NULL afterwards: it may list people */
-    char *manifest; /* JSON, when it is done */
+    int64_t held_until; /* monotonic: it fails unless exports_go comes; 0: it is not held */
+    char *request;      /* JSON, while it waits; NULL afterwards: it may list people */
+    char *manifest;     /* JSON, when it is done */
     char error[256];
     char delta[EXPORT_HEX + 1]; /* deltas of one name follow each other; "" no delta */
     bool fetched;               /* somebody has taken the file */
@@ -73,6 +74,7 @@ struct export_facts {
     unsigned control_percent;
     uint32_t partitions_here, partitions;
     const char *based_on; /* id of the export whose delta it is; NULL: none */
+    bool from_nothing;    /* of a delta: nothing is known here that was told before */
     int64_t began, ended;
 };
 void export_manifest_write(const struct export_facts *f, struct buf *b);
@@ -97,6 +99,7 @@ struct exports {
     _Atomic uint64_t looked_at, expected;
     int64_t *lost;             /* [lock] for each partition: who was erased before that place is to go; 0: nobody */
     bool lost_more;            /* [lock] one of them has risen */
+    int64_t deaf_since;        /* monotonic: since when others have all people; 0: they do not */
     char url[LIMIT_URL_BYTES]; /* [lock] "" at first */
     _Atomic bool ending;       /* ends reports */
     unsigned reports;          /* [lock] under way */
@@ -108,6 +111,8 @@ struct exports {
 uint32_t exports_known(const struct exports *x, bool *known, bool *all);
 /* Of that id; NULL: there is none. [lock] */
 struct export_entry *exports_find(const struct exports *x, struct str id);
+/* It fails before it was made, or goes on being made until that is noticed. [lock] */
+void exports_give_up(struct exports *x, struct export_entry *n, const char *why);
 /* Writes down what has become of one; a failure is a line in the log. [lock] */
 void exports_save(struct exports *x, struct export_entry *n);
 

@@ -70,6 +70,8 @@ static void write_record(const struct export_entry *n, struct buf *b)
     buf_add_text(b, n->fetched ? "true" : "false");
     json_write_key(b, "anew");
     buf_add_text(b, n->anew ? "true" : "false");
+    json_write_key(b, "held");
+    buf_add_text(b, n->held_until ? "true" : "false");
     write_part(n, b);
     json_write_key(b, "request");
     buf_add_text(b, n->request ? n->request : "null");
@@ -180,6 +182,20 @@ static void read_lengths(const struct json *o, struct export_entry *n)
     n->removals = (uint64_t)removals;
 }
 
+/* Whether everybody took their part is not known after a start: it is not made. */
+static void read_held(const struct json *o, struct export_entry *n)
+{
+    const struct json *held = json_get(o, "held");
+
+    if (n->state != ENTRY_WAITING || !held || held->type != JSON_TRUE)
+        return;
+    n->state = ENTRY_FAILED;
+    n->ended_at = n->asked_at;
+    free(n->request);
+    n->request = NULL;
+    snprintf(n->error, sizeof n->error, "the program ended before all profilers had taken their parts");
+}
+
 static bool read_record(const struct json *o, struct export_entry *n)
 {
     const struct json *fetched = json_get(o, "fetched"), *anew = json_get(o, "anew");
@@ -200,6 +216,7 @@ static bool read_record(const struct json *o, struct export_entry *n)
     n->fetched = fetched && fetched->type == JSON_TRUE;
     n->anew = anew && anew->type == JSON_TRUE;
     read_lengths(o, n);
+    read_held(o, n);
     return read_part(o, n) && (n->state != ENTRY_WAITING || n->request);
 }
 

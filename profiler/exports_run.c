@@ -190,6 +190,7 @@ static int run(struct walking *w, struct export_request *request, const struct a
                              .partitions_here = w->count,
                              .partitions = x->o.partitions,
                              .based_on = based_on,
+                             .from_nothing = !sent,
                              .began = clock_now()};
 
     atomic_store(&x->expected, info->size);

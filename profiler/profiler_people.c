@@ -13,6 +13,15 @@ static bool shows(void *arg, uint32_t partition)
     return ownership_ask(p->ownership, partition) == OWNERSHIP_SERVES;
 }
 
+static bool elsewhere(void *arg, uint32_t partition)
+{
+    const struct profiler *p = arg;
+    char url[LIMIT_URL_BYTES];
+
+    return ownership_ask(p->ownership, partition) == OWNERSHIP_ELSEWHERE &&
+           ownership_url(p->ownership, partition, url, sizeof url);
+}
+
 static void judged(void *arg)
 {
     struct profiler *p = arg;
@@ -110,6 +119,7 @@ static int start_exports(struct profiler *p, struct err *e)
                                                 .instance = p->instance[0] ? p->instance : "waymark",
                                                 .partitions = p->conf->partitions,
                                                 .shows = shows,
+                                                .elsewhere = elsewhere,
                                                 .arg = p},
                       &x, e);
     atomic_store(&p->exports, x);

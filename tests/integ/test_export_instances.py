@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import random
 import time
 
@@ -306,6 +307,7 @@ def test_delta(two):
     e = two.export('delta', a, format='google', delta=True)
     apply(told, two.fetch(e, b))
     assert told == hashes(users) and e['manifest'].get('based_on') is None and e['manifest']['added'] == 40
+    assert e['manifest']['from_nothing'] and all(x['from_nothing'] for x in e['manifest']['parts'])
     # asked at the other one: it begins where the first has ended
     consent(two, users[:5], 'left')
     consent(two, users[5:8], 'delta', False)
@@ -315,15 +317,42 @@ def test_delta(two):
     got = apply(told, two.fetch(f, a))
     assert told == hashes(users[8:] + ['new1', 'new2', 'new3']) and len(got) == 11
     m = f['manifest']
+    assert not m['from_nothing'] and not any(x['from_nothing'] for x in m['parts'])
     assert m['based_on'] == e['id'] and (m['added'], m['removed'], m['unchanged']) == (3, 8, 32)
     assert m['removals']['left'] == 5 and m['removals']['no_consent'] == 3 and m['removals']['moved'] == 0
     assert two.fetch(two.export('delta', a, format='google', delta=True)).count(b'\r\n') == 1
     # and anew, when somebody asks for that
+    code, out, err = b.command('audience', 'export', 'delta', '--format', 'google', '--delta', '--anew')
+    assert code == 0 and 'begins from nothing' in out, out + err
     g = two.export('delta', b, format='google', delta=True, anew=True)
+    assert g['manifest']['from_nothing']
     assert g['manifest']['added'] == 35 and g['manifest']['removed'] == 0 and g['manifest'].get('based_on') is None
     told = set()
     apply(told, two.fetch(g))
     assert told == hashes(users[8:] + ['new1', 'new2', 'new3'])
+
+
+@not_sanitized
+def test_what_one_refuses_leaves_nothing(two):
+    """No part is made and nobody is marked when one profiler does not take its part."""
+    a, b = two.profilers
+    folder = os.path.join(b.dir, 'data', 'exports')
+    before = {x['id'] for x in two.well(a, 'GET', '/v1/exports')['exports']}
+    os.rename(folder, folder + '.away')
+    try:
+        for p in (a, b):
+            s, got, _ = two.ask(p, 'POST', '/v1/audiences/all/exports', {'format': 'csv', 'campaign': 'refused', 'channel': 'email'})
+            assert s in (503, 507), got
+    finally:
+        os.rename(folder + '.away', folder)
+    two.drain()
+    for p in (a, b):
+        assert two.ask(p, 'GET', '/v1/campaigns/refused/report')[0] == 404
+    left = [x for x in two.well(a, 'GET', '/v1/exports')['exports'] if x['id'] not in before]
+    assert all(x['state'] == 'failed' for x in left), left
+    e = two.export('all', b, format='csv', columns=['id'], campaign='refused', channel='email')
+    two.drain()
+    assert two.well(a, 'GET', '/v1/campaigns/refused/report')['reach']['exported'] == e['manifest']['rows'] > 0
 
 
 @not_sanitized
@@ -349,7 +378,32 @@ def test_erasure_takes_the_whole(two):
     assert got == [('remove', sha('e3@x.example'))] and told == hashes(set(users) - {'e3'})
 
 
-def check_joined(shop, told, users, base):
+def partition(user, n):
+    """As Kafka's Java client and ours choose it."""
+    data, m = user.encode(), 0x5bd1e995
+    h = 0x9747b28c ^ len(data)
+    for at in range(0, len(data) // 4 * 4, 4):
+        k = int.from_bytes(data[at:at + 4], 'little') * m & 0xffffffff
+        h = (h * m & 0xffffffff) ^ ((k ^ k >> 24) * m & 0xffffffff)
+    rest = data[len(data) // 4 * 4:]
+    if rest:
+        h = (h ^ int.from_bytes(rest, 'little')) * m & 0xffffffff
+    h = (h ^ h >> 13) * m & 0xffffffff
+    return ((h ^ h >> 15) & 0x7fffffff) % n
+
+
+def owners(shop):
+    """The profiler of each partition, by index."""
+    out = {}
+    for i, p in enumerate(shop.profilers):
+        s, b, _ = shop.ask(p, 'GET', '/v1/internal/exports?delta=', None, {'X-Waymark-Forwarded': '0123456789abcdef'})
+        assert s == 200, b
+        out.update(dict.fromkeys(b['partitions'], i))
+    assert len(out) == shop.cluster.partitions
+    return out
+
+
+def check_joined(shop, told, users, base, had):
     """A third profiler has got people of the first two: what they told is not lost, and nobody is told who has left."""
     c = shop.cluster
     a, b, d = c.profilers
@@ -359,16 +413,17 @@ def check_joined(shop, told, users, base):
     shop.live('moving', len(users) - 6)
     e = shop.export('moving', d, format='google', delta=True)
     m = e['manifest']
-    assert m['based_on'] == base['id'] and m['removals']['left'] == 6 - lost(m, users, 6)
     apply(told, shop.fetch(e, b))
     assert told == hashes(users[6:])
-    assert m['removals']['moved'] > 0 and len(m['parts']) == 3
+    # whether those who moved have left is not known where they were
+    has, n = owners(shop), c.partitions
+    moved = [u for u in users if had[partition(u, n)] != has[partition(u, n)]]
+    stayed = [u for u in users[:6] if u not in moved]
+    assert m['based_on'] == base['id'] and m['removals']['left'] == len(stayed) and m['removals']['moved'] == len(moved) > 0
+    assert m['removed'] == len(stayed) + len(moved) and m['added'] == len([u for u in moved if u not in users[:6]])
+    assert [x['from_nothing'] for x in sorted(m['parts'], key=lambda x: x['instance'])] == [False, False, True]
+    assert not m['from_nothing']
     return e
-
-
-def lost(m, users, n):
-    """Those who left and whose partition moved count as moved: whether they left is not known where they were."""
-    return n - m['removals']['left']
 
 
 @not_sanitized
@@ -386,8 +441,9 @@ def test_partitions_that_move(kafka):
         base = shop.export('moving', a, format='google', delta=True)
         apply(told, shop.fetch(base, b))
         assert told == hashes(users)
+        had = owners(shop)
         d.start()
-        e = check_joined(shop, told, users, base)
+        e = check_joined(shop, told, users, base, had)
         # erased at its owner by now: files of who had the partition before go as well
         s, _, _ = shop.ask(a, 'DELETE', '/v1/profiles/user:m20')
         assert s in (200, 202)
