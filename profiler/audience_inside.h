@@ -96,7 +96,13 @@ struct crowd {
     struct people people;
     struct bits **sets; /* by set */
     uint32_t set_cap;
-    int64_t place; /* next on the topic */
+    int64_t place;            /* on the topic: the rows know everything before it */
+    int64_t next;             /* the offset that a record of ours gets, if nobody else writes */
+    bool gap;                 /* it got another, and what was judged before that is not to be published */
+    int64_t came_at, late_at; /* monotonic: its rows were taken in; the topic's end is asked for again, 0: it is not */
+    bool bare;                /* it came without rows, and not everybody was judged since */
+    bool blind;    /* what was published before is not on the topic any more: somebody may be said to enter again */
+    uint64_t anew; /* entered in a blind one who had no row */
     struct key_hash mark;
     bool dirty;                             /* rows or the place are to be written */
     unsigned long long taken, taken_before; /* the rounds in which what had changed was taken last, and before that */
@@ -142,6 +148,9 @@ struct batch {
         struct crowd *part;
         struct str key; /* of the record; absent: of who was erased */
         size_t verdict;
+        int64_t offset; /* that it got; -1: none */
+        bool guessed;   /* who decided it is: rows were lost; the last event was received then */
+        int64_t received;
     } * changes;
     size_t change_count, change_cap;
     struct buf out;
@@ -247,10 +256,17 @@ bool other_definitions(struct audiences *a);
 bool follow_rules(struct audiences *a);
 /* Whether what comes out of judging its people may be published. */
 bool crowd_ready(struct audiences *a, const struct crowd *p);
+/* Whether everybody in the state was compared with the rows. */
+bool crowd_compared(const struct crowd *p);
 /* Whether somebody is to be judged now; `now` is the wall clock. */
 bool crowd_waits(struct audiences *a, const struct crowd *p, int64_t now);
 /* Fills the batch. */
 void gather_people(struct audiences *a);
+
+/* Those that came without rows are known once everybody was judged. */
+void crowds_judged(struct audiences *a);
+/* Whether numbers and lists may be told of it. With the lock. */
+bool crowd_tells(const struct crowd *p);
 
 /* --- audience_past.c: the judging thread ---------------------------------------------------------------------- */
 
@@ -285,6 +301,10 @@ int64_t turns_pause(struct audiences *a);
 void turns_deinit(struct turns *t);
 
 /* --- audience_topic.c: the judging thread -------------------------------------------------------------------- */
+
+/* Asks for the ends of those that came lately: an owner before may have had something under way. What is there is read
+ * back before anything is published. */
+void crowds_ask_late(struct audiences *a);
 
 /* Reads the topic from the partition's place to its end and applies what it says to the rows. 0 or negative errno. */
 int crowd_read_topic(struct audiences *a, struct crowd *p, struct err *e);

@@ -259,6 +259,14 @@ static int64_t version_of_rule(const struct audiences *a, struct str name)
     return at == SIZE_MAX ? TIME_NONE : a->world->v[at].version;
 }
 
+/* Nothing has happened since the rule was said. */
+static void by_rule(struct audience_change *c)
+{
+    c->because = BECAUSE_RULE;
+    c->message_id = c->event_name = STR_NONE;
+    c->event_time = TIME_NONE;
+}
+
 static int add_differences(struct audiences *a, struct verdict *v, struct batch_change c)
 {
     const struct row *was = &v->was, *now = &v->now;
@@ -281,6 +289,8 @@ static int add_differences(struct audiences *a, struct verdict *v, struct batch_
         struct batch_change one = c;
         if (c.c.rule_version == TIME_NONE && c.c.because != BECAUSE_ERASED)
             one.c.because = BECAUSE_RULE; /* the audience was removed */
+        if (c.guessed && !(c.received != TIME_NONE && c.received > c.c.rule_version))
+            by_rule(&one.c);
         if (str_has(c.c.audience))
             rc = add_change(&a->batch, &one);
     }
@@ -289,10 +299,11 @@ static int add_differences(struct audiences *a, struct verdict *v, struct batch_
 
 /* The event that was received last: it is the one by which the profile changed. */
 static int find_deciding(struct audiences *a, const struct kept_past *k, const struct person_seen *p,
-                         struct audience_change *c)
+                         struct batch_change *to)
 {
     const bool past = k && k->fence.before != INT64_MIN;
     int64_t received = past ? k->received : INT64_MIN;
+    struct audience_change *c = &to->c;
     const struct path_entry *best = NULL;
     struct state_view view = {0};
     struct event ev;
@@ -308,6 +319,7 @@ static int find_deciding(struct audiences *a, const struct kept_past *k, const s
             best = &v->path[i];
             received = best->key.received;
         }
+    to->received = received;
     if (best && event_unpack(best->bytes, &a->batch.scratch, &ev) == CODEC_OK) {
         c->message_id = arena_dup(&a->batch.arena, ev.message_id);
         c->event_name = arena_dup(&a->batch.arena, ev.name);
@@ -335,7 +347,7 @@ static bool differs(const struct verdict *v)
 static int add_changes(struct audiences *a, struct verdict *v, struct kept_past *k, struct person_seen *p,
                        struct str id, bool told)
 {
-    struct batch_change c = {.part = v->part, .verdict = a->batch.n, .key = key_of(id)};
+    struct batch_change c = {.part = v->part, .verdict = a->batch.n, .key = key_of(id), .offset = -1};
 
     if (!differs(v))
         return 0;
@@ -343,8 +355,9 @@ static int add_changes(struct audiences *a, struct verdict *v, struct kept_past 
     if (v->was.version == v->now.version)
         c.c.because = v->was.world == v->now.world ? BECAUSE_TIME : BECAUSE_RULE;
     else
-        c.c.because = told || v->was.version >= 0 ? BECAUSE_EVENT : BECAUSE_RULE;
-    int rc = c.c.because == BECAUSE_EVENT ? find_deciding(a, k, p, &c.c) : 0;
+        c.c.because = told || v->was.version >= 0 || v->part->bare ? BECAUSE_EVENT : BECAUSE_RULE;
+    c.guessed = c.c.because == BECAUSE_EVENT && !told && v->was.version < 0;
+    int rc = c.c.because == BECAUSE_EVENT ? find_deciding(a, k, p, &c) : 0;
     return rc == 0 ? add_differences(a, v, c) : rc;
 }
 
@@ -362,7 +375,7 @@ static bool is_erased(struct audiences *a, struct str id)
 static int judge_gone(struct audiences *a, struct verdict *v, struct str id)
 {
     bool erased = is_erased(a, id), nameless = erased && !event_log_shared(a->o.log);
-    struct batch_change c = {.part = v->part, .verdict = a->batch.n};
+    struct batch_change c = {.part = v->part, .verdict = a->batch.n, .offset = -1};
     struct kept_past *k = past_find(&a->pasts, &v->hash);
 
     if (k)

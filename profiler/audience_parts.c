@@ -7,6 +7,7 @@
 #include "profiler/audience_inside.h"
 
 #define RETRY_MS 500
+#define LATE_FIRST_MS 1000
 #define MARK "audiences" /* its hash says whether the state's hashes are those of the rows */
 #define AGAIN_MOST 65536 /* beyond it the background finds them */
 
@@ -109,6 +110,7 @@ static int check_mark(struct audiences *a, struct crowd *p, struct err *e)
     if (rc == 0 && key_hash_eq(&mark, &p->mark))
         return 0;
     p->place = 0;
+    p->bare = true;
     return rc == 0 ? row_store_wipe(a->rows, p->number, e) : 0;
 }
 
@@ -258,6 +260,8 @@ static bool come(struct audiences *a, struct crowd *p, uint64_t stint)
         return false;
     }
     p->unread = p->compare = true;
+    p->came_at = clock_monotonic();
+    p->late_at = p->came_at + LATE_FIRST_MS;
     return true;
 }
 
@@ -295,6 +299,7 @@ bool crowds_follow(struct audiences *a)
         if (p->here && p->unread)
             changed = read_back(a, p) || changed;
     }
+    crowds_ask_late(a);
     return changed;
 }
 

@@ -66,14 +66,26 @@ static void send(struct audiences *a, const struct log_record *records, size_t n
     pthread_mutex_destroy(&all.lock);
 }
 
-static bool take_answer(struct audiences *a, const struct batch_change *c, const struct sent *s)
+/* One who had the partition before may have had something under way, which got there late. */
+static void take_offset(struct audiences *a, struct batch_change *c, int64_t offset)
+{
+    struct crowd *p = c->part;
+
+    if (!p->unread && offset != p->next && needs_topic(a)) {
+        log_limited(&a->limit, LOG_INFO, "audiences: partition %u: others' changes stand on its topic at %lld",
+                    p->number, (long long)p->next);
+        p->gap = p->unread = true;
+    }
+    p->next = offset + 1;
+    c->offset = offset;
+}
+
+static bool take_answer(struct audiences *a, struct batch_change *c, const struct sent *s)
 {
     struct crowd *p = c->part;
 
     if (s->status == LOG_OK) {
-        if (s->offset >= p->place)
-            p->place = s->offset + 1;
-        p->dirty = true;
+        take_offset(a, c, s->offset);
         stats_add(a->changes[c->c.entered], 1);
         return true;
     }
@@ -92,14 +104,14 @@ static size_t send_some(struct audiences *a, size_t from, bool *fine)
     struct batch *b = &a->batch;
     struct log_record records[APPEND_MOST];
     struct sent sent[APPEND_MOST];
-    const struct batch_change *of[APPEND_MOST];
+    struct batch_change *of[APPEND_MOST];
     size_t at[APPEND_MOST], n = 0, i = from;
 
     buf_reset(&b->out);
     for (; i < b->change_count && n < APPEND_MOST && b->out.n + CHANGE_BYTES < b->out.max; i++) {
-        const struct batch_change *c = &b->changes[i];
+        struct batch_change *c = &b->changes[i];
 
-        if (b->v[c->verdict].failed || !crowd_shows(a, c->part->number)) {
+        if (b->v[c->verdict].failed || c->part->gap || !crowd_shows(a, c->part->number)) {
             b->v[c->verdict].failed = true;
             continue;
         }
@@ -122,6 +134,24 @@ static size_t send_some(struct audiences *a, size_t from, bool *fine)
     for (size_t k = 0; k < n; k++)
         *fine = take_answer(a, of[k], &sent[k]) && *fine;
     return i - from;
+}
+
+/* The rows will know everything before the place, and nothing behind it for sure: of somebody not all of whose changes
+ * are there the row stays as it was, and the topic tells. */
+static void move_places(struct batch *b)
+{
+    for (size_t i = 0; i < b->change_count; i++) {
+        const struct batch_change *c = &b->changes[i];
+        struct crowd *p = c->part;
+
+        if (c->offset < 0)
+            continue;
+        p->dirty = true;
+        if (c->offset == p->place && !b->v[c->verdict].failed)
+            p->place++;
+        else
+            p->unread = true;
+    }
 }
 
 /* --- into memory ----------------------------------------------------------------------------------------------- */
@@ -204,8 +234,11 @@ static void note_change(struct audiences *a, const struct batch_change *c)
 {
     uint32_t set = a->batch.v[c->verdict].failed ? UINT32_MAX : sets_find(&a->sets, 'a', c->c.audience, STR_NONE);
 
-    if (set != UINT32_MAX)
-        a->sets.v[set].updated_at = c->c.time;
+    if (set == UINT32_MAX)
+        return;
+    a->sets.v[set].updated_at = c->c.time;
+    if (c->c.entered && c->part->blind && a->batch.v[c->verdict].was.version < 0)
+        c->part->anew++;
 }
 
 static void apply(struct audiences *a)
@@ -244,8 +277,10 @@ bool batch_finish(struct audiences *a)
 
     for (size_t at = 0; at < b->change_count;)
         at += send_some(a, at, &fine);
+    move_places(b);
     if (b->n > 0)
         apply(a);
+    crowds_judged(a);
     if (b->n > 0 && a->write_at == TIME_NONE)
         a->write_at = clock_monotonic() + WRITE_MS;
     if (!fine)

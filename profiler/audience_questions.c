@@ -19,7 +19,7 @@ struct world *world_of(struct audiences *a)
 bool audiences_partial(const struct audiences *a)
 {
     for (uint32_t i = 0; i < a->o.partitions; i++)
-        if (!a->parts[i].here || !a->parts[i].known)
+        if (!crowd_tells(&a->parts[i]))
             return true;
     return false;
 }
@@ -140,7 +140,7 @@ int audiences_members(struct audiences *a, struct str name, struct audience_plac
         pthread_rwlock_rdlock(&a->lock);
         if (!a->world || world_find(a->world, name) == SIZE_MAX)
             rc = AUDIENCE_NOT_FOUND;
-        else if (!p->here || !p->known)
+        else if (!crowd_tells(p))
             rc = -ENOTCONN;
         else
             found = copy_hashes(p, sets_find(&a->sets, 'a', name, STR_NONE), from, limit - *n, hashes, &from);

@@ -9,6 +9,9 @@
 #define READ_BATCH 256
 #define ASK_MS 2000
 #define SILENT_MS 2000
+#define NOW_DUE 1 /* a moment long gone */
+#define LATE_RETRY_MS 500
+#define LATE_MS (LIMIT_KAFKA_MS + 3000) /* an append has met its fate by then */
 
 struct reading {
     struct audiences *a;
@@ -16,6 +19,7 @@ struct reading {
     int (*take)(struct reading *r, const struct audience_change *c, struct err *e);
     struct arena arena;
     bool *wanted; /* by number, of find_gone */
+    bool gap;     /* the topic begins behind where it was to be read from */
 };
 
 static int take_records(struct reading *r, const struct log_record *records, size_t n, struct err *e)
@@ -78,6 +82,7 @@ static int read_from(struct reading *r, int64_t from, int64_t *end, struct err *
         return rc;
     rc = log_reader_seek(reader, number, from);
     if (rc == LOG_READ_GAP) {
+        r->gap = true;
         from = event_log_begin(log, LOG_AUDIENCES, number);
         rc = log_reader_seek(reader, number, from);
     }
@@ -102,14 +107,29 @@ static int read_row(struct reading *r, uint32_t number, struct row *row, struct 
     return rc < 0 ? rc : 0;
 }
 
-/* The row as it was, with the one set more or less. */
+/* By the rule that stands. */
+static bool is_by_rule(const struct audiences *a, const struct audience_change *c)
+{
+    size_t at = world_find(a->world, c->audience);
+
+    return at != SIZE_MAX && a->world->v[at].version == c->rule_version;
+}
+
+/* The row as it was, with the one set more or less, and what else the record says: of which profile that is true, and
+ * whether by these rules. Due at once, since nobody judged them here. */
 static int change_row(struct reading *r, const struct row *was, struct row *now, uint32_t set,
                       const struct audience_change *c)
 {
     size_t n = 0;
 
     *now = *was;
-    now->world = 0;
+    now->due = NOW_DUE;
+    if (was->version < 0)
+        now->world = r->a->world->id;
+    if (!is_by_rule(r->a, c))
+        now->world = 0;
+    if (now->version < c->version)
+        now->version = c->version;
     now->in = arena_alloc(&r->arena, (was->in_count + 1) * sizeof *now->in);
     if (!now->in)
         return -ENOMEM;
@@ -148,6 +168,8 @@ static int take_change(struct reading *r, const struct audience_change *c, struc
         crowd_drop_row(p, number, &was);
         crowd_put_row(p, number, &now);
         p->people.v[number].world = 0;
+        p->people.v[number].version = now.version;
+        people_set_due(&p->people, number, now.due);
         row_store_put(r->a->rows, p->number, &hash, buf_str(&out));
         p->dirty = true;
     }
@@ -167,9 +189,50 @@ int crowd_read_topic(struct audiences *a, struct crowd *p, struct err *e)
     if (end != p->place)
         crowd_lap(p);
     p->dirty = p->dirty || end != p->place;
-    p->place = end;
-    p->unread = false;
+    p->compare = p->compare || end != p->place; /* whose profile is gone by now is found by that */
+    p->place = p->next = end;
+    p->unread = p->gap = false;
+    p->blind = p->blind || (r.gap && p->bare);
+    if (r.gap && !p->bare)
+        log_warn("audiences: partition %u: its topic of changes does not go back to what its rows know: what others "
+                 "published "
+                 "between is not known",
+                 p->number);
     return 0;
+}
+
+/* --- what comes late ------------------------------------------------------------------------------------------- */
+
+/* Then again, and again, until nothing can be under way any more. */
+static int64_t next_late(const struct crowd *p, int64_t now)
+{
+    int64_t since = now - p->came_at;
+
+    return since >= LATE_MS ? 0 : p->came_at + (2 * since < LATE_MS ? 2 * since : LATE_MS);
+}
+
+void crowds_ask_late(struct audiences *a)
+{
+    uint32_t numbers[LIMIT_PARTITIONS];
+    int64_t ends[LIMIT_PARTITIONS], now = clock_monotonic();
+    struct err e = {0};
+    size_t n = 0;
+
+    if (!needs_topic(a) || !event_log_shared(a->o.log))
+        return;
+    for (uint32_t i = 0; i < a->o.partitions; i++) {
+        const struct crowd *p = &a->parts[i];
+
+        if (p->here && !p->unread && p->late_at != 0 && now >= p->late_at)
+            numbers[n++] = i;
+    }
+    int rc = n > 0 ? event_log_ask_ends(a->o.log, LOG_AUDIENCES, numbers, n, ASK_MS, ends, &e) : 0;
+    for (size_t i = 0; i < n; i++) {
+        struct crowd *p = &a->parts[numbers[i]];
+
+        p->unread = rc == 0 && ends[i] != p->place;
+        p->late_at = rc == 0 ? next_late(p, now) : now + LATE_RETRY_MS;
+    }
 }
 
 /* --- whose profiles are gone ----------------------------------------------------------------------------------- */

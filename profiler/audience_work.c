@@ -136,6 +136,12 @@ static bool is_to_be_taken(const struct audiences *a, const struct crowd *p)
     return p->taken < a->round && clock_monotonic() >= p->retry_at;
 }
 
+/* Before that nobody knows what those were called whose profiles are gone, and they would leave without a word. */
+bool crowd_compared(const struct crowd *p)
+{
+    return p->known && !p->compare;
+}
+
 /* One of those who take long. The others have as much time before the next one. After what had changed was taken: of
  * one who was judged before no later change would be seen in this batch. */
 static void judge_turn(struct audiences *a)
@@ -154,8 +160,11 @@ bool crowd_waits(struct audiences *a, const struct crowd *p, int64_t now)
 {
     uint32_t due = people_first_due(&p->people);
 
-    return crowd_ready(a, p) && (p->changed_at < p->changed_n || p->gone_at < p->gone_n || p->lap_left > 0 ||
-                                 is_to_be_taken(a, p) || (due != PERSON_NONE && p->people.v[due].due <= now));
+    if (!crowd_ready(a, p))
+        return false;
+    return p->changed_at < p->changed_n || is_to_be_taken(a, p) ||
+           (crowd_compared(p) &&
+            (p->gone_at < p->gone_n || p->lap_left > 0 || (due != PERSON_NONE && p->people.v[due].due <= now)));
 }
 
 /* Fills a batch. */
@@ -168,10 +177,10 @@ void gather_people(struct audiences *a)
         if (crowd_ready(a, &a->parts[i]) && crowd_take(a, &a->parts[i]))
             judge_changed(a, &a->parts[i]);
     for (uint32_t i = 0; i < a->o.partitions; i++)
-        if (crowd_ready(a, &a->parts[i]))
+        if (crowd_ready(a, &a->parts[i]) && crowd_compared(&a->parts[i]))
             judge_due(a, &a->parts[i], now);
     for (uint32_t i = 0; i < a->o.partitions; i++)
-        if (crowd_ready(a, &a->parts[i])) {
+        if (crowd_ready(a, &a->parts[i]) && crowd_compared(&a->parts[i])) {
             judge_again(a, &a->parts[i]);
             judge_gone(a, &a->parts[i]);
             judge_background(a, &a->parts[i], until);

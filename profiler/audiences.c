@@ -76,7 +76,7 @@ static int64_t pause_ms(struct audiences *a)
         const struct crowd *p = &a->parts[i];
         uint32_t due = people_first_due(&p->people);
 
-        if (p->here && due != PERSON_NONE)
+        if (due != PERSON_NONE && crowd_ready(a, p) && crowd_compared(p))
             take_least(&least, p->people.v[due].due - now);
         if (p->again_n > 0)
             take_least(&least, p->again_at - steady);

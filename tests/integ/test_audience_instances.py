@@ -193,3 +193,29 @@ def test_nothing_is_left_in_the_rows_of_who_had_the_partitions_before(kafka):
             live(p, 'two', PEOPLE * 2 // 3 - len([n for n in range(7) if n % 3 >= 1]))
             assert not gone & set(members(p, 'two'))
         shop.check_stopped()
+
+
+def changes(kafka, cluster, who):
+    """Those of one person in their order."""
+    return [(r, json.loads(r.value())) for r in kafka.records(cluster.prefix + 'audiences') if json.loads(r.value())['id'] == who]
+
+
+def test_what_an_owner_before_says_late_is_taken(kafka):
+    """It gets to the topic after the partitions were taken over, and nothing else happens."""
+    with Cluster(kafka, partitions=2) as c:
+        p = c.profilers[0]
+        wait_served(c)
+        assert call(p, 'PUT', '/v1/audiences/some', {'rule': 'events >= 1'})[0] == 201
+        assert c.collectors[0].post('/v1/batch', [{'type': 'track', 'event': 'Seen', 'userId': f'u{n}'} for n in range(9)], SERVER)[0] == 200
+        c.drain()
+        live(p, 'some', 9)
+        assert p.stop() == 0
+        p.start(ready=False)
+        wait_served(c)
+        (record, entered), = changes(kafka, c, 'user:u3')
+        left = {**entered, 'action': 'left'}
+        kafka.produce(record.topic(), json.dumps(left).encode(), record.key(), record.partition(), record.headers())
+        wait_until(lambda: [x['action'] for _, x in changes(kafka, c, 'user:u3')] == ['entered', 'left', 'entered'], 30,
+                   'what was wrongly said to be made good')
+        live(p, 'some', 9)
+        assert len(members(p, 'some')) == 9
