@@ -97,7 +97,7 @@ class Story:
         except AssertionError as e:
             raise AssertionError(f'{e}: told and true differ: {last["wrong"]}; the topic differs: {last["topic"]}; '
                                  f'{last["book"].faults[:5]}') from None
-        assert not book.faults, f'{len(book.faults)} faults:\n' + '\n'.join(map(str, book.faults[:9]))
+        assert not book.faults, f'{len(book.faults)} faults, said {self.said}:\n' + '\n'.join(map(str, book.explain()[:99]))
         self.check_sizes(got)
         return got
 

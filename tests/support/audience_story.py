@@ -24,6 +24,7 @@ RULES = {
     'fresh': f'now - last_event_at < duration("{FRESH_S}s")',
     'cart': f'not_followed_by("Product Added", "Order Completed", minutes({CART_S // 60}))',
 }
+NAMES = {'calm': ('viewed', 'buyers')}  # audiences that a rule names
 BY_TIME = ('recent', 'fresh', 'cart')
 VIEWED_LESS = 'products_viewed >= 2'  # the other rule that `viewed` gets
 
@@ -160,6 +161,10 @@ def evaluate(shop, viewed_rule):
     return who
 
 
+def names_of(name):
+    return (name, *NAMES.get(name, ()))
+
+
 # --- what is told ---------------------------------------------------------------------------------------------------
 
 def members(shop, name):
@@ -187,14 +192,20 @@ class Book:
 
     def __init__(self, changes, rules_said, erased):
         self.inside, self.faults, self.doubled = {}, [], 0
-        self.rules_said, self.erased, self.rule_of = rules_said, erased, {}
+        self.rules_said, self.erased, self.rule_of, self.all = rules_said, erased, {}, []
         for record, change in changes:
             self._take(record, change)
 
     def members(self, name):
         return sorted(pid for audience, pid in self.inside if audience == name)
 
+    def explain(self):
+        """The faults, and everything that was told of the first one's person."""
+        first = next((c for fault in self.faults for c in fault if isinstance(c, dict)), {})
+        return self.faults[:9] + [('told', p, o, c) for p, o, c in self.all if c['id'] == first.get('id')]
+
     def _take(self, record, c):
+        self.all.append((record.partition(), record.offset(), c))
         key = c['audience'], c['id']
         before = self.inside.get(key)
         if record.key() != c['id'].partition(':')[2].encode():
@@ -217,11 +228,16 @@ class Book:
             self.faults.append(('entered at another time', c))
         self.inside[key] = c
 
+    def _rules_at(self, c):
+        """When the audience's rule was said, and those that it depends on, as known at the change."""
+        others = names_of(c['audience'])[1:]
+        return (c.get('rule_version'), *(max([v for v in self.rules_said[n] if v <= c['time']], default=None) for n in others))
+
     def _check_because(self, key, c):
-        """`rule` once after a rule was said at most, `time` where time has a say, `erased` of the erased and their devices."""
-        because, said = c['because'], c.get('rule_version')
+        """`rule` once after a rule was said at most, its own or that of one that it names, `time` where time has a say, `erased` of the erased and their devices."""
+        because, said = c['because'], self._rules_at(c)
         fine = {'event': True, 'time': c['audience'] in BY_TIME, 'erased': c['action'] == 'left' and (c['id'] in self.erased or c['id'].startswith('anon:')),
-                'rule': self.rule_of.get(key, self.rules_said[c['audience']][0]) != said}[because]
+                'rule': self.rule_of.get(key, tuple(self.rules_said[n][0] for n in names_of(c['audience']))) != said}[because]
         self.rule_of[key] = said
         if not fine:
             self.faults.append((f'because {because}', c))
