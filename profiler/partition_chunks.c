@@ -67,18 +67,23 @@ static int visit_kind(const struct visit *v, enum key_kind kind, struct err *e)
     return store_iter_status(v->it, e);
 }
 
+int chunks_visit_by(struct store_iter *it, const struct chunk_range *range, chunk_visitor *each, void *arg,
+                    struct err *e)
+{
+    const struct visit v = {it, range->stream, range->from, range->to, range->commit, each, arg};
+    int rc = visit_kind(&v, KEY_CHUNK, e);
+
+    if (rc == 0)
+        rc = visit_kind(&v, KEY_LATE, e);
+    return rc < 0 ? rc : 0;
+}
+
 int chunks_visit(struct state *s, uint32_t partition, const struct store_snapshot *snap,
                  const struct chunk_range *range, chunk_visitor *each, void *arg, struct err *e)
 {
     struct store_iter *it = store_iter_new(s->store, partition, snap, true);
-    struct visit v = {it, range->stream, range->from, range->to, range->commit, each, arg};
-    int rc;
+    int rc = it ? chunks_visit_by(it, range, each, arg, e) : -ENOMEM;
 
-    if (!v.it)
-        return -ENOMEM;
-    rc = visit_kind(&v, KEY_CHUNK, e);
-    if (rc == 0)
-        rc = visit_kind(&v, KEY_LATE, e);
-    store_iter_free(v.it);
-    return rc < 0 ? rc : 0;
+    store_iter_free(it);
+    return rc;
 }

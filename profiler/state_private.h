@@ -394,6 +394,9 @@ struct chunk_range {
 typedef int chunk_visitor(void *arg, const struct key_place *place, struct str value);
 int chunks_visit(struct state *s, uint32_t partition, const struct store_snapshot *snap,
                  const struct chunk_range *range, chunk_visitor *each, void *arg, struct err *e);
+/* The same by an iterator that is there, for keys of one prefix. */
+int chunks_visit_by(struct store_iter *it, const struct chunk_range *range, chunk_visitor *each, void *arg,
+                    struct err *e);
 /* -EIO with words. */
 int damaged(struct err *e, const char *what);
 

@@ -37,6 +37,7 @@ struct reading {
     struct state *state;
     uint32_t partition;
     struct store_snapshot *snap;
+    struct store_iter *it; /* NULL until somebody reads by it; one serves all, since they are dear */
     struct err *err;
     uint64_t seen; /* the partition's changes up to this one */
     uint32_t commit;
@@ -229,6 +230,8 @@ static void let_go(struct reading *r)
     r->orders = NULL;
     r->order_count = 0;
     table_deinit(&r->devices);
+    store_iter_free(r->it);
+    r->it = NULL;
     store_snapshot_free(r->state->store, r->snap);
     r->snap = NULL;
 }
@@ -372,6 +375,22 @@ static struct seen_stream *find_seen(struct reading *r, const struct key_hash *h
     return r->stream_count ? bsearch(hash, r->streams, r->stream_count, sizeof *r->streams, compare_hashes) : NULL;
 }
 
+/* Of the keys that begin with `prefix` the first. */
+static int seek(struct reading *r, const struct key *prefix)
+{
+    if (!r->it)
+        r->it = store_iter_new(r->state->store, r->partition, r->snap, true);
+    if (!r->it)
+        return -ENOMEM;
+    store_iter_seek(r->it, key_str(prefix));
+    return 0;
+}
+
+static bool at_prefix(struct reading *r, const struct key *prefix, struct str *key, struct str *value)
+{
+    return store_iter_at(r->it, key, value) && str_starts(*key, key_str(prefix));
+}
+
 /* A stream that is on disk, and what memory has of it. */
 static int merge_stream(struct reading *r, struct key_hash stream, uint32_t device)
 {
@@ -381,7 +400,7 @@ static int merge_stream(struct reading *r, struct key_hash stream, uint32_t devi
     int rc = seen ? sort_gone(r, seen) : 0;
 
     if (rc == 0 && !(seen && seen->rewritten))
-        rc = chunks_visit(r->state, r->partition, r->snap, &range, merge_chunk, &m, r->err);
+        rc = chunks_visit_by(r->it, &range, merge_chunk, &m, r->err);
     if (rc == -EIO)
         return damaged(r->err, "a chunk of a path");
     if (rc < 0 || !seen)
@@ -390,41 +409,56 @@ static int merge_stream(struct reading *r, struct key_hash stream, uint32_t devi
     return merge_memory(r, seen, device);
 }
 
-/* One that is on disk, of which `record` says whose it is. */
-static int read_stream(struct reading *r, struct str key, struct str record)
-{
-    struct key_hash owner, stream;
-    struct stream_id id;
+/* A stream that is on disk. */
+struct known_stream {
+    struct known_stream *next;
+    struct key_hash hash;
     uint32_t device;
-    struct str name;
-    int rc;
+};
 
-    if (!key_read_two(key, KEY_STREAM, &owner, &stream) || stream_record_read(record, &id) < 0)
+/* `record` says whose it is. */
+static int know_stream(struct reading *r, struct str key, struct str record, struct known_stream **out)
+{
+    struct known_stream *s = arena_alloc(&r->arena, sizeof *s);
+    struct key_hash owner;
+    struct stream_id id;
+    struct str name;
+
+    if (!s)
+        return -ENOMEM;
+    s->next = NULL;
+    *out = s;
+    if (!key_read_two(key, KEY_STREAM, &owner, &s->hash) || stream_record_read(record, &id) < 0)
         return damaged(r->err, "a stream");
     name = device_name(r, id.anonymous_id, id.user_id);
-    rc = name.p ? number_of(r, name, &device) : -ENOMEM;
-    return rc == 0 ? merge_stream(r, stream, device) : rc;
+    return name.p ? number_of(r, name, &s->device) : -ENOMEM;
+}
+
+static int know_streams(struct reading *r, struct key_hash profile, struct known_stream **first)
+{
+    struct key prefix = key_one(KEY_STREAM, profile);
+    struct known_stream **end = first;
+    struct str key, record;
+    int rc = seek(r, &prefix);
+
+    for (; rc == 0 && at_prefix(r, &prefix, &key, &record); store_iter_next(r->it)) {
+        rc = know_stream(r, key, record, end);
+        if (rc == 0)
+            end = &(*end)->next;
+    }
+    return rc == 0 ? store_iter_status(r->it, r->err) : rc;
 }
 
 static int read_path(struct reading *r, struct key_hash profile)
 {
-    struct key prefix = key_one(KEY_STREAM, profile);
-    struct store_iter *it = store_iter_new(r->state->store, r->partition, r->snap, true);
+    struct known_stream *streams = NULL;
     uint32_t device = 0;
-    struct str key, record;
-    int rc = 0;
+    int rc = table_init(&r->devices);
 
-    if (!it)
-        return -ENOMEM;
-    rc = table_init(&r->devices);
-    for (store_iter_seek(it, key_str(&prefix)); rc == 0 && store_iter_at(it, &key, &record); store_iter_next(it)) {
-        if (!str_starts(key, key_str(&prefix)))
-            break;
-        rc = read_stream(r, key, record);
-    }
     if (rc == 0)
-        rc = store_iter_status(it, r->err);
-    store_iter_free(it);
+        rc = know_streams(r, profile, &streams);
+    for (; rc == 0 && streams; streams = streams->next)
+        rc = merge_stream(r, streams->hash, streams->device);
     for (size_t i = 0; i < r->stream_count && rc == 0; i++)
         if (!r->streams[i].merged && (rc = number_of(r, r->streams[i].device, &device)) == 0)
             rc = merge_memory(r, &r->streams[i], device);
@@ -485,24 +519,18 @@ static bool order_in_memory(const struct reading *r, const struct key_hash *orde
 static int read_orders(struct reading *r, struct key_hash profile, struct order_list *l)
 {
     struct key prefix = key_one(KEY_ORDER, profile);
-    struct store_iter *it = store_iter_new(r->state->store, r->partition, r->snap, true);
     struct key_hash owner, order;
     struct str key, value;
-    int rc = 0;
+    int rc = seek(r, &prefix);
 
-    if (!it)
-        return -ENOMEM;
-    for (store_iter_seek(it, key_str(&prefix)); rc == 0 && store_iter_at(it, &key, &value); store_iter_next(it)) {
-        if (!str_starts(key, key_str(&prefix)))
-            break;
+    for (; rc == 0 && at_prefix(r, &prefix, &key, &value); store_iter_next(r->it)) {
         if (!key_read_two(key, KEY_ORDER, &owner, &order))
             rc = damaged(r->err, "a key");
         else if (!order_in_memory(r, &order))
             rc = add_order(r, l, value);
     }
     if (rc == 0)
-        rc = store_iter_status(it, r->err);
-    store_iter_free(it);
+        rc = store_iter_status(r->it, r->err);
     for (size_t i = 0; i < r->order_count && rc == 0; i++)
         rc = add_order(r, l, (struct str){r->orders[i].doc->bytes, r->orders[i].doc->n});
     if (rc == 0 && l->n > 1)
@@ -516,7 +544,6 @@ static int read_version(struct reading *r, struct key_hash profile)
 {
     struct key key = key_one(KEY_PROFILE, profile);
     struct profile_record record;
-    struct facts facts;
     struct store_value v = {0};
     int rc;
 
@@ -525,18 +552,14 @@ static int read_version(struct reading *r, struct key_hash profile)
     rc = store_get(r->state->store, r->partition, key_str(&key), r->snap, &v, r->err);
     if (rc != 0)
         return rc == STORE_NOT_FOUND ? STATE_NOT_FOUND : rc;
-    if (profile_record_read(v.bytes, &record) < 0)
+    if (profile_record_read(v.bytes, &record) < 0) {
         rc = damaged(r->err, "a profile");
-    else
-        rc = facts_unpack(record.facts, &facts);
-    if (rc == 0) {
+    } else {
         r->version = record.version;
         r->linked = str_has(record.user);
         r->own_after = record.own_after;
-        r->empty = facts.events == 0;
-        facts_deinit(&facts);
+        r->empty = !facts_packed_any(record.facts);
     }
-    rc = rc > 0 ? damaged(r->err, "the facts of a profile") : rc;
     store_value_free(&v);
     return rc;
 }
