@@ -151,31 +151,31 @@ static int make_memberships(struct audiences *a, struct verdict *v, const bool *
     return 0;
 }
 
-static void add_more(struct buf *more, const struct json *m)
+static void add_more(struct buf *more, const struct tag_said *t)
 {
     if (more->n)
         buf_add_char(more, ',');
-    json_write_str(more, m->key);
+    json_write_str(more, t->name);
     buf_add_char(more, ':');
-    buf_add_str(more, m->raw);
+    buf_add_str(more, t->value);
 }
 
-static int keep_tags(struct audiences *a, struct verdict *v, const struct json *root)
+static int keep_tags(struct audiences *a, struct verdict *v, const struct tag_said *tags, size_t n)
 {
     struct row *r = &v->now;
     struct buf more;
 
-    r->tags = arena_alloc(&a->batch.arena, (root->count + 1) * sizeof *r->tags);
+    r->tags = arena_alloc(&a->batch.arena, (n + 1) * sizeof *r->tags);
     if (!r->tags)
         return -ENOMEM;
     buf_init(&more, TAGS_BYTES);
-    for (const struct json *m = root->child; m; m = m->next) {
-        uint32_t set = sets_make(a, 't', m->key, m->raw);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t set = sets_make(a, 't', tags[i].name, tags[i].value);
 
         if (set != UINT32_MAX)
             r->tags[r->tag_count++] = set;
         else
-            add_more(&more, m);
+            add_more(&more, &tags[i]);
     }
     qsort(r->tags, r->tag_count, sizeof *r->tags, by_number);
     r->more_tags = arena_dup(&a->batch.arena, more.n ? buf_str(&more) : STR_LIT(""));
@@ -186,26 +186,16 @@ static int keep_tags(struct audiences *a, struct verdict *v, const struct json *
 
 static int make_tags(struct audiences *a, struct verdict *v, struct person_seen *p)
 {
-    struct buf *b = &a->batch.out;
-    struct json_parser *parser;
-    const struct json *root;
+    struct tag_said *tags;
+    size_t n;
     int rc;
 
     v->now.more_tags = STR_LIT("");
     if (!a->world->tags)
         return 0;
-    buf_reset(b);
-    rc = tags_write_json(a->world->tags, p->tags, &p->s, b);
-    size_t n = b->n;
-    if (rc != 0 || n <= 2 || !buf_room(b, JSON_PADDING))
-        return rc < 0 ? rc : b->failed ? -ENOMEM : 0;
-    memset(b->p + n, 0, JSON_PADDING);
-    parser = json_parser_new();
-    rc = parser ? json_parse(parser, b->p, n, &root, NULL) : -ENOMEM;
-    if (rc == JSON_OK)
-        rc = keep_tags(a, v, root);
-    json_parser_free(parser);
-    return rc > 0 ? -EIO : rc;
+    buf_reset(&a->batch.out);
+    rc = tags_say(a->world->tags, p->tags, &p->s, &a->batch.out, &tags, &n);
+    return rc == 0 && n > 0 ? keep_tags(a, v, tags, n) : rc;
 }
 
 static int judge_person(struct audiences *a, struct verdict *v, struct person_seen *p)

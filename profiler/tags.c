@@ -312,32 +312,58 @@ int tags_eval(const struct tags *t, struct rule_subject *s, struct rule_value *o
 
 /* --- answers ---------------------------------------------------------------------------------------------------- */
 
-static void write_name(struct buf *b, struct str name)
+/* Those that rules give. Their values stand in `b` one behind the other. */
+static size_t say_given(const struct tags *t, const struct rule_value *values, struct buf *b, struct tag_said *v)
 {
-    if (b->p[b->n - 1] != '{')
-        buf_add_char(b, ',');
-    json_write_str(b, name);
-    buf_add_char(b, ':');
+    size_t n = 0, at = b->n;
+
+    for (size_t i = 0; i < t->count; i++) {
+        size_t from = b->n;
+
+        if (values[i].type == RULE_ANY)
+            continue;
+        rule_value_write(&values[i], b);
+        v[n++] = (struct tag_said){t->tags[i].name, {NULL, b->n - from}};
+    }
+    for (size_t i = 0; i < n; at += v[i++].value.n)
+        v[i].value.p = b->p + at;
+    return n;
 }
 
-int tags_write_json(const struct tags *t, const struct rule_value *values, const struct rule_subject *s, struct buf *b)
+int tags_say(const struct tags *t, const struct rule_value *values, const struct rule_subject *s, struct buf *b,
+             struct tag_said **out, size_t *n)
 {
     struct by_hand h;
     int r = find_marks(s, &h);
 
-    if (r != 0 || !buf_add_char(b, '{'))
+    *n = 0;
+    *out = r == 0 ? arena_alloc(s->arena, (t->count + h.n + 1) * sizeof **out) : NULL;
+    if (!*out)
         return r != 0 ? r : -ENOMEM;
-    for (size_t i = 0; i < t->count; i++) {
-        if (values[i].type == RULE_ANY)
-            continue;
-        write_name(b, t->tags[i].name);
-        rule_value_write(&values[i], b);
+    *n = say_given(t, values, b, *out);
+    for (size_t i = 0; i < h.n; i++)
+        if (lasts(&h.marks[i], s->now) && tags_find(t, h.marks[i].name) == SIZE_MAX)
+            (*out)[(*n)++] = (struct tag_said){h.marks[i].name, h.marks[i].value};
+    return b->failed ? -ENOMEM : 0;
+}
+
+int tags_write_json(const struct tags *t, const struct rule_value *values, const struct rule_subject *s, struct buf *b)
+{
+    struct tag_said *v;
+    struct buf texts;
+    size_t n;
+
+    buf_init(&texts, LIMIT_TAGS_BYTES);
+    int r = tags_say(t, values, s, &texts, &v, &n);
+
+    buf_add_char(b, '{');
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        if (i)
+            buf_add_char(b, ',');
+        json_write_str(b, v[i].name);
+        buf_add_char(b, ':');
+        buf_add_str(b, v[i].value);
     }
-    for (size_t i = 0; i < h.n; i++) {
-        if (!lasts(&h.marks[i], s->now) || tags_find(t, h.marks[i].name) != SIZE_MAX)
-            continue;
-        write_name(b, h.marks[i].name);
-        buf_add_str(b, h.marks[i].value);
-    }
-    return buf_add_char(b, '}') ? 0 : -ENOMEM;
+    buf_deinit(&texts);
+    return r != 0 ? r : buf_add_char(b, '}') ? 0 : -ENOMEM;
 }

@@ -61,7 +61,16 @@ bool tags_is_name(struct str name);
  * the traits) in their place. Sets s->tag and s->tag_arg, which look into `out`. *next_change as in rule_result, over
  * all, the ends of those set by hand that no rule gives too. 0 or negative errno. */
 int tags_eval(const struct tags *t, struct rule_subject *s, struct rule_value *out, int64_t *next_change);
-/* {"lifecycle":"growing",…}: those with a value; and those set by hand that no rule gives. 0 or negative errno. */
+/* A tag and its value as JSON. */
+struct tag_said {
+    struct str name, value;
+};
+/* Those with a value, in the order of the file, and then those set by hand that no rule gives. The list lies in the
+ * subject's arena; values lie there or in `b`, to which they are added, and stand while it is left alone. 0 or negative
+ * errno. */
+int tags_say(const struct tags *t, const struct rule_value *values, const struct rule_subject *s, struct buf *b,
+             struct tag_said **out, size_t *n);
+/* The same as {"lifecycle":"growing",…}. */
 int tags_write_json(const struct tags *t, const struct rule_value *values, const struct rule_subject *s, struct buf *b);
 /* Whether a value (JSON) can be set by hand: it has the tag's type, or no rule gives the tag and it is a string, number
  * or boolean. Else words. */
