@@ -367,6 +367,17 @@ static int field_of_event(struct eval *e, const struct event *ev, struct str nam
 
 /* --- properties -------------------------------------------------------------------------------------------------- */
 
+/* Texts of the first item come before anything else of that name, so the event need not be taken apart for them. */
+static bool peek(const struct rule_event *event, struct str name, struct rule_value *out)
+{
+    struct str text;
+
+    if (!event->entry || event->opened || !event_peek_item(event->entry->bytes, name, &text))
+        return false;
+    set_text(text, out);
+    return true;
+}
+
 int event_property(struct eval *e, struct rule_event *event, struct str name, bool personal, struct rule_value *out)
 {
     struct rule_opened *o;
@@ -382,6 +393,8 @@ int event_property(struct eval *e, struct rule_event *event, struct str name, bo
         if (rc != 0 || out->type != RULE_ANY)
             return rc;
     }
+    if (!personal && peek(event, name, out))
+        return 0;
     rc = open_event(e, event, personal, &o);
     if (rc == 0 && event->entry)
         rc = field_of_event(e, &o->event, name, out);

@@ -26,6 +26,9 @@ int event_unpack(struct str bytes, struct arena *a, struct event *out);
 /* Type and name of a packed event, without unpacking it: a span into the bytes. False for what is no event; that it is
  * one says only event_unpack. */
 bool event_peek(struct str packed, enum event_type *type, struct str *name);
+/* A text of the first of its items, by the name that it has in struct item: a span into the bytes. False where there is
+ * none; then event_unpack says what there is. */
+bool event_peek_item(struct str packed, struct str name, struct str *text);
 /* About how much memory the event takes unpacked: quick, without unpacking it, and the same for the same bytes. */
 size_t event_unpacked_bytes(struct str packed);
 

@@ -1,7 +1,7 @@
 /* What stands at the head of a packed event, without unpacking it. Pure; any thread. */
 #include "proto/codec.h"
 
-enum { FIELD_TYPE = 2, FIELD_NAME = 12 };
+enum { FIELD_TYPE = 2, FIELD_NAME = 12, FIELD_ITEMS = 33 };
 enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
 static bool skip(const char **p, const char *end, uint64_t n)
@@ -47,4 +47,64 @@ bool event_peek(struct str packed, enum event_type *type, struct str *name)
         }
     }
     return *type >= EVENT_PAGE;
+}
+
+/* The next field; of a message or text its bytes, else nothing. False at the end, or where it is no protobuf. */
+static bool next_field(const char **p, const char *end, uint64_t *number, struct str *bytes)
+{
+    uint64_t tag, v = 0;
+
+    *bytes = STR_NONE;
+    if (*p == end || !get_varint(p, end, &tag))
+        return false;
+    *number = tag >> 3;
+    switch (tag & 7) {
+    case WIRE_VARINT:
+        return get_varint(p, end, &v);
+    case WIRE_BYTES:
+        if (!get_varint(p, end, &v))
+            return false;
+        *bytes = (struct str){v ? *p : "", (size_t)v};
+        return skip(p, end, v);
+    case WIRE_64:
+    case WIRE_32:
+        return skip(p, end, (tag & 7) == WIRE_64 ? 8 : 4);
+    default:
+        return false;
+    }
+}
+
+/* By number, from 1. */
+static const char *const item_texts[] = {"product_id", "sku", "name", "category", "style", "brand", "color", "size"};
+
+/* 0: it is none. */
+static uint64_t number_of_text(struct str name)
+{
+    for (uint64_t i = 0; i < sizeof item_texts / sizeof *item_texts; i++)
+        if (str_is(name, item_texts[i]))
+            return i + 1;
+    return 0;
+}
+
+bool event_peek_item(struct str packed, struct str name, struct str *text)
+{
+    const uint64_t wanted = number_of_text(name);
+    const char *p = packed.p, *end = str_end(packed);
+    uint64_t number = 0;
+    struct str item, bytes;
+
+    *text = STR_NONE;
+    if (wanted == 0)
+        return false;
+    do {
+        if (!next_field(&p, end, &number, &item))
+            return false;
+    } while (number != FIELD_ITEMS);
+    if (!str_has(item))
+        return false;
+    p = item.p;
+    while (next_field(&p, str_end(item), &number, &bytes))
+        if (number == wanted)
+            *text = bytes;
+    return p == str_end(item) && str_has(*text);
 }

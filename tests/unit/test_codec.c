@@ -282,6 +282,23 @@ static void assert_events(const struct event *a, const struct event *b)
 
 /* --- tests ---------------------------------------------------------------------------------------------------- */
 
+/* Without unpacking it the same is said of the first item, or nothing. */
+static void assert_peeked(struct str packed, const struct event *e)
+{
+    static const struct item none = {0};
+    const struct item *i = e->item_count ? &e->items[0] : &none;
+    const struct str want[] = {i->product_id, i->sku, i->name, i->category, i->style, i->brand, i->color, i->size};
+    static const char *const names[] = {"product_id", "sku", "name", "category", "style", "brand", "color", "size"};
+    struct str got;
+
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        assert_int_equal(event_peek_item(packed, str_of(names[k]), &got), str_has(want[k]));
+        assert_true(str_has(got) == str_has(want[k]) && str_eq(got, want[k]));
+    }
+    assert_false(event_peek_item(packed, STR_LIT("price"), &got));
+    assert_false(event_peek_item(packed, STR_LIT("extra"), &got));
+}
+
 static void test_round_trip(void **state)
 {
     (void)state;
@@ -303,6 +320,7 @@ static void test_round_trip(void **state)
         assert_true(event_pack(&e, &one));
         assert_int_equal(event_unpack(buf_str(&one), &a, &back), CODEC_OK);
         assert_events(&e, &back);
+        assert_peeked(buf_str(&one), &e);
         assert_true(event_pack(&back, &two));
         assert_int_equal(one.n, two.n);
         assert_memory_equal(one.p, two.p, one.n);
@@ -358,6 +376,9 @@ static void test_truncations(void **state)
             memcpy(exact, b.p, n);
             exact = realloc(exact, n ? n : 1);
             arena_init(&a, 64 * MIB);
+            struct str text;
+            if (event_peek_item((struct str){exact, n}, STR_LIT("size"), &text))
+                assert_true(text.n == 0 || (text.p >= exact && str_end(text) <= exact + n));
             if (event_unpack((struct str){exact, n}, &a, &back) == CODEC_OK) {
                 buf_reset(&again);
                 assert_true(event_pack(&back, &again));
