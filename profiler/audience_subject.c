@@ -86,19 +86,28 @@ static void show(struct person_seen *p)
     p->s.order_count = p->viewed & VIEW_ORDERS ? p->view.order_count : 0;
 }
 
-static int read_now(struct person_seen *p, unsigned views, struct err *e)
+static int read_profile(struct person_seen *p, struct err *e)
 {
-    int rc = state_profile(p->of.state, p->of.partition, p->of.id, p->arena, &p->profile, e);
+    int rc = p->viewed && str_has(p->view.record)
+                 ? state_view_profile(&p->view, p->arena, &p->profile, e)
+                 : state_profile(p->of.state, p->of.partition, p->of.id, p->arena, &p->profile, e);
 
     p->has_profile = rc == 0;
-    if (rc == 0 && views) {
-        rc = state_view_since(p->of.state, p->of.partition, p->of.id, views, p->of.fence, &p->view, e);
-        p->viewed = rc == 0 ? views : 0;
-    }
     return rc;
 }
 
-/* Profile and path are read apart, and are to be of one version. */
+static int read_now(struct person_seen *p, unsigned views, struct err *e)
+{
+    int rc = 0;
+
+    if (views) {
+        rc = state_view_since(p->of.state, p->of.partition, p->of.id, views | VIEW_RECORD, p->of.fence, &p->view, e);
+        p->viewed = rc == 0 ? views : 0;
+    }
+    return rc == 0 ? read_profile(p, e) : rc;
+}
+
+/* Profile and path may be read apart, and are to be of one version. */
 static int see_now(struct person_seen *p, unsigned views, struct err *e)
 {
     for (int i = 0; i < TRIES; i++) {

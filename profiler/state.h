@@ -158,15 +158,20 @@ struct state_view {
     size_t path_count;
     struct order *orders; /* owned by this profile, by placed_at (else first statement), then order id */
     size_t order_count;
+    struct str record; /* of the profile, see state_view_profile */
     void *private;
 };
 /* As state_profile; -EBUSY when others' views hold so much memory that this one has to wait. */
 /* VIEW_NOBODY: also of a profile without events, which nobody is: one that has the orders of erased people.
- * VIEW_MARKS: marks stand in the path, too, flagged ENTRY_MARK; for who folds traits from it. */
-enum { VIEW_PATH = 1, VIEW_ORDERS = 2, VIEW_NOBODY = 8, VIEW_MARKS = 16 };
+ * VIEW_MARKS: marks stand in the path, too, flagged ENTRY_MARK; for who folds traits from it.
+ * VIEW_RECORD: for who asks for the profile, too. */
+enum { VIEW_PATH = 1, VIEW_ORDERS = 2, VIEW_NOBODY = 8, VIEW_MARKS = 16, VIEW_RECORD = 32 };
 int state_view(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_view *out,
                struct err *e);
 void state_view_free(struct state_view *v);
+/* As state_profile, of the view's moment and without reading: of one made with VIEW_RECORD that has a record; it has
+ * none where memory knew the profile. */
+int state_view_profile(const struct state_view *v, struct arena *a, struct state_profile *out, struct err *e);
 
 /* For one who knows what the path was before a time: the path from there on, if nothing else of it changed since. */
 struct state_fence {

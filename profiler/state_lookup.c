@@ -173,28 +173,32 @@ static int unpack(struct str bytes, struct state_profile *out, struct err *e)
     return rc > 0 ? damaged(e, "the facts of a profile") : rc;
 }
 
+static int profile_from_record(struct str bytes, struct arena *a, struct state_profile *out, struct err *e)
+{
+    struct profile_record record;
+    int rc;
+
+    if (profile_record_read(bytes, &record) < 0)
+        return damaged(e, "a profile");
+    if (str_has(record.user))
+        return STATE_LINKED;
+    out->version = record.version;
+    rc = devices_from_record(&record, a, out, e);
+    if (rc == 0 && (rc = traits_unpack(record.traits, &out->traits)) > 0)
+        rc = damaged(e, "the traits of a profile");
+    return rc == 0 ? unpack(record.facts, out, e) : rc;
+}
+
 static int facts_from_disk(struct partition *p, struct key_hash hash, struct arena *a, struct state_profile *out,
                            struct err *e)
 {
     struct key key = key_one(KEY_PROFILE, hash);
-    struct profile_record record;
     struct store_value v = {0};
     int rc = store_get(p->state->store, p->number, key_str(&key), NULL, &v, e);
 
     if (rc != 0)
         return rc == STORE_NOT_FOUND ? STATE_NOT_FOUND : rc;
-    if (profile_record_read(v.bytes, &record) < 0) {
-        rc = damaged(e, "a profile");
-    } else if (str_has(record.user)) {
-        rc = STATE_LINKED;
-    } else {
-        out->version = record.version;
-        rc = devices_from_record(&record, a, out, e);
-        if (rc == 0 && (rc = traits_unpack(record.traits, &out->traits)) > 0)
-            rc = damaged(e, "the traits of a profile");
-        if (rc == 0)
-            rc = unpack(record.facts, out, e);
-    }
+    rc = profile_from_record(v.bytes, a, out, e);
     store_value_free(&v);
     return rc;
 }
@@ -242,6 +246,18 @@ static int facts_by_folding(struct partition *p, struct key_hash hash, uint64_t 
     return rc;
 }
 
+/* Of what was read, somebody or nobody. */
+static int finish_profile(struct state_profile *out, int rc)
+{
+    if (rc == 0 && out->facts.events == 0) {
+        facts_deinit(&out->facts); /* its events are other people's */
+        rc = STATE_NOT_FOUND;
+    }
+    if (rc != 0)
+        traits_deinit(&out->traits);
+    return rc;
+}
+
 static int read_profile(struct partition *p, struct arena *a, struct state_profile *out, struct err *e)
 {
     struct key_hash hash;
@@ -263,13 +279,7 @@ static int read_profile(struct partition *p, struct arena *a, struct state_profi
     else if (rc == 0 && where == TO_BE_FOLDED)
         rc = facts_by_folding(p, hash, changes, &b, out, e);
     buf_deinit(&b);
-    if (rc == 0 && out->facts.events == 0) {
-        facts_deinit(&out->facts); /* its events are other people's */
-        rc = STATE_NOT_FOUND;
-    }
-    if (rc != 0)
-        traits_deinit(&out->traits);
-    return rc;
+    return finish_profile(out, rc);
 }
 
 int state_profile(struct state *s, uint32_t partition, struct str id, struct arena *a, struct state_profile *out,
@@ -289,4 +299,13 @@ int state_profile(struct state *s, uint32_t partition, struct str id, struct are
         return rc;
     err_set(e, "the profile changes all the time");
     return -EBUSY;
+}
+
+int state_view_profile(const struct state_view *v, struct arena *a, struct state_profile *out, struct err *e)
+{
+    assert(str_has(v->record));
+    *out = (struct state_profile){.id = arena_dup(a, v->id)};
+    if (!out->id.p)
+        return -ENOMEM;
+    return finish_profile(out, profile_from_record(v->record, a, out, e));
 }

@@ -54,8 +54,10 @@ struct reading {
     struct table devices; /* of its path: anybody can make many */
     struct path_entry *path;
     size_t path_count, path_cap;
-    bool marks;      /* they are wanted */
-    size_t unmarked; /* entries of the path that are none */
+    bool keep;         /* the record */
+    struct str record; /* of the profile, if it is read and kept */
+    bool marks;        /* they are wanted */
+    size_t unmarked;   /* entries of the path that are none */
     bool counted;
     bool heeds;                /* what is held */
     struct state_fence *fence; /* may be NULL */
@@ -540,6 +542,12 @@ static int read_orders(struct reading *r, struct key_hash profile, struct order_
 
 /* --- a view --------------------------------------------------------------------------------------------------- */
 
+static int keep_record(struct reading *r, struct str bytes)
+{
+    r->record = arena_dup(&r->arena, bytes);
+    return r->record.p ? hold(r, bytes.n) : -ENOMEM;
+}
+
 static int read_version(struct reading *r, struct key_hash profile)
 {
     struct key key = key_one(KEY_PROFILE, profile);
@@ -559,6 +567,7 @@ static int read_version(struct reading *r, struct key_hash profile)
         r->linked = str_has(record.user);
         r->own_after = record.own_after;
         r->empty = !facts_packed_any(record.facts);
+        rc = r->keep ? keep_record(r, v.bytes) : 0;
     }
     store_value_free(&v);
     return rc;
@@ -595,7 +604,7 @@ static int fill_view(struct reading *r, struct str id, unsigned what, struct sta
     id = arena_dup(&r->arena, id);
     if (!id.p)
         return -ENOMEM;
-    *out = (struct state_view){id, r->version, r->changes, r->path, r->path_count, orders.v, orders.n, r};
+    *out = (struct state_view){id, r->version, r->changes, r->path, r->path_count, orders.v, orders.n, r->record, r};
     return 0;
 }
 
@@ -614,6 +623,7 @@ int state_view_since(struct state *s, uint32_t partition, struct str id, unsigne
     r->own_after = r->from = INT64_MIN;
     r->fence = fence;
     r->marks = what & VIEW_MARKS;
+    r->keep = what & VIEW_RECORD;
     r->counted = s->view_bytes && !(what & VIEW_UNCOUNTED);
     r->heeds = !(what & VIEW_UNCOUNTED);
     pthread_rwlock_rdlock(&s->partitions[partition].place);
