@@ -12,6 +12,15 @@ static bool skip(const char **p, const char *end, uint64_t n)
     return true;
 }
 
+/* Most are of one byte. */
+static inline bool next_varint(const char **p, const char *end, uint64_t *out)
+{
+    if (*p == end || (**p & 0x80))
+        return get_varint(p, end, out);
+    *out = (uint64_t) * (*p)++;
+    return true;
+}
+
 bool event_peek(struct str packed, enum event_type *type, struct str *name)
 {
     const char *p = packed.p, *end = str_end(packed);
@@ -20,17 +29,17 @@ bool event_peek(struct str packed, enum event_type *type, struct str *name)
     *type = (enum event_type)0;
     *name = STR_NONE;
     while (p < end) {
-        if (!get_varint(&p, end, &tag))
+        if (!next_varint(&p, end, &tag))
             return false;
         switch (tag & 7) {
         case WIRE_VARINT:
-            if (!get_varint(&p, end, &v))
+            if (!next_varint(&p, end, &v))
                 return false;
             if (tag >> 3 == FIELD_TYPE)
                 *type = (enum event_type)v;
             break;
         case WIRE_BYTES:
-            if (!get_varint(&p, end, &v))
+            if (!next_varint(&p, end, &v))
                 return false;
             if (tag >> 3 == FIELD_NAME && v <= (uint64_t)(end - p))
                 *name = (struct str){v ? p : "", (size_t)v};
@@ -55,14 +64,14 @@ static bool next_field(const char **p, const char *end, uint64_t *number, struct
     uint64_t tag, v = 0;
 
     *bytes = STR_NONE;
-    if (*p == end || !get_varint(p, end, &tag))
+    if (!next_varint(p, end, &tag))
         return false;
     *number = tag >> 3;
     switch (tag & 7) {
     case WIRE_VARINT:
-        return get_varint(p, end, &v);
+        return next_varint(p, end, &v);
     case WIRE_BYTES:
-        if (!get_varint(p, end, &v))
+        if (!next_varint(p, end, &v))
             return false;
         *bytes = (struct str){v ? *p : "", (size_t)v};
         return skip(p, end, v);
