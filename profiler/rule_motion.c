@@ -395,11 +395,29 @@ static int64_t next_sign_of_lines(const struct pair *p, int64_t from, int sign)
     return after > from ? (int64_t)after : from + 1;
 }
 
+/* Of a growing line cut to whole numbers, as days are, beside what is still: the first whole number at which the sign
+ * is another. Only a guess, which is to be looked at. MOTION_NEVER: there is none. */
+static int64_t guess_of_cut(const struct pair *p, int64_t from, int sign)
+{
+    const struct motion *line = p->l->a;
+    struct motion goal;
+    __int128 whole;
+
+    if (p->l->kind != MOTION_CUT || line->kind != MOTION_LINE || line->way <= 0 || !is_still(p->r) || sign > 0)
+        return MOTION_NEVER;
+    whole = sign == 0 ? rule_number_floor(p->r->n) + 1 : -rule_number_floor(rule_number_neg(p->r->n));
+    motion_line(&goal, rule_number_of_int(whole), rule_number_of_int(0));
+    return next_sign_of_lines(&(struct pair){line, &goal}, from, -1);
+}
+
 /* Of two whose difference goes one way. */
 static int64_t next_sign_one_way(const struct pair *p, int64_t from, int sign)
 {
     int64_t low = from, high = from + STRIDE; /* the sign is `sign` at low */
+    int64_t guess = guess_of_cut(p, from, sign);
 
+    if (guess <= FAR && sign_at(p, guess) != sign && sign_at(p, guess - 1) == sign)
+        return guess;
     while (sign_at(p, high) == sign) {
         if (high > FAR)
             return MOTION_NEVER;
