@@ -123,6 +123,8 @@ struct touches facts_touches(const struct path_entry *path, const struct path_no
 bool facts_pack(const struct facts *f, struct buf *b);
 /* 0, 1 for bytes that are no facts, -ENOMEM. Inits `out`. */
 int facts_unpack(struct str bytes, struct facts *out);
+/* The same of bytes that facts_pack has just made, which are not looked at so closely. */
+int facts_unpack_own(struct str bytes, struct facts *out);
 /* Whether packed facts have an event, without unpacking them. */
 bool facts_packed_any(struct str bytes);
 

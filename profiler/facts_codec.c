@@ -532,7 +532,7 @@ static int compare_bytes(const struct facts *f, struct str bytes)
     return rc;
 }
 
-int facts_unpack(struct str bytes, struct facts *out)
+int facts_unpack_own(struct str bytes, struct facts *out)
 {
     const Waymark__V1__Profile *m;
     struct arena a;
@@ -546,8 +546,18 @@ int facts_unpack(struct str bytes, struct facts *out)
     else
         rc = errno == ENOMEM ? -ENOMEM : 1;
     arena_deinit(&a);
-    if (rc == 0)
-        rc = compare_bytes(out, bytes);
+    if (rc != 0)
+        facts_deinit(out);
+    return rc;
+}
+
+int facts_unpack(struct str bytes, struct facts *out)
+{
+    int rc = facts_unpack_own(bytes, out);
+
+    if (rc != 0)
+        return rc;
+    rc = compare_bytes(out, bytes);
     if (rc != 0)
         facts_deinit(out);
     return rc;

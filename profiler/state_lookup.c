@@ -173,6 +173,14 @@ static int unpack(struct str bytes, struct state_profile *out, struct err *e)
     return rc > 0 ? damaged(e, "the facts of a profile") : rc;
 }
 
+/* What memory had. */
+static int unpack_own(struct str bytes, struct state_profile *out, struct err *e)
+{
+    int rc = facts_unpack_own(bytes, &out->facts);
+
+    return rc > 0 ? damaged(e, "the facts of a profile") : rc;
+}
+
 static int profile_from_record(struct str bytes, struct arena *a, struct state_profile *out, struct err *e)
 {
     struct profile_record record;
@@ -275,7 +283,7 @@ static int read_profile(struct partition *p, struct arena *a, struct state_profi
         rc = facts_from_disk(p, hash, a, out, e);
     pthread_rwlock_unlock(&p->place);
     if (rc == 0 && where == IN_MEMORY)
-        rc = unpack(buf_str(&b), out, e);
+        rc = unpack_own(buf_str(&b), out, e);
     else if (rc == 0 && where == TO_BE_FOLDED)
         rc = facts_by_folding(p, hash, changes, &b, out, e);
     buf_deinit(&b);
