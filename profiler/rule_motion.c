@@ -414,8 +414,11 @@ static int64_t guess_of_cut(const struct pair *p, int64_t from, int sign)
 static int64_t next_sign_one_way(const struct pair *p, int64_t from, int sign)
 {
     int64_t low = from, high = from + STRIDE; /* the sign is `sign` at low */
-    int64_t guess = guess_of_cut(p, from, sign);
+    int64_t guess;
 
+    if (sign_at(p, from + 2 * FAR) == sign)
+        return MOTION_NEVER;
+    guess = guess_of_cut(p, from, sign);
     if (guess <= FAR && sign_at(p, guess) != sign && sign_at(p, guess - 1) == sign)
         return guess;
     while (sign_at(p, high) == sign) {
