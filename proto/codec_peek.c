@@ -12,12 +12,15 @@ static bool skip(const char **p, const char *end, uint64_t n)
     return true;
 }
 
-/* Most are of one byte. */
+/* Most are of one byte or two. */
 static inline bool next_varint(const char **p, const char *end, uint64_t *out)
 {
-    if (*p == end || (**p & 0x80))
+    const unsigned char *c = (const unsigned char *)*p;
+
+    if (end - *p < 2 || (c[0] & c[1] & 0x80))
         return get_varint(p, end, out);
-    *out = (uint64_t) * (*p)++;
+    *out = c[0] & 0x80 ? (uint64_t)(c[0] & 0x7f) | (uint64_t)c[1] << 7 : c[0];
+    *p += c[0] & 0x80 ? 2 : 1;
     return true;
 }
 
