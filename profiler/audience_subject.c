@@ -93,6 +93,7 @@ static int read_profile(struct person_seen *p, struct err *e)
                  : state_profile(p->of.state, p->of.partition, p->of.id, p->arena, &p->profile, e);
 
     p->has_profile = rc == 0;
+    p->profile.amid = rc == 0 && (p->profile.amid || (p->viewed && p->view.amid));
     return rc;
 }
 

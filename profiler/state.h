@@ -159,6 +159,7 @@ struct state_view {
     struct order *orders; /* owned by this profile, by placed_at (else first statement), then order id */
     size_t order_count;
     struct str record; /* of the profile, see state_view_profile */
+    bool amid;         /* as in state_profile */
     void *private;
 };
 /* As state_profile; -EBUSY when others' views hold so much memory that this one has to wait. */

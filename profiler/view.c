@@ -50,6 +50,7 @@ struct reading {
     int64_t own_after; /* of a profile */
     bool empty;        /* it has no events; one that is to be folded may have none either */
     int64_t version;
+    bool amid;
     uint64_t changes;
     struct table devices; /* of its path: anybody can make many */
     struct path_entry *path;
@@ -171,6 +172,7 @@ static int see(struct reading *r, struct partition *p, struct key_hash id)
     if (profile && profile->version > 0) {
         r->found = true;
         r->version = profile->version;
+        r->amid = profile->version > p->figures.offset;
         r->changes = profile->changes;
         r->refold = profile->refold;
         r->linked = str_has(profile->user);
@@ -604,7 +606,8 @@ static int fill_view(struct reading *r, struct str id, unsigned what, struct sta
     id = arena_dup(&r->arena, id);
     if (!id.p)
         return -ENOMEM;
-    *out = (struct state_view){id, r->version, r->changes, r->path, r->path_count, orders.v, orders.n, r->record, r};
+    *out = (struct state_view){id,       r->version, r->changes, r->path, r->path_count,
+                               orders.v, orders.n,   r->record,  r->amid, r};
     return 0;
 }
 
