@@ -122,7 +122,7 @@ int audiences_tags(struct audiences *a, uint32_t partition, struct str id, int64
     struct world *w = world_of(a);
     size_t before = out->n;
     struct arena arena;
-    int rc = 1;
+    int rc = w ? 1 : -EAGAIN;
 
     *good = (struct tags_good){w ? w->tags_id : 0, TIME_NONE};
     arena_init(&arena, LIMIT_AUDIENCE_ARENA);

@@ -374,6 +374,7 @@ int audiences_start(const struct audiences_options *o, struct audiences **out, s
         return rc;
     }
     audiences_meter(a);
+    follow_rules(a); /* whoever asks at once gets tags */
     if (pthread_create(&a->thread, NULL, judge_main, a) != 0)
         abort();
     pthread_setname_np(a->thread, "audiences");

@@ -142,7 +142,7 @@ struct tags_good {
     int64_t until; /* the first moment at which time may change one; TIME_NONE: never */
 };
 /* Tags of a person now, or as of a moment, as JSON for answers: {"lifecycle":"growing"}; "{}" for who is not there. 0
- * or negative errno. */
+ * or negative errno, -EAGAIN while the definitions could not be read yet. */
 int audiences_tags(struct audiences *a, uint32_t partition, struct str id, int64_t as_of, struct buf *out,
                    struct tags_good *good);
 /* What tags are by now, 0: not known yet. Quick. */

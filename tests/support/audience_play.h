@@ -78,6 +78,7 @@ static inline void audience_begin(struct audience_play *t)
                                                     .past_bytes = t->past_bytes},
                         &t->a, &e) != 0)
         fail_msg("%s", e.text);
+    assert_true(audiences_tags_by(t->a) != 0); /* who asks at once gets tags, too */
 }
 
 static inline void audience_end(struct audience_play *t)
