@@ -8,69 +8,13 @@
 #include <stdlib.h>
 
 #include "profiler/order_doc.h"
-
-struct seen_stream {
-    struct key_hash hash;
-    struct str device; /* device_name() */
-    struct entry *entries;
-    struct gone *gone;
-    struct event_key *gone_keys; /* sorted */
-    size_t gone_count;
-    bool rewritten; /* what is on disk does not count */
-    bool merged;
-};
-
-struct seen_order {
-    struct key_hash order;
-    struct order_doc *doc;
-};
-
-/* The streams of one device make sessions together. */
-struct device_number {
-    struct table_node node; /* key: hash of device_name() */
-    uint32_t number;
-};
-
-struct reading {
-    struct arena arena;
-    struct interval *interval;
-    struct state *state;
-    uint32_t partition;
-    struct store_snapshot *snap;
-    struct store_iter *it; /* NULL until somebody reads by it; one serves all, since they are dear */
-    struct err *err;
-    uint64_t seen; /* the partition's changes up to this one */
-    uint32_t commit;
-    struct seen_stream *streams;
-    size_t stream_count;
-    struct seen_order *orders;
-    size_t order_count;
-    bool found, refold;
-    bool linked;       /* it is a device's, which has a user */
-    int64_t own_after; /* of a profile */
-    bool empty;        /* it has no events; one that is to be folded may have none either */
-    int64_t version;
-    bool amid;
-    uint64_t changes;
-    struct table devices; /* of its path: anybody can make many */
-    struct path_entry *path;
-    size_t path_count, path_cap;
-    bool keep;         /* the record */
-    struct str record; /* of the profile, if it is read and kept */
-    bool marks;        /* they are wanted */
-    size_t unmarked;   /* entries of the path that are none */
-    bool counted;
-    bool heeds;                /* what is held */
-    struct state_fence *fence; /* may be NULL */
-    int64_t from;              /* the path before it is passed over */
-    uint64_t held;             /* bytes counted for it */
-};
+#include "profiler/view_inside.h"
 
 /* --- memory --------------------------------------------------------------------------------------------------- */
 
 /* Whoever comes when others hold too much has to go, unless it is a small one: look-ups run on 64 threads at most, so
  * the small ones hold no more than the bound again. A single view is never refused, or nobody could look at it. */
-static int hold(struct reading *r, uint64_t bytes)
+int reading_hold(struct reading *r, uint64_t bytes)
 {
     struct state *s = r->state;
     uint64_t held;
@@ -87,9 +31,7 @@ static int hold(struct reading *r, uint64_t bytes)
 
 /* --- with the lock -------------------------------------------------------------------------------------------- */
 
-/* By which the streams of one device are told: its id, or the user's where there is none. In the arena; p is NULL when
- * memory is out. */
-static struct str device_name(struct reading *r, struct str anonymous_id, struct str user_id)
+struct str reading_device_name(struct reading *r, struct str anonymous_id, struct str user_id)
 {
     char buf[PROFILE_ID_MAX_BYTES];
     struct str user = str_has(anonymous_id) ? STR_NONE : user_id;
@@ -113,7 +55,7 @@ static int see_streams(struct reading *r, const struct partition *p, const struc
         struct seen_stream *seen = &r->streams[r->stream_count++];
 
         seen->hash = s->node.key;
-        seen->device = device_name(r, s->anonymous_id, s->user_id);
+        seen->device = reading_device_name(r, s->anonymous_id, s->user_id);
         if (!seen->device.p)
             return -ENOMEM;
         seen->entries = s->entries;
@@ -192,9 +134,7 @@ static int see(struct reading *r, struct partition *p, struct key_hash id)
     return 0;
 }
 
-/* By hash, so that what is on disk finds its counterpart in memory quickly: anybody can make many of both. Both structs
- * begin with the hash. */
-static int compare_hashes(const void *a, const void *b)
+int reading_compare_hashes(const void *a, const void *b)
 {
     return memcmp(a, b, sizeof(struct key_hash));
 }
@@ -203,9 +143,9 @@ static void sort_seen(struct reading *r)
 {
     _Static_assert(offsetof(struct seen_stream, hash) == 0 && offsetof(struct seen_order, order) == 0, "hash first");
     if (r->stream_count > 1)
-        qsort(r->streams, r->stream_count, sizeof *r->streams, compare_hashes);
+        qsort(r->streams, r->stream_count, sizeof *r->streams, reading_compare_hashes);
     if (r->order_count > 1)
-        qsort(r->orders, r->order_count, sizeof *r->orders, compare_hashes);
+        qsort(r->orders, r->order_count, sizeof *r->orders, reading_compare_hashes);
 }
 
 static int begin(struct reading *r, struct state *s, uint32_t partition, struct str id, struct err *e)
@@ -251,136 +191,9 @@ static void reading_free(struct reading *r)
     free(r);
 }
 
-/* --- the path ------------------------------------------------------------------------------------------------- */
+/* --- the disk ----------------------------------------------------------------------------------------------- */
 
-static int add_entry(struct reading *r, const struct path_entry *e)
-{
-    if (r->path_count == r->path_cap) {
-        size_t cap = r->path_cap ? 2 * r->path_cap : 64;
-        struct path_entry *more = realloc(r->path, cap * sizeof *more);
-        int rc;
-
-        if (!more)
-            return -ENOMEM;
-        r->path = more;
-        rc = hold(r, (cap - r->path_cap) * sizeof *more);
-        if (rc < 0)
-            return rc;
-        r->path_cap = cap;
-    }
-    r->path[r->path_count++] = *e;
-    return 0;
-}
-
-static int compare_keys(const void *a, const void *b)
-{
-    return event_key_cmp(a, b);
-}
-
-/* The replaced copies, so that they can be searched. Some may have been replaced after this view's moment: those that
- * stand in a list taken hold of under the lock had not. */
-static int sort_gone(struct reading *r, struct seen_stream *s)
-{
-    const struct gone *g;
-    size_t n = 0;
-
-    for (g = s->gone; g; g = g->next)
-        n++;
-    if (n == 0)
-        return 0;
-    s->gone_keys = arena_alloc(&r->arena, n * sizeof *s->gone_keys);
-    if (!s->gone_keys)
-        return -ENOMEM;
-    for (g = s->gone; g; g = g->next)
-        s->gone_keys[s->gone_count++] = g->key;
-    qsort(s->gone_keys, n, sizeof *s->gone_keys, compare_keys);
-    return 0;
-}
-
-/* As it is in the path: of a placed one without what stands before the event, of one that is gone nothing. */
-static int add_event(struct reading *r, const struct event_key *key, unsigned flags, uint32_t device, struct str bytes)
-{
-    struct path_entry entry = {*key, flags & ~(unsigned)ENTRY_PLACED, device, bytes, NULL};
-    struct internal_version version;
-
-    if ((flags & ENTRY_GONE) || key->time <= r->own_after || key->time < r->from || ((flags & ENTRY_MARK) && !r->marks))
-        return 0;
-    r->unmarked += !(flags & ENTRY_MARK);
-    if ((flags & ENTRY_PLACED) && !placed_event(bytes, &version, &entry.bytes))
-        return -EIO;
-    return add_entry(r, &entry);
-}
-
-static int number_of(struct reading *r, struct str device, uint32_t *out)
-{
-    struct key_hash hash = partition_hash(&r->state->partitions[r->partition], device);
-    struct device_number *n = (struct device_number *)table_find(&r->devices, &hash);
-
-    _Static_assert(offsetof(struct device_number, node) == 0, "a node is its device's number");
-    if (!n) {
-        n = arena_alloc(&r->arena, sizeof *n);
-        if (!n)
-            return -ENOMEM;
-        *n = (struct device_number){{.key = hash}, (uint32_t)r->devices.count};
-        if (table_add(&r->devices, &n->node) < 0)
-            return -ENOMEM;
-    }
-    *out = n->number;
-    return 0;
-}
-
-struct merge {
-    struct reading *r;
-    const struct seen_stream *seen; /* NULL: nothing of it is in memory */
-    uint32_t device;
-};
-
-static bool is_gone(const struct seen_stream *s, const struct event_key *key)
-{
-    return s && s->gone_count > 0 && bsearch(key, s->gone_keys, s->gone_count, sizeof *key, compare_keys);
-}
-
-static int merge_chunk(void *arg, const struct key_place *place, struct str value)
-{
-    struct merge *m = arg;
-    struct chunk_reader reader;
-    struct chunk_entry e;
-    struct str copy;
-    int rc = 0;
-
-    (void)place;
-    copy = arena_dup(&m->r->arena, value); /* the walk moves on, the path stays */
-    if (!copy.p)
-        return -ENOMEM;
-    if (!chunk_open(copy, &reader))
-        return -EIO;
-    rc = hold(m->r, copy.n);
-    while (rc == 0 && chunk_next(&reader, &e)) {
-        if (!is_gone(m->seen, &e.key))
-            rc = add_event(m->r, &e.key, e.flags, m->device, e.bytes);
-    }
-    return rc < 0 ? rc : reader.left ? -EIO : 0;
-}
-
-static int merge_memory(struct reading *r, const struct seen_stream *s, uint32_t device)
-{
-    int rc = 0;
-
-    for (const struct entry *e = s->entries; e && rc == 0; e = e->next) {
-        uint64_t dead_at = atomic_load_explicit(&e->dead_at, memory_order_relaxed);
-        if (dead_at == 0 || dead_at > r->seen)
-            rc = add_event(r, &e->key, e->flags, device, entry_bytes(e));
-    }
-    return rc;
-}
-
-static struct seen_stream *find_seen(struct reading *r, const struct key_hash *hash)
-{
-    return r->stream_count ? bsearch(hash, r->streams, r->stream_count, sizeof *r->streams, compare_hashes) : NULL;
-}
-
-/* Of the keys that begin with `prefix` the first. */
-static int seek(struct reading *r, const struct key *prefix)
+int reading_seek(struct reading *r, const struct key *prefix)
 {
     if (!r->it)
         r->it = store_iter_new(r->state->store, r->partition, r->snap, true);
@@ -390,87 +203,9 @@ static int seek(struct reading *r, const struct key *prefix)
     return 0;
 }
 
-static bool at_prefix(struct reading *r, const struct key *prefix, struct str *key, struct str *value)
+bool reading_at(struct reading *r, const struct key *prefix, struct str *key, struct str *value)
 {
     return store_iter_at(r->it, key, value) && str_starts(*key, key_str(prefix));
-}
-
-/* A stream that is on disk, and what memory has of it. */
-static int merge_stream(struct reading *r, struct key_hash stream, uint32_t device)
-{
-    struct seen_stream *seen = find_seen(r, &stream);
-    struct merge m = {r, seen, device};
-    struct chunk_range range = {stream, r->from, INT64_MAX, r->commit};
-    int rc = seen ? sort_gone(r, seen) : 0;
-
-    if (rc == 0 && !(seen && seen->rewritten))
-        rc = chunks_visit_by(r->it, &range, merge_chunk, &m, r->err);
-    if (rc == -EIO)
-        return damaged(r->err, "a chunk of a path");
-    if (rc < 0 || !seen)
-        return rc;
-    seen->merged = true;
-    return merge_memory(r, seen, device);
-}
-
-/* A stream that is on disk. */
-struct known_stream {
-    struct known_stream *next;
-    struct key_hash hash;
-    uint32_t device;
-};
-
-/* `record` says whose it is. */
-static int know_stream(struct reading *r, struct str key, struct str record, struct known_stream **out)
-{
-    struct known_stream *s = arena_alloc(&r->arena, sizeof *s);
-    struct key_hash owner;
-    struct stream_id id;
-    struct str name;
-
-    if (!s)
-        return -ENOMEM;
-    s->next = NULL;
-    *out = s;
-    if (!key_read_two(key, KEY_STREAM, &owner, &s->hash) || stream_record_read(record, &id) < 0)
-        return damaged(r->err, "a stream");
-    name = device_name(r, id.anonymous_id, id.user_id);
-    return name.p ? number_of(r, name, &s->device) : -ENOMEM;
-}
-
-static int know_streams(struct reading *r, struct key_hash profile, struct known_stream **first)
-{
-    struct key prefix = key_one(KEY_STREAM, profile);
-    struct known_stream **end = first;
-    struct str key, record;
-    int rc = seek(r, &prefix);
-
-    for (; rc == 0 && at_prefix(r, &prefix, &key, &record); store_iter_next(r->it)) {
-        rc = know_stream(r, key, record, end);
-        if (rc == 0)
-            end = &(*end)->next;
-    }
-    return rc == 0 ? store_iter_status(r->it, r->err) : rc;
-}
-
-static int read_path(struct reading *r, struct key_hash profile)
-{
-    struct known_stream *streams = NULL;
-    uint32_t device = 0;
-    int rc = table_init(&r->devices);
-
-    if (rc == 0)
-        rc = know_streams(r, profile, &streams);
-    for (; rc == 0 && streams; streams = streams->next)
-        rc = merge_stream(r, streams->hash, streams->device);
-    for (size_t i = 0; i < r->stream_count && rc == 0; i++)
-        if (!r->streams[i].merged && (rc = number_of(r, r->streams[i].device, &device)) == 0)
-            rc = merge_memory(r, &r->streams[i], device);
-    if (rc == -EIO)
-        return damaged(r->err, "a placed event");
-    if (rc == 0 && r->path_count > 1)
-        qsort(r->path, r->path_count, sizeof *r->path, path_entry_cmp);
-    return rc;
 }
 
 /* --- orders --------------------------------------------------------------------------------------------------- */
@@ -491,7 +226,7 @@ static int add_order(struct reading *r, struct order_list *l, struct str doc)
     doc = arena_dup(&r->arena, doc);
     if (!doc.p)
         return -ENOMEM;
-    rc = hold(r, ORDER_TIMES * doc.n);
+    rc = reading_hold(r, ORDER_TIMES * doc.n);
     if (rc < 0)
         return rc;
     rc = order_doc_read(doc, &r->arena, 0, &parts);
@@ -517,7 +252,7 @@ static int add_order(struct reading *r, struct order_list *l, struct str doc)
 
 static bool order_in_memory(const struct reading *r, const struct key_hash *order)
 {
-    return r->order_count && bsearch(order, r->orders, r->order_count, sizeof *r->orders, compare_hashes);
+    return r->order_count && bsearch(order, r->orders, r->order_count, sizeof *r->orders, reading_compare_hashes);
 }
 
 static int read_orders(struct reading *r, struct key_hash profile, struct order_list *l)
@@ -525,9 +260,9 @@ static int read_orders(struct reading *r, struct key_hash profile, struct order_
     struct key prefix = key_one(KEY_ORDER, profile);
     struct key_hash owner, order;
     struct str key, value;
-    int rc = seek(r, &prefix);
+    int rc = reading_seek(r, &prefix);
 
-    for (; rc == 0 && at_prefix(r, &prefix, &key, &value); store_iter_next(r->it)) {
+    for (; rc == 0 && reading_at(r, &prefix, &key, &value); store_iter_next(r->it)) {
         if (!key_read_two(key, KEY_ORDER, &owner, &order))
             rc = damaged(r->err, "a key");
         else if (!order_in_memory(r, &order))
@@ -547,7 +282,7 @@ static int read_orders(struct reading *r, struct key_hash profile, struct order_
 static int keep_record(struct reading *r, struct str bytes)
 {
     r->record = arena_dup(&r->arena, bytes);
-    return r->record.p ? hold(r, bytes.n) : -ENOMEM;
+    return r->record.p ? reading_hold(r, bytes.n) : -ENOMEM;
 }
 
 static int read_version(struct reading *r, struct key_hash profile)
@@ -581,7 +316,7 @@ static int is_nobody(struct reading *r, struct key_hash profile, unsigned what, 
     int rc = 0;
 
     if (!r->empty && r->refold && !(what & VIEW_PATH))
-        rc = read_path(r, profile);
+        rc = reading_path(r, profile);
     *out = r->empty || (r->refold && r->unmarked == 0 && r->from == INT64_MIN);
     return rc;
 }
@@ -596,7 +331,7 @@ static int fill_view(struct reading *r, struct str id, unsigned what, struct sta
     if (rc == 0 && r->linked && !(what & VIEW_UNCOUNTED))
         return STATE_LINKED;
     if (rc == 0 && (what & VIEW_PATH) && !r->linked)
-        rc = read_path(r, profile);
+        rc = reading_path(r, profile);
     if (rc == 0 && (what & VIEW_ORDERS))
         rc = read_orders(r, profile, &orders);
     if (rc == 0 && !(what & (VIEW_UNCOUNTED | VIEW_NOBODY)))
