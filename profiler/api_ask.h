@@ -282,6 +282,7 @@ bool peer_ask_settled(struct ask *ask, struct peer_call *c, const char *base, co
 /* The base URL of the instance that has a partition; false when none is known. */
 bool peer_of(struct ask *ask, uint32_t partition, char *out, size_t size);
 #define PEER_URL (LIMIT_URL_BYTES + 1)
+#define EXPORTS_INSIDE "/v1/internal/exports" /* where no parameter of a client's is passed on */
 
 /* --- parameters (api_parameters.c): false when they have answered --------------------------------------------- */
 

@@ -110,11 +110,12 @@ static void answered(struct peer_call *call)
 void circle_ask(struct circle *c, const struct circle_question *q)
 {
     int64_t ms = clock_monotonic() - c->ask->arrived + q->ms;
+    bool may_ask = c->ask->api->o.forward && !c->ask->forwarded; /* a client may say that it was */
 
     c->under_way = c->count + 1;
     for (size_t i = 0; i < c->count; i++) {
         struct circle_answer *a = &c->answers[i];
-        if (c->ask->api->o.forward && peer_ask_for(c->ask, &a->call, a->base, q->path, q->more, q->post, ms, answered))
+        if (may_ask && peer_ask_for(c->ask, &a->call, a->base, q->path, q->more, q->post, ms, answered))
             continue;
         pthread_mutex_lock(&c->lock);
         c->under_way--;

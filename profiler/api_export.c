@@ -70,10 +70,11 @@ static void found_begun(struct whole *w)
 static void run_begun(struct lookup_job *job, bool in_time)
 {
     struct ask *ask = (struct ask *)job;
+    const int64_t most = EXPORT_ASK_MS - 1000; /* an answer of others that says "running" is one in time */
     int64_t rest = job->deadline - clock_monotonic();
 
     (void)in_time;
-    whole_find(ask, ask->name, rest > 0 ? rest : 0, found_begun);
+    whole_find(ask, ask->name, rest < 0 ? 0 : rest < most ? rest : most, found_begun);
 }
 
 void export_begun(struct ask *ask, const char *id)
@@ -277,7 +278,7 @@ void run_exports(struct ask *ask)
     if (!c)
         return;
     if (circle_add_known(c)) {
-        circle_ask(c, &(struct circle_question){STR_LIT("/v1/internal/exports"), NULL, STR_NONE, EXPORT_ASK_MS});
+        circle_ask(c, &(struct circle_question){STR_LIT(EXPORTS_INSIDE), NULL, STR_NONE, EXPORT_ASK_MS});
         return;
     }
     circle_free(c);

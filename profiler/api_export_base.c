@@ -43,6 +43,22 @@ static bool has_answered(const struct json *maker, const struct json *const *ans
 
 enum verdict { GOOD, NEVER_TOLD, RUNNING, LOST, ASK };
 
+static struct str rule_of(const struct json *part)
+{
+    const struct json *manifest = json_get(part, "manifest");
+
+    return manifest ? part_text(manifest, "rule_version") : STR_NONE;
+}
+
+/* Parts of different rules were never a file; see export_whole_state. */
+static bool rules_differ(const struct json *const *parts, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        if (str_has(rule_of(parts[i])) && str_has(rule_of(parts[0])) && !str_eq(rule_of(parts[i]), rule_of(parts[0])))
+            return true;
+    return false;
+}
+
 /* Of all parts of one export. */
 static enum verdict judge(const struct json *const *parts, size_t count, const struct json *const *answers, size_t n,
                           const struct json **ask)
@@ -58,6 +74,8 @@ static enum verdict judge(const struct json *const *parts, size_t count, const s
             return RUNNING;
         taken = taken || part_truth(parts[i], "fetched");
     }
+    if (rules_differ(parts, count))
+        return NEVER_TOLD;
     for (const struct json *m = makers->child; m; m = m->next) {
         const struct json *p = part_of_maker(m, parts, count), *list = json_get(m, "partitions");
         bool nobody = list && list->type == JSON_ARRAY && list->count == 0; /* it told only removals */

@@ -139,6 +139,27 @@ static const struct json *own_maker(const struct ask *ask, const struct json *ma
     return NULL;
 }
 
+static bool is_known(struct ask *ask, struct str url)
+{
+    char base[PEER_URL];
+
+    for (uint32_t p = 0; p < ask->api->o.conf->partitions; p++)
+        if (ownership_url(ask->api->o.ownership, p, base, sizeof base) && str_is(url, base))
+            return true;
+    return false;
+}
+
+/* They will be sent tokens: who may export must not choose where these go. Whoever has nobody left is known by the
+ * export before. */
+static bool makers_known(struct ask *ask, const struct json *makers, const struct json *own, struct str base)
+{
+    for (const struct json *m = makers->child; m; m = m->next)
+        if (m != own && !is_known(ask, part_text(m, "url")) &&
+            !exports_made_by(ask->api->o.exports, base, part_text(m, "url")))
+            return false;
+    return true;
+}
+
 /* 1: there is no part here. Else as exports_begin. */
 static int begin_part(struct ask *ask, const struct json *post, const char **code, struct err *e)
 {
@@ -156,9 +177,12 @@ static int begin_part(struct ask *ask, const struct json *post, const char **cod
         return 1;
     *code = "parameter_invalid";
     err_set(e, "that is no part of an export");
-    if (!request || !audience_name_good(w.id) || w.id.n >= EXPORT_ID_BYTES || !str_has(w.base) ||
-        !read_partitions(ask, own, &w))
+    if (!request || !export_id_good(w.id) || !str_has(w.base) || !read_partitions(ask, own, &w))
         return -EINVAL;
+    if (!makers_known(ask, makers, own, w.base)) {
+        err_set(e, "one who makes a part of it is not known here: ask again soon, or with \"anew\":true");
+        return -EAGAIN;
+    }
     w.makers = makers->raw;
     w.n = request->raw.n;
     w.body = arena_zalloc(http_arena(ask->request), w.n + JSON_PADDING);
@@ -185,7 +209,7 @@ static void ask_parts(struct beginning *g, struct circle *c, const char *more)
 {
     char path[64];
 
-    snprintf(path, sizeof path, "/v1/internal/exports/%s", g->id);
+    snprintf(path, sizeof path, EXPORTS_INSIDE "/%s", g->id);
     circle_ask(c, &(struct circle_question){str_of(path), more, STR_NONE, EXPORT_ASK_MS});
 }
 
@@ -292,7 +316,7 @@ static void tell(struct beginning *g)
     for (size_t i = 0; i < g->count; i++)
         if (g->bases[i][0] && takes_part(g, i))
             circle_add(c, g->bases[i]); /* as many at most as have answered */
-    circle_ask(c, &(struct circle_question){STR_LIT("/v1/internal/exports"), NULL, buf_str(&g->post), EXPORT_ASK_MS});
+    circle_ask(c, &(struct circle_question){STR_LIT(EXPORTS_INSIDE), NULL, buf_str(&g->post), EXPORT_ASK_MS});
 }
 
 /* --- who has what ------------------------------------------------------------------------------------------------ */
@@ -390,7 +414,7 @@ static void ask_round(struct beginning *g, struct circle *c)
 {
     c->done = answered;
     c->arg = g;
-    circle_ask(c, &(struct circle_question){STR_LIT("/v1/internal/exports"), g->more, STR_NONE, EXPORT_ASK_MS});
+    circle_ask(c, &(struct circle_question){STR_LIT(EXPORTS_INSIDE), g->more, STR_NONE, EXPORT_ASK_MS});
 }
 
 /* What this one says. False: it has answered. */

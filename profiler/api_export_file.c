@@ -130,18 +130,20 @@ static void answer_here(struct ask *ask, struct file_answer *f)
 {
     char name[96] = "";
     uint64_t size = 0;
+    int fd;
 
     if (exports_open(ask->api->o.exports, ask->name, &f->file.fd, &size, &f->type, name, sizeof name) != 0) {
         no_export(ask);
         return;
     }
+    fd = f->file.fd; /* an answer may take the request's memory along */
     exports_taken(ask->api->o.exports, ask->name);
     describe(f, ask->name, name);
     if (choose(ask, f, size)) {
         f->file.from = f->from;
         send(ask, f);
     } else {
-        close(f->file.fd);
+        close(fd);
     }
 }
 
@@ -155,6 +157,7 @@ struct piece {
 
 struct fetching {
     struct lookup_job job; /* first */
+    struct api *api;       /* outlives the request */
     struct whole *whole;
     struct file_answer *f;
     struct piece pieces[2 * EXPORT_PARTS + 1];
@@ -170,7 +173,7 @@ static struct ask *end(struct fetching *g)
 {
     struct ask *ask = g->whole->ask;
 
-    atomic_fetch_sub(&ask->api->fetches, 1);
+    atomic_fetch_sub(&g->api->fetches, 1);
     whole_free(g->whole);
     free(g);
     return ask;
@@ -368,7 +371,7 @@ static void fetch(struct fetching *g, const char *base)
     char path[80], more[64];
     int64_t ms = clock_monotonic() - ask->arrived + LIMIT_EXPORT_FETCH_MS;
 
-    snprintf(path, sizeof path, "/v1/internal/exports/%.*s/part", STR_ARG(ask->name));
+    snprintf(path, sizeof path, EXPORTS_INSIDE "/%.*s/part", STR_ARG(ask->name));
     snprintf(more, sizeof more, "first=%" PRIu64 "&bytes=%" PRIu64, p->from, next_bytes(g));
     if (!peer_ask_for(ask, &g->call, base, str_of(path), more, STR_NONE, ms, fetched))
         fail(g, 503, "too many questions to other profilers are under way");
@@ -413,11 +416,12 @@ static void noted(struct circle *c)
 static void note_taken(struct fetching *g)
 {
     struct whole *w = g->whole;
+    int fd = g->f->file.fd;
     struct circle *c = circle_new(w->ask, noted, g);
     char path[64];
 
-    if (!c) {
-        close(g->f->file.fd);
+    if (!c) { /* it has answered */
+        close(fd);
         end(g);
         return;
     }
@@ -429,7 +433,7 @@ static void note_taken(struct fetching *g)
         else
             exports_taken(w->ask->api->o.exports, w->id);
     }
-    snprintf(path, sizeof path, "/v1/internal/exports/%.*s", STR_ARG(w->id));
+    snprintf(path, sizeof path, EXPORTS_INSIDE "/%.*s", STR_ARG(w->id));
     circle_ask(c, &(struct circle_question){str_of(path), "taken=true", STR_NONE, EXPORT_ASK_MS});
 }
 
@@ -470,6 +474,7 @@ static struct fetching *fetching_new(struct whole *w, struct file_answer *f)
         whole_free(w);
         return NULL;
     }
+    g->api = a;
     g->whole = w;
     g->f = f;
     return g;

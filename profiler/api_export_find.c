@@ -166,7 +166,7 @@ static void ask_round(struct whole *w, struct circle *c)
 {
     char path[64];
 
-    snprintf(path, sizeof path, "/v1/internal/exports/%.*s", STR_ARG(w->id));
+    snprintf(path, sizeof path, EXPORTS_INSIDE "/%.*s", STR_ARG(w->id));
     c->done = answered;
     c->arg = w;
     circle_ask(c, &(struct circle_question){str_of(path), w->more, STR_NONE, EXPORT_ASK_MS});
@@ -185,12 +185,17 @@ static bool look_here(struct whole *w)
            json_parse(w->parser, w->own.p, w->own.n, &w->root, NULL) == JSON_OK;
 }
 
+bool export_id_good(struct str id)
+{
+    return str_starts(id, STR_LIT("ex_")) && id.n < EXPORT_ID_BYTES && audience_name_good(id);
+}
+
 void whole_find(struct ask *ask, struct str id, int64_t hold_ms, void (*found)(struct whole *w))
 {
     struct whole *w = calloc(1, sizeof *w);
     struct circle *c = NULL;
 
-    if (!w || !audience_name_good(id) || id.n >= EXPORT_ID_BYTES) {
+    if (!w || !export_id_good(id)) {
         if (w)
             ask_error(ask, 404, "export_not_found", "there is no export of this id");
         else

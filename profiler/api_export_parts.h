@@ -45,6 +45,8 @@ struct whole {
  * thread or here, and frees it; or it has answered, when there is no such export, or not all of it can be had. */
 void whole_find(struct ask *ask, struct str id, int64_t hold_ms, void (*found)(struct whole *w));
 void whole_free(struct whole *w);
+/* Whether it may be an export's: files of no other name are found again at a start. */
+bool export_id_good(struct str id);
 
 /* --- joining (api_export_join.c): pure -------------------------------------------------------------------------- */
 

@@ -119,7 +119,10 @@ static void write_url(struct buf *b, const struct ask *ask, const char *base, st
 {
     add_base(b, base);
     add_path(b, path);
-    add_query(b, ask, more);
+    if (!str_starts(path, STR_LIT(EXPORTS_INSIDE)))
+        add_query(b, ask, more);
+    else if (more) /* what a client says there is not for other profilers */
+        buf_addf(b, "?%s", more);
     buf_add_char(b, '\0');
 }
 

@@ -383,6 +383,22 @@ static int judge_gone(struct audiences *a, struct verdict *v, struct str id)
     return add_differences(a, v, c);
 }
 
+/* Nobody is there. Who went a moment ago was noted with an id, without which the leaving cannot be told: by the next
+ * try the note has been taken. */
+static int judge_missing(struct audiences *a, struct verdict *v)
+{
+    struct str id = crowd_gone_id(v->part, &v->hash);
+
+    if (v->number == PERSON_NONE)
+        return 1;
+    struct person *who = &v->part->people.v[v->number];
+    if (!str_has(id) && v->was.in_count > 0 && !who->missed) {
+        who->missed = true;
+        return -EAGAIN;
+    }
+    return judge_gone(a, v, id);
+}
+
 /* --- the whole ------------------------------------------------------------------------------------------------- */
 
 /* As far as they are known, and if that is too little, whole. */
@@ -454,11 +470,13 @@ int batch_judge(struct audiences *a, struct crowd *p, const struct key_hash *has
     if (rc == 0)
         rc = judge(a, v, id, told, e);
     else if (rc == STATE_NOT_FOUND)
-        rc = v->number == PERSON_NONE ? 1 : judge_gone(a, v, crowd_gone_id(p, hash));
+        rc = judge_missing(a, v);
     if (rc != 0) {
         b->change_count = v->first_change;
         return rc < 0 ? rc : 0;
     }
+    if (v->number != PERSON_NONE && !v->gone)
+        p->people.v[v->number].missed = false;
     v->changes = b->change_count - v->first_change;
     b->n++;
     return 0;

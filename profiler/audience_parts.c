@@ -131,8 +131,10 @@ static int load(struct audiences *a, struct crowd *p, uint64_t stint, struct err
     rc = row_store_walk(a->rows, p->number, load_row, &l, e);
     pthread_rwlock_unlock(&a->lock);
     arena_deinit(&l.arena);
-    if (rc == 0)
+    if (rc == 0) {
+        atomic_store(&a->outer[p->number].forget, false);
         atomic_store(&a->outer[p->number].live, stint);
+    }
     if (l.unread)
         log_warn("audiences: partition %u: %llu rows cannot be read; the people are judged anew", p->number,
                  (unsigned long long)l.unread);

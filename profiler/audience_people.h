@@ -21,6 +21,7 @@ struct person {
     uint32_t heap_at; /* PERSON_NONE: it is not in the heap */
     uint16_t took;    /* to be judged, in tenths of a ms */
     bool waits;       /* for a turn of those who take long */
+    bool missed;      /* nobody is there, and the note that says who it was was waited for */
 };
 
 struct people {

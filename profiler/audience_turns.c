@@ -112,7 +112,7 @@ bool turn_next(struct audiences *a, struct crowd **p, uint32_t *number)
         return false;
     for (uint32_t i = 0; i < a->o.partitions; i++) {
         *p = &a->parts[(a->turn_of + i) % a->o.partitions];
-        if (!crowd_ready(a, *p) || !take_first(*p, number))
+        if (!crowd_ready(a, *p) || !crowd_compared(*p) || !take_first(*p, number))
             continue;
         a->turn_of = ((*p)->number + 1) % a->o.partitions;
         return true;
@@ -158,7 +158,8 @@ int64_t turns_pause(struct audiences *a)
     int64_t us = a->turn_at - clock_us();
 
     for (uint32_t i = 0; i < a->o.partitions; i++)
-        if (a->parts[i].turns.first < a->parts[i].turns.n && crowd_ready(a, &a->parts[i]))
+        if (a->parts[i].turns.first < a->parts[i].turns.n && crowd_ready(a, &a->parts[i]) &&
+            crowd_compared(&a->parts[i]))
             return us < 0 ? 0 : us / 1000 + 1;
     return INT64_MAX;
 }

@@ -111,8 +111,10 @@ static void judge_gone(struct audiences *a, struct crowd *p)
     while (p->gone_at < p->gone_n && has_room(a)) {
         uint32_t number = p->gone[p->gone_at++];
 
-        if (people_has(&p->people, number))
-            judge_number(a, p, number);
+        if (!people_has(&p->people, number))
+            continue;
+        p->people.v[number].missed = true; /* no note comes */
+        judge_number(a, p, number);
     }
 }
 

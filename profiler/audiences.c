@@ -78,7 +78,7 @@ static int64_t pause_ms(struct audiences *a)
 
         if (due != PERSON_NONE && crowd_ready(a, p) && crowd_compared(p))
             take_least(&least, p->people.v[due].due - now);
-        if (p->again_n > 0)
+        if (p->again_n > 0 && crowd_ready(a, p) && crowd_compared(p))
             take_least(&least, p->again_at - steady);
         if (p->retry_at > steady)
             take_least(&least, p->retry_at - steady);

@@ -32,6 +32,8 @@ struct exports_options {
 int exports_start(const struct exports_options *o, struct exports **out, struct err *e);
 /* Where others ask this profiler. Once; before, no export is made with others. */
 void exports_set_url(struct exports *x, const char *url);
+/* Whether the export `id`, if it is here, has a part that is made there. */
+bool exports_made_by(struct exports *x, struct str id, struct str url);
 /* Ends the thread: before audiences, state and log are closed. What is being made is made anew at the next start. NULL
  * is allowed. */
 void exports_stop(struct exports *x);

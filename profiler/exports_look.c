@@ -106,6 +106,18 @@ void exports_who(struct exports *x, struct buf *out)
     pthread_mutex_unlock(&x->lock);
 }
 
+bool exports_made_by(struct exports *x, struct str id, struct str url)
+{
+    char text[sizeof x->url + 16];
+
+    snprintf(text, sizeof text, "\"url\":\"%.*s\"", STR_ARG(url));
+    pthread_mutex_lock(&x->lock);
+    const struct export_entry *n = str_has(id) ? exports_find(x, id) : NULL;
+    bool made = n && n->makers && str_has(url) && strstr(n->makers, text) != NULL;
+    pthread_mutex_unlock(&x->lock);
+    return made;
+}
+
 void exports_set_url(struct exports *x, const char *url)
 {
     pthread_mutex_lock(&x->lock);

@@ -10,7 +10,7 @@ import random
 import time
 
 import pytest
-from support.cluster import Cluster, not_sanitized
+from support.cluster import TOKEN, Cluster, not_sanitized
 from support.instance import SERVER, Instance, wait_until
 from support.outage import wait_served
 
@@ -225,6 +225,45 @@ def test_mistakes_and_who_may(two):
     e = two.well(two.profilers[0], 'POST', '/v1/audiences/all/exports?partial=true', {'format': 'csv'})
     m = two.finished(e['id'])['manifest']
     assert m['partial'] and m['partitions'] == {'here': 2, 'all': 4} and 0 < m['people'] < PEOPLE
+
+
+@not_sanitized
+def test_who_pretends_to_be_a_profiler(two):
+    forged = {'X-Waymark-Forwarded': '0123456789abcdef', 'Authorization': f'Bearer {TOKEN}'}
+    e = two.export('all', format='csv', columns=COLUMNS)
+    for p in two.profilers:
+        for method, path, body in (('GET', '/v1/exports', None), ('GET', f'/v1/exports/{e["id"]}', None),
+                                   ('GET', f'/v1/exports/{e["id"]}/file', None),
+                                   ('POST', '/v1/audiences/all/exports', {'format': 'csv'})):
+            assert two.ask(p, method, path, body, forged)[0] == 503, path
+        own = two.ask(p, 'GET', '/v1/internal/exports', None, forged)[1]
+        makers = [{k: own[k] for k in ('instance', 'url', 'partitions')}]
+        part = {'id': 'ex_0pretended', 'audience': 'all', 'base': '', 'makers': makers, 'request': {'format': 'csv'}}
+        for wrong, good in (({'id': 'people'}, 400), ({'makers': []}, 503),
+                            ({'makers': makers + [{'instance': 'x', 'url': 'http://127.0.0.1:9', 'partitions': [0]}]}, 503)):
+            s, b, _ = two.ask(p, 'POST', '/v1/internal/exports', {**part, **wrong}, forged)
+            assert s == good, b
+        assert two.well(p, 'GET', f'/v1/exports/{e["id"]}') == e
+
+
+@not_sanitized
+def test_parameters_that_are_between_profilers(two):
+    wish = {'format': 'google', 'delta': True, 'destination': 'parameters'}
+    inside = {'X-Waymark-Forwarded': '0123456789abcdef'}
+    p, other = two.profilers
+    first = two.export('all', **wish)
+    for word in ('taken', 'go', 'stop'):
+        two.well(p, 'GET', f'/v1/exports/{first["id"]}?{word}=true')
+    for q in two.profilers:
+        s, b, _ = two.ask(q, 'GET', f'/v1/internal/exports/{first["id"]}', None, inside)
+        assert s == 200 and b['state'] == 'done' and not b['fetched']
+    second = two.finished(two.well(p, 'POST', '/v1/audiences/all/exports?delta=none&bytes=1', wish)['id'])
+    assert first['manifest']['from_nothing'] and first['manifest']['rows'] > 0
+    assert not second['manifest']['from_nothing'] and second['manifest']['rows'] == 0
+    ids = [x['id'] for x in two.well(p, 'GET', '/v1/exports?delta=none')['exports']]
+    assert {first['id'], second['id']} <= set(ids)
+    s, b, _ = two.ask(other, 'GET', f'/v1/exports/{first["id"]}/file?bytes=1&first=3')
+    assert s == 200 and len(b) == first['manifest']['bytes']
 
 
 def close(a, b):
