@@ -42,6 +42,7 @@ struct kafka_group {
     int fatal;      /* librdkafka's error, after which the client is of no use */
     int64_t again_at, again_ms, commit_at;
     bool fenced, subscribed;
+    bool heard; /* by this client, what it is given */
     pthread_t thread;
     pthread_mutex_t lock; /* `muted` and the calls of given and taken; `ended` */
     pthread_cond_t cond;
@@ -140,6 +141,7 @@ static void take_rebalance(rd_kafka_t *rk, int error, rd_kafka_topic_partition_l
     struct kafka_group *g = arg;
 
     assert(rk == g->rk);
+    g->heard = true;
     if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         if (list->cnt > 0)
             log_info("kafka: the group gives %d partitions", list->cnt);
@@ -203,7 +205,7 @@ static int make_client(struct kafka_group *g, struct err *e)
 {
     int r = kafka_client_new(&g->log->o, KAFKA_MEMBER, g->name, &g->calls, &g->rk, e);
 
-    g->subscribed = false;
+    g->subscribed = g->heard = false;
     if (r == 0)
         rd_kafka_poll_set_consumer(g->rk); /* log lines and errors come with the rest */
     return r;
@@ -307,6 +309,15 @@ static bool is_member(struct kafka_group *g)
     return is;
 }
 
+/* librdkafka before 2.3 aborts when a member ends between its joining and the first word of what it is given. */
+static void hear_out(struct kafka_group *g)
+{
+    int64_t until = clock_monotonic() + atomic_load(&g->stop_ms) / 2;
+
+    while (!g->heard && is_member(g) && clock_monotonic() < until && !g->fatal)
+        poll_once(g);
+}
+
 /* Leaving for good is said by unsubscribing: at the mere end of a client a static member stays in the group. */
 static void say_good_bye(struct kafka_group *g)
 {
@@ -341,6 +352,7 @@ static void *group_main(void *arg)
     }
     if (g->rk) {
         commit(g);
+        hear_out(g);
         if (atomic_load(&g->for_good))
             say_good_bye(g);
     }
