@@ -257,6 +257,17 @@ static void by_rule(struct audience_change *c)
     c->event_time = TIME_NONE;
 }
 
+/* Other rules than its own have changed since somebody entered: of one that names nothing else only time is left. */
+static bool only_time_has_passed(const struct audiences *a, struct str name, int64_t entered_at)
+{
+    size_t at = world_find(a->world, name);
+    const struct audience *x = at == SIZE_MAX ? NULL : &a->world->v[at];
+    unsigned needs = x && x->rule ? rule_needs(x->rule) : 0;
+
+    return x && x->version < entered_at && (needs & RULE_NEEDS_NOW) &&
+           !(needs & (RULE_NEEDS_CUTS | RULE_NEEDS_TAGS | RULE_NEEDS_AUDIENCES));
+}
+
 static int add_differences(struct audiences *a, struct verdict *v, struct batch_change c)
 {
     const struct row *was = &v->was, *now = &v->now;
@@ -281,6 +292,9 @@ static int add_differences(struct audiences *a, struct verdict *v, struct batch_
             one.c.because = BECAUSE_RULE; /* the audience was removed */
         if (c.guessed && !(c.received != TIME_NONE && c.received > c.c.rule_version))
             by_rule(&one.c);
+        if (one.c.because == BECAUSE_RULE && only_was && was->version == now->version &&
+            only_time_has_passed(a, c.c.audience, m->entered_at))
+            one.c.because = BECAUSE_TIME;
         if (str_has(c.c.audience))
             rc = add_change(&a->batch, &one);
     }
