@@ -257,15 +257,18 @@ static void by_rule(struct audience_change *c)
     c->event_time = TIME_NONE;
 }
 
-/* Other rules than its own have changed since somebody entered: of one that names nothing else only time is left. */
+/* Of a person whose profile is what it was: rules have changed since they were judged, but not what this one says. That
+ * is so where everybody was judged by it, and of one that names nothing else, where it was said before they entered. */
 static bool only_time_has_passed(const struct audiences *a, struct str name, int64_t entered_at)
 {
+    const unsigned others = RULE_NEEDS_CUTS | RULE_NEEDS_TAGS | RULE_NEEDS_AUDIENCES;
     size_t at = world_find(a->world, name);
     const struct audience *x = at == SIZE_MAX ? NULL : &a->world->v[at];
     unsigned needs = x && x->rule ? rule_needs(x->rule) : 0;
 
-    return x && x->version < entered_at && (needs & RULE_NEEDS_NOW) &&
-           !(needs & (RULE_NEEDS_CUTS | RULE_NEEDS_TAGS | RULE_NEEDS_AUDIENCES));
+    if (!(needs & RULE_NEEDS_NOW))
+        return false;
+    return !a->building[at] || (x->version < entered_at && !(needs & others));
 }
 
 static int add_differences(struct audiences *a, struct verdict *v, struct batch_change c)
@@ -292,8 +295,8 @@ static int add_differences(struct audiences *a, struct verdict *v, struct batch_
             one.c.because = BECAUSE_RULE; /* the audience was removed */
         if (c.guessed && !(c.received != TIME_NONE && c.received > c.c.rule_version))
             by_rule(&one.c);
-        if (one.c.because == BECAUSE_RULE && only_was && was->version == now->version &&
-            only_time_has_passed(a, c.c.audience, m->entered_at))
+        if (one.c.because == BECAUSE_RULE && was->version == now->version &&
+            only_time_has_passed(a, c.c.audience, only_was ? m->entered_at : TIME_NONE))
             one.c.because = BECAUSE_TIME;
         if (str_has(c.c.audience))
             rc = add_change(&a->batch, &one);
