@@ -12,6 +12,7 @@
 
 #define CLAUSES 32
 #define COUNT_MS 120000 /* longer no walk goes on */
+#define JUDGED_MS 10000 /* whoever has changed is waited for */
 
 enum { WHOLE, EMAIL, PHONE, FIRST_CLAUSE, MOST_RULES = FIRST_CLAUSE + CLAUSES };
 
@@ -21,10 +22,11 @@ struct counting {
     struct str text;
     int64_t began, end;
     size_t clauses;
-    struct rule *rules[MOST_RULES]; /* the whole, and the same with a way to reach them; its parts */
+    struct rule *rules[MOST_RULES]; /* the whole, ways to reach somebody, and its parts */
     struct str texts[MOST_RULES];   /* of the parts */
     uint64_t counts[MOST_RULES];
-    bool bitmaps;
+    bool counted[MOST_RULES]; /* by bitmaps */
+    bool behind;
 };
 
 static void counting_free(struct counting *c)
@@ -157,76 +159,99 @@ static int count_one(struct counting *c, size_t i, struct rule_subject *s, bool 
     return r;
 }
 
-/* Everybody once; the parts have their sub-expressions from the same events. */
+static int count_reach(struct counting *c, struct rule_subject *s)
+{
+    bool is;
+    int r = count_one(c, EMAIL, s, &is);
+
+    return r == 0 ? count_one(c, PHONE, s, &is) : r;
+}
+
+/* Everybody once; what bitmaps did not tell, with sub-expressions from the same events. */
 static int visit(void *arg, struct str id, struct rule_subject *s)
 {
     struct counting *c = arg;
-    bool meant, is;
-    int r = count_one(c, WHOLE, s, &meant);
+    bool is = false;
+    int r = c->counted[WHOLE] ? 0 : count_one(c, WHOLE, s, &is);
 
     (void)id;
-    if (r == 0 && meant)
-        r = count_one(c, EMAIL, s, &is);
-    if (r == 0 && meant)
-        r = count_one(c, PHONE, s, &is);
-    for (size_t i = 0; r == 0 && i < c->clauses; i++)
-        r = count_one(c, FIRST_CLAUSE + i, s, &is);
-    if (r == 0 && clock_monotonic() > c->end)
-        r = -ETIME;
-    return r;
+    if (r == 0 && is)
+        r = count_reach(c, s);
+    for (size_t i = FIRST_CLAUSE; r == 0 && i < FIRST_CLAUSE + c->clauses; i++)
+        r = c->counted[i] ? 0 : count_one(c, i, s, &is);
+    return r == 0 && clock_monotonic() > c->end ? -ETIME : r;
 }
 
 /* Of those who are meant, by bitmaps: each is looked at for how to reach them. */
 static int visit_member(void *arg, struct str id, struct rule_subject *s)
 {
     struct counting *c = arg;
-    bool is;
-    int r = count_one(c, EMAIL, s, &is);
+    int r = count_reach(c, s);
 
     (void)id;
-    if (r == 0)
-        r = count_one(c, PHONE, s, &is);
     return r == 0 && clock_monotonic() > c->end ? -ETIME : r;
 }
 
-static int count_bitmaps(struct counting *c, struct err *e)
+static void count_bitmaps(struct counting *c)
 {
-    struct audiences *a = c->ask->api->o.audiences;
-    const _Atomic bool *stop = &c->ask->api->stopping;
-    struct audience_count count;
+    const struct rule *rules[1 + CLAUSES] = {c->rules[WHOLE]};
+    struct audience_bits bits[1 + CLAUSES];
+
+    for (size_t i = 0; i < c->clauses; i++)
+        rules[1 + i] = c->rules[FIRST_CLAUSE + i];
+    audiences_count_bits(c->ask->api->o.audiences, rules, 1 + c->clauses, bits);
+    for (size_t i = 0; i <= c->clauses; i++) {
+        size_t at = i == 0 ? WHOLE : FIRST_CLAUSE + i - 1;
+
+        c->counted[at] = bits[i].known;
+        c->counts[at] = bits[i].known ? bits[i].count : 0;
+    }
+    c->counted[EMAIL] = c->counted[PHONE] = bits[0].known && bits[0].reach_known;
+    if (c->counted[EMAIL]) {
+        c->counts[EMAIL] = bits[0].reach[REACH_EMAIL];
+        c->counts[PHONE] = bits[0].reach[REACH_PHONE];
+    }
+}
+
+/* What bitmaps did not tell. */
+static int walk(struct counting *c, struct err *e)
+{
+    struct ask *ask = c->ask;
+    struct audiences *a = ask->api->o.audiences;
+    const _Atomic bool *stop = &ask->api->stopping;
+    unsigned needs = RULE_NEEDS_TRAITS;
+    struct audience_count members;
+    bool any = false;
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < c->clauses; i++) {
-        r = audiences_count(a, c->rules[FIRST_CLAUSE + i], TIME_NONE, NULL, NULL, stop, &count, e);
-        c->counts[FIRST_CLAUSE + i] = count.count;
-    }
-    if (r == 0)
-        r = audiences_count(a, c->rules[WHOLE], TIME_NONE, visit_member, c, stop, &count, e);
-    c->counts[WHOLE] = count.count;
-    return r;
+    if (c->counted[WHOLE] && !c->counted[EMAIL])
+        r = audiences_count(a, c->rules[WHOLE], TIME_NONE, visit_member, c, stop, &members, e);
+    for (size_t i = 0; i < FIRST_CLAUSE + c->clauses; i++)
+        if (!c->counted[i] && i != EMAIL && i != PHONE) {
+            any = true;
+            needs |= rule_needs(c->rules[i]);
+        }
+    return r == 0 && any ? audiences_scan(a, needs, ask->as_of, visit, c, stop, e) : r;
 }
 
 static int count(struct counting *c, struct err *e)
 {
-    struct ask *ask = c->ask;
-    struct audiences *a = ask->api->o.audiences;
-    unsigned needs = RULE_NEEDS_TRAITS;
-
-    c->bitmaps = ask->as_of == TIME_NONE && audiences_counts_bitmaps(a, c->rules[WHOLE]);
-    if (c->bitmaps)
-        return count_bitmaps(c, e);
-    for (size_t i = 0; i < MOST_RULES; i++)
-        needs |= c->rules[i] ? rule_needs(c->rules[i]) : 0;
-    return audiences_scan(a, needs, ask->as_of, visit, c, &ask->api->stopping, e);
+    c->behind = !audiences_await(c->ask->api->o.audiences, JUDGED_MS);
+    if (c->ask->as_of == TIME_NONE)
+        count_bitmaps(c);
+    return walk(c, e);
 }
 
 /* --- the answer ----------------------------------------------------------------------------------------------- */
 
+/* Somebody who changed before the question was not judged by then. */
+static const char behind[] = "\"behind\":true,";
+
 static void write_here(const struct counting *c, const bool *here, struct buf *b)
 {
     partitions_write(c->ask, here, b);
-    buf_addf(b, ",\"count\":%" PRIu64 ",\"method\":\"%s\",\"took_ms\":%" PRId64, c->counts[WHOLE],
-             c->bitmaps ? "bitmap" : "scan", clock_monotonic() - c->began);
+    buf_addf(b, ",\"count\":%" PRIu64 ",\"method\":\"%s\",%s\"took_ms\":%" PRId64, c->counts[WHOLE],
+             c->counted[WHOLE] ? "bitmap" : "scan", c->behind ? behind : "", clock_monotonic() - c->began);
     buf_addf(b, ",\"reachable\":{\"email\":%" PRIu64 ",\"phone\":%" PRIu64 "},\"clauses\":[", c->counts[EMAIL],
              c->counts[PHONE]);
     for (size_t i = 0; i < c->clauses; i++) {
@@ -289,18 +314,19 @@ static void join_clauses(const struct json *const *answers, size_t n, struct buf
 
 static void join(struct ask *ask, const struct json *const *answers, size_t n)
 {
-    bool bitmaps = true;
+    bool bitmaps = true, late = false;
     uint64_t took = 0;
     struct buf b;
 
     for (size_t i = 0; i < n; i++) {
         const struct json *method = json_get(answers[i], "method");
         bitmaps = bitmaps && method && str_is(method->text, "bitmap");
+        late = late || json_get(answers[i], "behind");
         took = number_of(answers[i], "took_ms") > took ? number_of(answers[i], "took_ms") : took;
     }
     buf_init(&b, LIMIT_ANSWER_BYTES);
-    buf_addf(&b, "{\"count\":%" PRIu64 ",\"method\":\"%s\",\"took_ms\":%" PRIu64, sum(answers, n, "count"),
-             bitmaps ? "bitmap" : "scan", took);
+    buf_addf(&b, "{\"count\":%" PRIu64 ",\"method\":\"%s\",%s\"took_ms\":%" PRIu64, sum(answers, n, "count"),
+             bitmaps ? "bitmap" : "scan", late ? behind : "", took);
     buf_addf(&b, ",\"reachable\":{\"email\":%" PRIu64 ",\"phone\":%" PRIu64 "},\"clauses\":[",
              sum_reach(answers, n, "email"), sum_reach(answers, n, "phone"));
     join_clauses(answers, n, &b);

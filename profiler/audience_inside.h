@@ -11,7 +11,7 @@
  *   audience_past.c      what is known of long paths
  *   audience_publish.c   changes onto LOG_AUDIENCES, and then into rows and bitmaps
  *   audience_sets.c      numbers of audiences and values of tags, and who is in them
- *   audience_questions.c audience_count.c audience_meter.c   what others ask
+ *   audience_questions.c audience_count.c audience_solve.c audience_meter.c   what others ask
  *
  * One thread judges and is the only one who changes anything; it does so under `lock` taken alone, and reads without.
  * Questions share `lock`, for short, never while they wait for the state or the disk but for a row. `wake_lock` is held
@@ -118,6 +118,8 @@ struct crowd {
     struct gone_id *gone_ids; /* by hash */
     size_t gone_id_n;
     uint32_t cursor, lap_left; /* of the background: where it goes on, and how many numbers it has to pass */
+    _Atomic bool whole;        /* everybody was judged since the background began */
+    bool stale;                /* the background is to find who has changed */
     uint64_t definitions;      /* the state's number of changes that were taken */
     bool gathered;             /* its definitions are among those of the world */
 };
@@ -263,7 +265,7 @@ bool crowd_waits(struct audiences *a, const struct crowd *p, int64_t now);
 /* Fills the batch. */
 void gather_people(struct audiences *a);
 
-/* Those that came without rows are known once everybody was judged. */
+/* Once everybody was judged, one that came without rows is known, and bitmaps of tags are whole. */
 void crowds_judged(struct audiences *a);
 /* Whether numbers and lists may be told of it. With the lock. */
 bool crowd_tells(const struct crowd *p);

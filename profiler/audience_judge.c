@@ -160,14 +160,28 @@ static void add_more(struct buf *more, const struct tag_said *t)
     buf_add_str(more, t->value);
 }
 
+/* Whether there is an address of each kind stands among the tags. */
+static int keep_reach(struct audiences *a, struct row *row, struct rule_subject *s)
+{
+    struct rule_result result;
+
+    for (enum reach r = 0; r < REACH_NONE; r++) {
+        const struct rule *rule = a->world->reach[r];
+        int rc = rule ? rule_eval(rule, s, &result) : 0;
+
+        if (rc != 0)
+            return rc;
+        if (rule && result.value.type == RULE_BOOL && result.value.truth)
+            row->tags[row->tag_count++] = sets_make(a, 'h', str_of(reach_names[r]), STR_NONE);
+    }
+    return 0;
+}
+
 static int keep_tags(struct audiences *a, struct verdict *v, const struct tag_said *tags, size_t n)
 {
     struct row *r = &v->now;
     struct buf more;
 
-    r->tags = arena_alloc(&a->batch.arena, (n + 1) * sizeof *r->tags);
-    if (!r->tags)
-        return -ENOMEM;
     buf_init(&more, TAGS_BYTES);
     for (size_t i = 0; i < n; i++) {
         uint32_t set = sets_make(a, 't', tags[i].name, tags[i].value);
@@ -186,16 +200,18 @@ static int keep_tags(struct audiences *a, struct verdict *v, const struct tag_sa
 
 static int make_tags(struct audiences *a, struct verdict *v, struct person_seen *p)
 {
-    struct tag_said *tags;
-    size_t n;
-    int rc;
+    struct tag_said *tags = NULL;
+    size_t n = 0;
+    int rc = 0;
 
-    v->now.more_tags = STR_LIT("");
-    if (!a->world->tags)
-        return 0;
     buf_reset(&a->batch.out);
-    rc = tags_say(a->world->tags, p->tags, &p->s, &a->batch.out, &tags, &n);
-    return rc == 0 && n > 0 ? keep_tags(a, v, tags, n) : rc;
+    if (a->world->tags)
+        rc = tags_say(a->world->tags, p->tags, &p->s, &a->batch.out, &tags, &n);
+    v->now.tags = rc == 0 ? arena_alloc(&a->batch.arena, (n + REACH_NONE) * sizeof *v->now.tags) : NULL;
+    if (!v->now.tags)
+        return rc == 0 ? -ENOMEM : rc;
+    rc = keep_reach(a, &v->now, &p->s);
+    return rc == 0 ? keep_tags(a, v, tags, n) : rc;
 }
 
 static int judge_person(struct audiences *a, struct verdict *v, struct person_seen *p)

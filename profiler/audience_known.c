@@ -34,7 +34,15 @@ void crowds_judged(struct audiences *a)
     for (uint32_t i = 0; i < a->o.partitions; i++) {
         struct crowd *p = &a->parts[i];
 
-        if (p->here && p->bare && crowd_compared(p) && p->lap_left == 0 && crowd_ready(a, p) && !turns_behind(a))
+        if (!p->here || !crowd_compared(p) || p->lap_left > 0 || !crowd_ready(a, p))
+            continue;
+        bool all = p->again_n == 0 && p->gone_at == p->gone_n;
+        p->stale = p->stale && !all;
+        if (turns_behind(a))
+            continue;
+        if (p->bare)
             end_bare(a, p);
+        if (all)
+            atomic_store(&p->whole, true);
     }
 }

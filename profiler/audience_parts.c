@@ -41,6 +41,7 @@ static bool push(uint32_t **v, uint32_t *n, uint32_t *cap, uint32_t number)
 void crowd_lap(struct crowd *p)
 {
     p->lap_left = p->people.n;
+    atomic_store(&p->whole, false);
 }
 
 void crowd_again(struct crowd *p, uint32_t number)
@@ -233,7 +234,7 @@ static int compare(struct audiences *a, struct crowd *p, struct err *e)
         rc = crowd_find_gone(a, p, e);
     if (rc != 0)
         return rc;
-    p->known = true;
+    p->known = p->stale = true;
     crowd_lap(p);
     return 0;
 }

@@ -28,4 +28,9 @@ struct asking {
 int ask_person(struct audiences *a, struct world *w, const struct who *who, struct arena *arena, struct asking *k,
                struct err *e);
 
+/* --- audience_solve.c: with the lock -------------------------------------------------------------------------- */
+
+/* Who is meant, of one partition, to be freed; NULL: bitmaps do not tell. */
+struct bits *solve_rule(const struct audiences *a, const struct crowd *p, const struct rule *rule);
+
 #endif

@@ -98,6 +98,24 @@ static int take_audiences(struct world *w, const struct state_definition *d, siz
     return rc;
 }
 
+/* --- addresses ------------------------------------------------------------------------------------------------ */
+
+const char *const reach_names[REACH_NONE] = {[REACH_EMAIL] = "email", [REACH_PHONE] = "phone"};
+
+static int take_reach(struct world *w, const struct vocabulary *traits)
+{
+    static const char *const texts[] = {[REACH_EMAIL] = "has(traits.email)", [REACH_PHONE] = "has(traits.phone)"};
+    struct rule_names names = {.traits = traits};
+    struct rule_error why;
+    int rc = 0;
+
+    for (enum reach r = 0; r < REACH_NONE && rc == 0; r++) {
+        rc = rule_compile(str_of(texts[r]), RULE_BOOL, &names, &w->reach[r], &why);
+        rc = rc == -EINVAL ? 0 : rc; /* a vocabulary without it */
+    }
+    return rc;
+}
+
 /* --- order ---------------------------------------------------------------------------------------------------- */
 
 enum { UNSEEN, OPEN, DONE };
@@ -180,7 +198,7 @@ static uint64_t mix_str(uint64_t hash, struct str s)
 
 static void finish(struct world *w)
 {
-    uint64_t hash = 0xcbf29ce484222325, tags = w->tags ? tags_version(w->tags) : 0;
+    uint64_t hash = mix_str(0xcbf29ce484222325, STR_LIT("reach")), tags = w->tags ? tags_version(w->tags) : 0;
 
     w->tag_needs = w->tags ? tags_needs(w->tags) : 0;
     w->needs = w->tag_needs;
@@ -214,6 +232,8 @@ int world_new(const struct state_definition *d, size_t n, struct tags *tags, con
     w->tags = tags ? tags_ref(tags) : NULL;
     rc = take_audiences(w, d, n, traits);
     if (rc == 0)
+        rc = take_reach(w, traits);
+    if (rc == 0)
         rc = put_in_order(w);
     if (rc == 0)
         rc = cuts_history(d, n, &w->arena, &w->history, &w->history_count);
@@ -240,6 +260,8 @@ void world_unref(struct world *w)
         return;
     for (size_t i = 0; i < w->n; i++)
         rule_free(w->v[i].rule);
+    for (enum reach r = 0; r < REACH_NONE; r++)
+        rule_free(w->reach[r]);
     tags_unref(w->tags);
     arena_deinit(&w->arena);
     free(w);

@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 
+#include "profiler/audiences.h"
 #include "profiler/rule.h"
 #include "profiler/rule_eval.h"
 #include "profiler/state_watch.h"
@@ -32,8 +33,10 @@ struct world {
     size_t n;
     uint32_t *order; /* indexes of those with a rule, after those that their rules name */
     size_t order_count;
-    unsigned needs, tag_needs; /* of all rules; of the tags alone */
+    unsigned needs, tag_needs;      /* of all rules; of the tags alone */
+    struct rule *reach[REACH_NONE]; /* whether there is an address of the kind */
 };
+extern const char *const reach_names[REACH_NONE];
 
 /* Of definitions that are sorted by kind and name, once each. 0 or -ENOMEM. */
 int world_new(const struct state_definition *d, size_t n, struct tags *tags, const struct vocabulary *traits,

@@ -113,17 +113,30 @@ static void write_when_due(struct audiences *a)
         row_store_flush(a);
 }
 
-static bool has_changed_people(const struct audiences *a)
+/* Whether there are changes that the state does not name: before the partition came, or more than it notes. */
+static bool is_behind(struct audiences *a, uint32_t i)
 {
+    const struct crowd *p = &a->parts[i];
+
+    return p->here ? !crowd_compared(p) || p->stale || (p->unread && needs_topic(a)) || p->gone_at < p->gone_n
+                   : crowd_shows(a, i);
+}
+
+/* The latest round up to which whoever had changed was judged. What was taken before something else was taken is. */
+static unsigned long long judged_by(struct audiences *a)
+{
+    unsigned long long least = a->round;
+
     for (uint32_t i = 0; i < a->o.partitions; i++) {
         const struct crowd *p = &a->parts[i];
+        unsigned long long by = p->changed_at < p->changed_n ? p->taken_before : p->taken;
 
-        if (p->here
-                ? !p->known || (p->unread && needs_topic(a)) || p->changed_at < p->changed_n || p->gone_at < p->gone_n
-                : crowd_shows((struct audiences *)a, i))
-            return true;
+        if (is_behind(a, i))
+            return 0;
+        if (p->here && by < least)
+            least = by;
     }
-    return false;
+    return least;
 }
 
 /* The latest round up to which everything that had changed was taken. */
@@ -141,11 +154,12 @@ static unsigned long long taken_by(const struct audiences *a)
 static void note_progress(struct audiences *a, bool busy)
 {
     unsigned long long taken = taken_by(a), since = turns_since(a), settled = since < taken ? since : taken;
+    unsigned long long judged = judged_by(a);
 
     if (other_definitions(a))
         return;
-    if (!has_changed_people(a) && taken > atomic_load(&a->caught_up))
-        atomic_store(&a->caught_up, taken);
+    if (judged > atomic_load(&a->caught_up))
+        atomic_store(&a->caught_up, judged);
     if (!busy && is_settled(a) && settled > atomic_load(&a->settled))
         atomic_store(&a->settled, settled);
 }

@@ -105,10 +105,9 @@ struct audience_place {
 int audiences_members(struct audiences *a, struct str name, struct audience_place *place, size_t limit,
                       struct arena *arena, struct str **ids, size_t *n, struct err *e);
 
-/* How many a rule means. From bitmaps where it is made of audiences and tags by and, or, not alone
- * (*exact_from_bitmaps), else from a scan of all people that are here, as of `as_of` unless it is TIME_NONE. `each`,
- * NULL is allowed, is called with every person who is meant, and the subject, and may end it (not 0). `stop` is looked
- * at between people. */
+/* How many a rule means, of those who were judged by then (audiences_await): from bitmaps where they tell, else from a
+ * walk through everybody who is here, as of `as_of` unless it is TIME_NONE. `each`, NULL is allowed, is called with
+ * every person who is meant, and the subject, and may end it (not 0). `stop` is looked at between people. */
 typedef int audience_visitor(void *arg, struct str id, struct rule_subject *s);
 struct audience_count {
     uint64_t count, people;
@@ -118,8 +117,14 @@ struct audience_count {
 int audiences_count(struct audiences *a, const struct rule *rule, int64_t as_of, audience_visitor *each, void *arg,
                     const _Atomic bool *stop, struct audience_count *out, struct err *e);
 
-/* Whether audiences_count would answer from bitmaps alone at this moment. */
-bool audiences_counts_bitmaps(struct audiences *a, const struct rule *rule);
+/* How many each of the rules means, and how many of them have an address of a kind, as far as bitmaps tell: all of one
+ * moment. `out` has room for `n`. Any thread; quick. */
+enum reach { REACH_EMAIL, REACH_PHONE, REACH_NONE };
+struct audience_bits {
+    bool known, reach_known;
+    uint64_t count, reach[REACH_NONE];
+};
+void audiences_count_bits(struct audiences *a, const struct rule *const *rules, size_t n, struct audience_bits *out);
 
 /* Calls `each` with everybody who is here and a subject that has what `needs` (rule_needs) asks for, as of a moment or
  * now. -EAGAIN while nobody can be known yet. No lock is held while `each` runs. */

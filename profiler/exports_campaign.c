@@ -11,6 +11,7 @@
 #include "profiler/exports_report.h"
 #include "profiler/marks.h"
 
+#define JUDGED_MS 10000
 #define REPORTS 2 /* at once */
 #define TRIES 200 /* for the memory that views share */
 #define PAUSE_US 20000
@@ -69,6 +70,10 @@ static int report_all(struct reporting *g, bool *known, uint32_t *count)
     *count = exports_known(g->x, known, &all);
     if (!all) {
         err_set(g->e, "not everybody who should be here is known yet");
+        return -EAGAIN;
+    }
+    if (*count > 0 && !audiences_await(g->x->o.audiences, JUDGED_MS)) {
+        err_set(g->e, "there are people who are not judged yet: ask again soon");
         return -EAGAIN;
     }
     int rc = *count == 0 ? 0

@@ -10,7 +10,7 @@
 #include "profiler/exports_inside.h"
 
 #define RETRY_MS 50
-#define KNOWN_MS (10 * TIME_MINUTE) /* for people to be known after a start */
+#define KNOWN_MS (10 * TIME_MINUTE) /* for people to be known and judged after a start */
 #define PART_MS TIME_MINUTE         /* for those of a part, whose partitions may be another's */
 #define APPEAR_MS TIME_MINUTE       /* for the audience to be, after a start */
 
@@ -55,12 +55,17 @@ static bool knows_wanted(const struct walking *w, uint32_t known, bool all)
     return all;
 }
 
+static int64_t patience(const struct walking *w)
+{
+    return w->entry->makers ? PART_MS : KNOWN_MS;
+}
+
 /* After a start people become known by and by; nobody is to be missing because of that. Who is in a part is agreed on
  * with others: nobody else may be. */
 static int wait_known(struct walking *w, struct err *e)
 {
     const struct exports *x = w->x;
-    int64_t until = clock_monotonic() + (w->entry->makers ? PART_MS : KNOWN_MS);
+    int64_t until = clock_monotonic() + patience(w);
     bool all, wanted;
 
     do {
@@ -97,9 +102,14 @@ static int count_all(void *arg, audience_visitor *each, void *each_arg, const _A
     const uint32_t n = w->x->o.partitions;
     struct audience_count counted;
     bool all, *known = w->known + n;
-    int rc =
-        w->count == 0 ? 0 : audiences_count(w->x->o.audiences, w->rule, TIME_NONE, each, each_arg, stop, &counted, e);
+    int rc = 0;
 
+    if (w->count > 0 && !audiences_await(w->x->o.audiences, patience(w))) {
+        err_set(e, "there are people who are not judged yet: ask for it again");
+        rc = -EAGAIN;
+    }
+    if (rc == 0 && w->count > 0)
+        rc = audiences_count(w->x->o.audiences, w->rule, TIME_NONE, each, each_arg, stop, &counted, e);
     if (rc == 0 && (exports_known(w->x, known, &all) != w->count || memcmp(known, w->known, n * sizeof *known) != 0)) {
         err_set(e, "a partition came or went while it was made: ask for it again");
         rc = -EAGAIN;

@@ -275,8 +275,10 @@ static void without_rows_nothing_is_told_before_all_are_judged(void **unused)
     assert_false(audiences_knows(t.a, 0));
     size_of(&t, "a0", &partial);
     assert_true(partial);
+    assert_false(audiences_await(t.a, 50));
     atomic_store(&gate_closed, false);
     audience_settle(&t);
+    assert_true(audiences_await(t.a, SETTLE_MS));
     assert_true(audiences_knows(t.a, 0));
     assert_int_equal(size_of(&t, "a0", &partial), USERS);
     assert_false(partial);
