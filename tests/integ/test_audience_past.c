@@ -3,6 +3,7 @@
  *
  * A failing seed is printed; WAYMARK_SEED=N runs it alone, WAYMARK_RUNS=N sets how many. */
 #include "tests/support/audience_play.h"
+#include "tests/support/seeds.h"
 
 enum { DEVICES = 3, USERS = 2, STEPS = 300, TEXTS = 24 };
 
@@ -190,35 +191,17 @@ static void run_once(uint64_t seed)
 
 /* --- seeds ------------------------------------------------------------------------------------------------------ */
 
-static uint64_t seed_now;
-
-static uint64_t number(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
 static void members_are_what_whole_paths_say(void **state)
 {
-    uint64_t only = number("WAYMARK_SEED", 0), runs = only ? 1 : number("WAYMARK_RUNS", 12);
+    uint64_t runs = seed_runs(12);
 
     (void)state;
     for (uint64_t i = 0; i < runs; i++) {
-        seed_now = only ? only : 700 + i;
-        run_once(seed_now);
+        run_once(seed_of(i, 700));
     }
     seed_now = 0;
     if (ends < wholes / 4)
         fail_msg("%.0f paths were read whole, of %.0f only the end", wholes, ends);
-}
-
-static int say_seed(void **state)
-{
-    (void)state;
-    if (seed_now)
-        fprintf(stderr, "failed with WAYMARK_SEED=%llu\n", (unsigned long long)seed_now);
-    return 0;
 }
 
 int main(void)

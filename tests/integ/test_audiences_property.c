@@ -6,6 +6,7 @@
 
 #include "common/json.h"
 #include "tests/support/audience_play.h"
+#include "tests/support/seeds.h"
 
 enum { DEVICES = 6, USERS = 5, STEPS = 120, CHECKS = 6 };
 
@@ -311,35 +312,17 @@ static void run_once(uint64_t seed, uint32_t partitions)
 
 /* --- seeds ------------------------------------------------------------------------------------------------------ */
 
-static uint64_t seed_now;
-
-static uint64_t number(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
 static void members_are_what_evaluating_everybody_says(void **state)
 {
     static const uint32_t counts[] = {1, 3};
-    uint64_t only = number("WAYMARK_SEED", 0), runs = only ? 1 : number("WAYMARK_RUNS", 12);
+    uint64_t runs = seed_runs(12);
 
     (void)state;
     for (uint64_t i = 0; i < runs; i++)
         for (int k = 0; k < 2; k++) {
-            seed_now = only ? only : 500 + i;
-            run_once(seed_now, counts[k]);
+            run_once(seed_of(i, 500), counts[k]);
         }
     seed_now = 0;
-}
-
-static int say_seed(void **state)
-{
-    (void)state;
-    if (seed_now)
-        fprintf(stderr, "failed with WAYMARK_SEED=%llu\n", (unsigned long long)seed_now);
-    return 0;
 }
 
 int main(void)

@@ -4,6 +4,7 @@
  * A failing seed is printed; WAYMARK_SEED=N runs it alone, WAYMARK_RUNS=N sets how many. */
 #include "profiler/state_private.h"
 #include "tests/support/person_clean.h"
+#include "tests/support/seeds.h"
 
 enum { DEVICES = 6, USERS = 5, ORDERS = 4, EVENTS = 70, LATE = 30, ALL = EVENTS + LATE, ERASURES = 3, ID = 40 };
 
@@ -482,35 +483,17 @@ static void run_once(uint64_t seed, uint32_t partitions)
 
 /* --- seeds ---------------------------------------------------------------------------------------------------- */
 
-static uint64_t seed_now;
-
-static uint64_t number(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
 static void the_erased_are_gone_and_nobody_else(void **state)
 {
     static const uint32_t counts[] = {1, 2, 4, 16};
-    uint64_t only = number("WAYMARK_SEED", 0), runs = only ? 1 : number("WAYMARK_RUNS", 30);
+    uint64_t runs = seed_runs(30);
 
     (void)state;
     for (uint64_t i = 0; i < runs; i++)
         for (int k = 0; k < 4; k++) {
-            seed_now = only ? only : 7000 + i;
-            run_once(seed_now, counts[k]);
+            run_once(seed_of(i, 7000), counts[k]);
         }
     seed_now = 0;
-}
-
-static int say_seed(void **state)
-{
-    (void)state;
-    if (seed_now)
-        fprintf(stderr, "failed with WAYMARK_SEED=%llu\n", (unsigned long long)seed_now);
-    return 0;
 }
 
 int main(void)

@@ -7,6 +7,7 @@
 
 #include "profiler/state_private.h"
 #include "tests/support/person_play.h"
+#include "tests/support/seeds.h"
 
 enum { WORLDS = 4, DEVICES = 5, USERS = 5, ORDERS = 4, MOST_EVENTS = 700, MOST_COPIES = 3, ID = 24 };
 
@@ -346,7 +347,6 @@ static void run_once(uint64_t seed, uint32_t partitions)
 
 /* --- seeds ---------------------------------------------------------------------------------------------------- */
 
-static uint64_t seed_now;
 static uint32_t partitions_now;
 
 /* An assert of the state ends the process. */
@@ -358,13 +358,6 @@ static void say_abort(int sig)
     raise(sig);
 }
 
-static uint64_t number(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
 static void profiles_are_those_of_the_set_of_events(void **state)
 {
     static const uint32_t counts[] = {1, 2, 4, 16};
@@ -373,24 +366,23 @@ static void profiles_are_those_of_the_set_of_events(void **state)
 #else
     uint64_t runs = 24;
 #endif
-    uint64_t only = number("WAYMARK_SEED", 0), partitions = number("WAYMARK_PARTITIONS", 0);
+    uint64_t partitions = number_set("WAYMARK_PARTITIONS", 0);
 
     (void)state;
     signal(SIGABRT, say_abort);
-    runs = only ? 1 : number("WAYMARK_RUNS", runs);
+    runs = seed_runs(runs);
     for (uint64_t i = 0; i < runs; i++) {
         for (int k = 0; k < 4; k++) {
             if (partitions && partitions != counts[k])
                 continue;
-            seed_now = only ? only : 2000 + i;
             partitions_now = counts[k];
-            run_once(seed_now, partitions_now);
+            run_once(seed_of(i, 2000), partitions_now);
         }
     }
     seed_now = 0;
 }
 
-static int say_seed(void **state)
+static int say_seed_and_partitions(void **state)
 {
     (void)state;
     if (seed_now)
@@ -402,7 +394,7 @@ static int say_seed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(profiles_are_those_of_the_set_of_events, NULL, say_seed),
+        cmocka_unit_test_setup_teardown(profiles_are_those_of_the_set_of_events, NULL, say_seed_and_partitions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

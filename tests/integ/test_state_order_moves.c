@@ -4,6 +4,7 @@
  *
  * A failing seed is printed; WAYMARK_SEED=N runs it alone, WAYMARK_RUNS=N sets how many. */
 #include "tests/support/person_play.h"
+#include "tests/support/seeds.h"
 
 enum { DEVICES = 4, USERS = 3, ORDERS = 3, MOST = 400, ID = 16 };
 
@@ -211,15 +212,6 @@ static void run_once(uint64_t seed, uint32_t partitions)
     play_end(&p);
 }
 
-static uint64_t seed_now;
-
-static uint64_t number(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
 static void orders_stand_with_the_owner_of_their_best_statement(void **state)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -227,14 +219,12 @@ static void orders_stand_with_the_owner_of_their_best_statement(void **state)
 #else
     uint64_t runs = 60;
 #endif
-    uint64_t only = number("WAYMARK_SEED", 0);
 
     (void)state;
-    runs = only ? 1 : number("WAYMARK_RUNS", runs);
+    runs = seed_runs(runs);
     for (uint64_t i = 0; i < runs; i++)
         for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
-            seed_now = only ? only : 7000 + i;
-            run_once(seed_now, counts[k]);
+            run_once(seed_of(i, 7000), counts[k]);
         }
     seed_now = 0;
 }
@@ -317,14 +307,6 @@ static void a_crowd_states_one_order(void **state)
         the_next_in_line_count(&p);
         play_end(&p);
     }
-}
-
-static int say_seed(void **state)
-{
-    (void)state;
-    if (seed_now)
-        fprintf(stderr, "failed with WAYMARK_SEED=%llu\n", (unsigned long long)seed_now);
-    return 0;
 }
 
 int main(void)

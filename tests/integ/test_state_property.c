@@ -4,6 +4,7 @@
  * A run folds many small sets at once, each with ids of its own, into one state of one to three partitions, and
  * compares with a model now and then and at the end. A failing seed is printed; WAYMARK_SEED=N runs it alone,
  * WAYMARK_RUNS=N sets how many. */
+#include "tests/support/seeds.h"
 #include "tests/support/state_case.h"
 
 enum { SETS = 60, ITEMS = 3, PARTITIONS = 3, BATCH = 40 };
@@ -371,8 +372,6 @@ static void run_once(uint64_t seed)
     folder_free(r.folder);
 }
 
-static uint64_t seed_now;
-
 static void profiles_depend_on_the_set_of_events_alone(void **state)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -380,24 +379,12 @@ static void profiles_depend_on_the_set_of_events_alone(void **state)
 #else
     uint64_t runs = 60;
 #endif
-    const char *seed = getenv("WAYMARK_SEED"), *count = getenv("WAYMARK_RUNS");
 
     (void)state;
-    if (count)
-        runs = strtoull(count, NULL, 10);
-    for (uint64_t i = 0; i < (seed ? 1 : runs); i++) {
-        seed_now = seed ? strtoull(seed, NULL, 10) : 1000 + i;
-        run_once(seed_now);
-    }
+    runs = seed_runs(runs);
+    for (uint64_t i = 0; i < runs; i++)
+        run_once(seed_of(i, 1000));
     seed_now = 0;
-}
-
-static int say_seed(void **state)
-{
-    (void)state;
-    if (seed_now)
-        fprintf(stderr, "failed with WAYMARK_SEED=%llu\n", (unsigned long long)seed_now);
-    return 0;
 }
 
 int main(void)
