@@ -70,6 +70,8 @@ static void show_count(const struct json *root)
     show_number(json_get(root, "count"));
     printf(" people (%.*s, %.*s ms)\n", STR_ARG(audience_text(root, "method")),
            STR_ARG(audience_text(root, "took_ms")));
+    if (json_get(root, "behind"))
+        puts("  some who have just changed are not counted yet: ask again in a moment");
     printf("  by email       ");
     show_number(json_get(reach, "email"));
     printf("\n  by phone       ");

@@ -7,10 +7,10 @@
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/file_look.h"
 #include "common/log.h"
 
 #define SECRET_BYTES 1024
@@ -22,28 +22,14 @@ struct secret {
     unsigned char bytes[SECRET_BYTES];
 };
 
-struct stamp {
-    uint64_t inode, size, seconds, nanoseconds;
-};
-
 struct user_hash {
     char *file;
     pthread_rwlock_t lock; /* around `secret` */
     struct secret secret;
-    struct stamp stamp; /* of who looks */
+    struct file_look seen; /* of who looks */
     _Atomic int64_t next_look;
     pthread_mutex_t looking;
 };
-
-static struct stamp stamp_of(const char *file)
-{
-    struct stat st;
-
-    if (stat(file, &st) != 0)
-        return (struct stamp){0};
-    return (struct stamp){(uint64_t)st.st_ino, (uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec,
-                          (uint64_t)st.st_mtim.tv_nsec};
-}
 
 static int secret_read(const char *file, struct secret *out, struct err *e)
 {
@@ -77,7 +63,7 @@ int user_hash_open(const char *file, struct user_hash **out, struct err *e)
         free(u);
         return -ENOMEM;
     }
-    u->stamp = stamp_of(file);
+    u->seen = file_look(file);
     int r = secret_read(file, &u->secret, e);
     if (r != 0) {
         free(u->file);
@@ -108,9 +94,9 @@ static void refresh(struct user_hash *u)
     struct err e = {0};
 
     pthread_mutex_lock(&u->looking);
-    struct stamp stamp = stamp_of(u->file);
-    if (memcmp(&stamp, &u->stamp, sizeof stamp) != 0) {
-        u->stamp = stamp;
+    struct file_look now = file_look(u->file);
+    if (!file_look_same(&now, &u->seen)) {
+        u->seen = now;
         if (secret_read(u->file, &fresh, &e) == 0) {
             pthread_rwlock_wrlock(&u->lock);
             u->secret = fresh;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/buf.h"
@@ -113,6 +114,18 @@ void log_line(enum log_level level, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     send_text(level, text);
+}
+
+void log_lines(enum log_level level, const char *head, const char *text, size_t n)
+{
+    while (n > 0) {
+        const char *end = memchr(text, '\n', n);
+        size_t line = end ? (size_t)(end - text) : n, step = line + (end != NULL);
+
+        log_line(level, "%s%.*s", head, (int)line, text);
+        text += step;
+        n -= step;
+    }
 }
 
 /* Whether a line may go now; then *held_back is how many were held back since the last. */

@@ -4,6 +4,7 @@
 #define WAYMARK_LOG_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
@@ -12,6 +13,9 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 void log_set_level(enum log_level level);
 /* One line: time, level, text. Control characters in the text are written as \xNN. */
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Each line of `n` bytes of text, behind `head`. */
+void log_lines(enum log_level level, const char *head, const char *text, size_t n);
 
 /* Lines that were lost so far because standard error did not take them at once. */
 uint64_t log_dropped(void);

@@ -214,15 +214,13 @@ int seal_file_read(const char *folder, enum seal_name name, struct seal_keys_fil
     return r;
 }
 
-void seal_file_stamp(const char *folder, enum seal_name name, struct seal_stamp *out)
+struct file_look seal_file_look(const char *folder, enum seal_name name)
 {
     char path[4200];
-    struct stat st;
 
-    *out = (struct seal_stamp){0};
-    if (path_of(folder, name, "", path, sizeof path, NULL) == 0 && stat(path, &st) == 0)
-        *out = (struct seal_stamp){{(uint64_t)st.st_ino, (uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec,
-                                    (uint64_t)st.st_mtim.tv_nsec, (uint64_t)st.st_mode}};
+    if (path_of(folder, name, "", path, sizeof path, NULL) != 0)
+        return (struct file_look){0};
+    return file_look(path);
 }
 
 /* --- writing ----------------------------------------------------------------------------------------------------- */

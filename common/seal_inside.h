@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "common/file_look.h"
 #include "common/seal.h"
 
 #define SEAL_ID_BYTES 8
@@ -84,10 +85,6 @@ struct seal_keys_file *seal_file_of(struct seal_set *s, enum seal_name name);
 int seal_file_read(const char *folder, enum seal_name name, struct seal_keys_file *out, struct err *e);
 /* Writes it whole and durably. `fresh`: -EEXIST when it is there. */
 int seal_file_write(const char *folder, enum seal_name name, const struct seal_keys_file *f, bool fresh, struct err *e);
-/* What changes when a file does. All zero for a missing one. */
-struct seal_stamp {
-    uint64_t v[5];
-};
-void seal_file_stamp(const char *folder, enum seal_name name, struct seal_stamp *out);
+struct file_look seal_file_look(const char *folder, enum seal_name name);
 
 #endif

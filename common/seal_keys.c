@@ -24,8 +24,8 @@ struct seal_keys {
     struct seal_set *set;
     struct seal_cache *cache;
     _Atomic int64_t next_look;
-    pthread_mutex_t looking; /* around `stamps`; taken before `lock` */
-    struct seal_stamp stamps[SEAL_NAMES];
+    pthread_mutex_t looking; /* around `seen`; taken before `lock` */
+    struct file_look seen[SEAL_NAMES];
 };
 
 static void set_free(struct seal_set *s)
@@ -92,10 +92,18 @@ static int set_new(const char *folder, enum seal_part part, struct seal_set **ou
     return r;
 }
 
-static void stamps_read(const char *folder, struct seal_stamp stamps[SEAL_NAMES])
+/* Whether a file is another one than before; before they are read: what changes meanwhile is seen the next time. */
+static bool look_at_files(const char *folder, struct file_look seen[SEAL_NAMES])
 {
-    for (int i = 0; i < SEAL_NAMES; i++)
-        seal_file_stamp(folder, (enum seal_name)i, &stamps[i]);
+    bool changed = false;
+
+    for (int i = 0; i < SEAL_NAMES; i++) {
+        struct file_look now = seal_file_look(folder, (enum seal_name)i);
+
+        changed = changed || !file_look_same(&now, &seen[i]);
+        seen[i] = now;
+    }
+    return changed;
 }
 
 static void half_free(struct seal_keys *k)
@@ -117,7 +125,7 @@ int seal_keys_open(const char *folder, enum seal_part part, struct seal_keys **o
         return -ENOMEM;
     }
     k->part = part;
-    stamps_read(folder, k->stamps);
+    look_at_files(folder, k->seen);
     int r = set_new(folder, part, &k->set, e);
     if (r != 0) {
         err_prefix(e, "keys");
@@ -159,14 +167,11 @@ static void set_replace(struct seal_keys *k, struct seal_set *fresh)
 
 void seal_keys_refresh(struct seal_keys *k)
 {
-    struct seal_stamp stamps[SEAL_NAMES];
     struct seal_set *fresh;
     struct err e = {0};
 
     pthread_mutex_lock(&k->looking);
-    stamps_read(k->folder, stamps); /* before the files: what changes while they are read is seen next time */
-    if (memcmp(stamps, k->stamps, sizeof stamps) != 0) {
-        memcpy(k->stamps, stamps, sizeof stamps);
+    if (look_at_files(k->folder, k->seen)) {
         if (set_new(k->folder, k->part, &fresh, &e) == 0) {
             set_replace(k, fresh);
             log_info("keys: read again from %s", k->folder);

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/cond.h"
+#include "common/file_look.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/tls_inside.h"
@@ -19,14 +20,9 @@
 #define NEVER INT64_MAX
 #define DAY_BYTES 11 /* 2026-01-31 */
 
-/* By which a change is seen: also of a link that leads elsewhere, and of rights that were granted. */
-struct stamp {
-    struct {
-        dev_t device;
-        ino_t file;
-        off_t size;
-        struct timespec written, changed;
-    } of[2];
+/* Of the certificate and the key. */
+struct looks {
+    struct file_look of[2];
 };
 
 struct tls {
@@ -39,7 +35,7 @@ struct tls {
     bool stop;
     pthread_t thread;
     /* Only the watching thread's. */
-    struct stamp tried, last; /* what was read; what was there at the last look */
+    struct looks tried, last; /* what was read; what was there at the last look */
     int64_t retry_at;         /* monotonic ms; NEVER while what was read is good */
     char complaint[256];      /* logged already */
 };
@@ -114,30 +110,20 @@ static void log_warnings(const struct tls *t)
     buf_init(&b, 4 * KIB);
     warn_of_dates(t->pair, t->name, &b);
     warn_of_key(t->pair, t->files, t->name, &b);
-    for (size_t i = 0, n; i < b.n; i += n + 1) {
-        n = (size_t)((char *)memchr(b.p + i, '\n', b.n - i) - (b.p + i));
-        log_warn("%.*s", (int)n, b.p + i);
-    }
+    log_lines(LOG_WARN, "", b.p, b.n);
     buf_deinit(&b);
 }
 
 /* --- watching */
 
-static void take_stamp(const struct conf_tls *files, struct stamp *out)
+static struct looks look_at(const struct conf_tls *files)
 {
-    const char *const paths[2] = {files->certificate, files->key};
-    struct stat s;
+    return (struct looks){{file_look(files->certificate), file_look(files->key)}};
+}
 
-    memset(out, 0, sizeof *out); /* compared byte by byte */
-    for (int i = 0; i < 2; i++) {
-        if (stat(paths[i], &s) != 0)
-            continue;
-        out->of[i].device = s.st_dev;
-        out->of[i].file = s.st_ino;
-        out->of[i].size = s.st_size;
-        out->of[i].written = s.st_mtim;
-        out->of[i].changed = s.st_ctim;
-    }
+static bool same(const struct looks *a, const struct looks *b)
+{
+    return file_look_same(&a->of[0], &b->of[0]) && file_look_same(&a->of[1], &b->of[1]);
 }
 
 static void exchange(struct tls *t, struct tls_pair *fresh)
@@ -195,12 +181,11 @@ static void reload(struct tls *t)
 /* Two files are not replaced at one moment: a change is taken when nothing moved between two looks. */
 static void look(struct tls *t)
 {
-    struct stamp now;
+    const struct looks now = look_at(t->files);
+    bool rests = same(&now, &t->last);
 
-    take_stamp(t->files, &now);
-    bool rests = memcmp(&now, &t->last, sizeof now) == 0;
     t->last = now;
-    if (rests && (memcmp(&now, &t->tried, sizeof now) != 0 || clock_monotonic() >= t->retry_at))
+    if (rests && (!same(&now, &t->tried) || clock_monotonic() >= t->retry_at))
         reload(t);
 }
 
@@ -275,8 +260,7 @@ int tls_start(const struct conf_tls *files, const char *name, struct stats *stat
     t->failures = stats_counter(stats, "waymark_tls_reload_failed_total", NULL,
                                 "Times that changed files of the certificate were read and not taken.");
     /* Before the reading, so that a change in between is seen. */
-    take_stamp(files, &t->tried);
-    t->last = t->tried;
+    t->tried = t->last = look_at(files);
     int r = tls_pair_read(files, &t->pair, e);
     if (r != 0)
         err_prefix(e, "%s", name);

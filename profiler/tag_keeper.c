@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "common/clock.h"
 #include "common/cond.h"
@@ -18,7 +17,6 @@
 #include "profiler/tag_keeper_inside.h"
 
 #define LOOK_MS 1000
-#define FRESH_MS 2000 /* a file younger than that may change without showing it */
 #define ERRORS_BYTES (64 * KIB)
 
 /* --- the set ---------------------------------------------------------------------------------------------------- */
@@ -42,56 +40,6 @@ static void set_replace(struct tag_keeper *k, struct tags *t)
 
 /* --- the file --------------------------------------------------------------------------------------------------- */
 
-static int64_t milliseconds(struct timespec t)
-{
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static struct file_look look_at(const char *path)
-{
-    struct stat st;
-
-    if (stat(path, &st) != 0)
-        return (struct file_look){0};
-    int64_t age = clock_now() - milliseconds(st.st_mtim);
-    return (struct file_look){.there = true,
-                              .fresh = age < FRESH_MS && age > -FRESH_MS,
-                              .written = st.st_mtim,
-                              .changed = st.st_ctim,
-                              .size = st.st_size,
-                              .inode = st.st_ino,
-                              .device = st.st_dev};
-}
-
-static bool same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
-/* Leaves out `fresh`: that is about the moment of looking. */
-static bool same_look(const struct file_look *a, const struct file_look *b)
-{
-    return a->there == b->there && same_time(a->written, b->written) && same_time(a->changed, b->changed) &&
-           a->size == b->size && a->inode == b->inode && a->device == b->device;
-}
-
-/* Each line as one of the operators' log. */
-static void say_lines(struct buf *lines, bool error)
-{
-    struct str rest = buf_str(lines);
-
-    while (rest.n > 0) {
-        const char *end = memchr(rest.p, '\n', rest.n);
-        size_t n = end ? (size_t)(end - rest.p) : rest.n;
-        if (error)
-            log_error("profiler: %.*s", (int)n, rest.p);
-        else
-            log_warn("profiler: %.*s", (int)n, rest.p);
-        n += end != NULL;
-        rest = (struct str){rest.p + n, rest.n - n};
-    }
-}
-
 /* NULL when it is bad. `news`: what is to be said of it is said. */
 static struct tags *read_set(struct tag_keeper *k, bool news, struct err *e)
 {
@@ -104,8 +52,8 @@ static struct tags *read_set(struct tag_keeper *k, bool news, struct err *e)
     if (r != 0)
         err_set(e, "%.*s", (int)strcspn(errors.p ? errors.p : "", "\n"), errors.p ? errors.p : "");
     if (news) {
-        say_lines(&errors, true);
-        say_lines(&warnings, false);
+        log_lines(LOG_ERROR, "profiler: ", errors.p, errors.n);
+        log_lines(LOG_WARN, "profiler: ", warnings.p, warnings.n);
     }
     buf_deinit(&errors);
     buf_deinit(&warnings);
@@ -131,8 +79,8 @@ static void take_file(struct tag_keeper *k)
     struct file_look before = k->seen;
     struct err e;
 
-    k->seen = look_at(k->conf->tags_file);
-    bool news = !same_look(&before, &k->seen);
+    k->seen = file_look(k->conf->tags_file);
+    bool news = !file_look_same(&before, &k->seen);
     struct tags *t = read_set(k, news, &e);
     atomic_store(&k->good, t != NULL);
     if (t && news) {
@@ -150,10 +98,10 @@ static void look_after_file(struct tag_keeper *k, bool again)
 {
     if (!k->conf->tags_file)
         return;
-    struct file_look now = look_at(k->conf->tags_file);
+    struct file_look now = file_look(k->conf->tags_file);
     if (again)
         k->seen = (struct file_look){0}; /* so that it is said what became of it */
-    if (again || k->seen.fresh || !same_look(&now, &k->seen))
+    if (again || k->seen.fresh || !file_look_same(&now, &k->seen))
         take_file(k);
 }
 
@@ -230,7 +178,7 @@ int tag_keeper_start(const struct conf_profiler *conf, const struct vocabulary *
     pthread_mutex_init(&k->making, NULL);
     cond_init(&k->cond);
     if (conf->tags_file)
-        k->seen = look_at(conf->tags_file);
+        k->seen = file_look(conf->tags_file);
     k->set = read_set(k, true, e);
     if (!k->set) {
         tag_keeper_free(k);

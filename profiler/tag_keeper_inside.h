@@ -4,22 +4,12 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/types.h>
-#include <time.h>
 
+#include "common/file_look.h"
 #include "profiler/cuts.h"
 #include "profiler/tag_keeper.h"
 
 #define KEEPER_DEFINE_MS 10000 /* for a definition to be durable */
-
-/* How a file looks from outside. */
-struct file_look {
-    bool there, fresh;
-    struct timespec written, changed;
-    off_t size;
-    ino_t inode;
-    dev_t device;
-};
 
 struct tag_keeper {
     const struct conf_profiler *conf;

@@ -12,14 +12,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "common/clock.h"
 #include "common/cond.h"
+#include "common/file_look.h"
 #include "common/log.h"
 
 #define LOOK_MS 1000
-#define FRESH_MS 2000 /* a file younger than that may change without showing it */
 #define ERRORS_BYTES (16 * KIB)
 
 struct set {
@@ -30,14 +29,6 @@ struct set {
 };
 
 /* How a file looks from outside. */
-struct look {
-    bool there, fresh;
-    struct timespec written, changed;
-    off_t size;
-    ino_t inode;
-    dev_t device;
-};
-
 struct tokens {
     const struct conf_profiler *conf;
     struct set *set;
@@ -45,7 +36,7 @@ struct tokens {
     pthread_cond_t cond;
     bool stopping, again, started;
     pthread_t thread;
-    struct look seen; /* the thread's, when the file was read last */
+    struct file_look seen; /* the thread's, when the file was read last */
     struct stats_counter *taken, *refused;
     _Atomic int good;
     _Atomic size_t count;
@@ -132,68 +123,21 @@ bool tokens_find(struct tokens *t, struct str secret, struct token_found *out)
 
 /* --- the file ------------------------------------------------------------------------------------------------- */
 
-static int64_t milliseconds(struct timespec t)
-{
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static struct look look_at(const char *path)
-{
-    struct stat st;
-
-    if (stat(path, &st) != 0)
-        return (struct look){0};
-    int64_t age = clock_now() - milliseconds(st.st_mtim);
-    return (struct look){.there = true,
-                         .fresh = age < FRESH_MS && age > -FRESH_MS,
-                         .written = st.st_mtim,
-                         .changed = st.st_ctim,
-                         .size = st.st_size,
-                         .inode = st.st_ino,
-                         .device = st.st_dev};
-}
-
-static bool same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
-/* Leaves out `fresh`: that is about the moment of looking. */
-static bool same_look(const struct look *a, const struct look *b)
-{
-    return a->there == b->there && same_time(a->written, b->written) && same_time(a->changed, b->changed) &&
-           a->size == b->size && a->inode == b->inode && a->device == b->device;
-}
-
-/* The lines that say what is wrong, each as a line of the operators' log. */
-static void say_errors(struct buf *errors)
-{
-    struct str rest = buf_str(errors);
-
-    while (rest.n > 0) {
-        const char *end = memchr(rest.p, '\n', rest.n);
-        size_t n = end ? (size_t)(end - rest.p) : rest.n;
-        log_error("profiler: %.*s", (int)n, rest.p);
-        n += end != NULL;
-        rest = (struct str){rest.p + n, rest.n - n};
-    }
-}
-
 /* NULL when it is bad: then `errors` says why. */
 static struct conf_tokens *read_file(struct tokens *t, struct buf *errors)
 {
-    t->seen = look_at(t->conf->tokens_file);
+    t->seen = file_look(t->conf->tokens_file);
     return conf_tokens_load(t->conf->tokens_file, t->conf->tokens, t->conf->token_count, errors);
 }
 
 static void take_file(struct tokens *t)
 {
-    struct look before = t->seen;
+    struct file_look before = t->seen;
     struct buf errors;
 
     buf_init(&errors, ERRORS_BYTES);
     struct conf_tokens *file = read_file(t, &errors);
-    bool news = !same_look(&before, &t->seen);
+    bool news = !file_look_same(&before, &t->seen);
     atomic_store(&t->good, file != NULL);
     if (file) {
         set_replace(t, set_new(t->conf, file));
@@ -203,7 +147,7 @@ static void take_file(struct tokens *t)
         }
     } else if (news) {
         stats_add(t->refused, 1);
-        say_errors(&errors);
+        log_lines(LOG_ERROR, "profiler: ", errors.p, errors.n);
         log_error("profiler: %s has a mistake: the tokens of before go on to count", t->conf->tokens_file);
     }
     buf_deinit(&errors);
@@ -211,9 +155,9 @@ static void take_file(struct tokens *t)
 
 static bool is_due(struct tokens *t, bool again)
 {
-    struct look now = look_at(t->conf->tokens_file);
+    struct file_look now = file_look(t->conf->tokens_file);
 
-    return again || t->seen.fresh || !same_look(&now, &t->seen);
+    return again || t->seen.fresh || !file_look_same(&now, &t->seen);
 }
 
 /* Until the next look. False: the thread is to end. */
@@ -239,7 +183,7 @@ static void *watch(void *arg)
 
     while (rest(t, &again)) {
         if (again)
-            t->seen = (struct look){0}; /* so that it is said what became of it */
+            t->seen = (struct file_look){0}; /* so that it is said what became of it */
         if (is_due(t, again))
             take_file(t);
     }
