@@ -181,8 +181,12 @@ def fold(inst, people, events):
     print(f'tags and audiences take {(rss["all"] - rss["none"]) / people * 2**20:,.0f} bytes a person', flush=True)
 
 
-def audiences(inst):
+def people_known(inst):
     wait_until(lambda: inst.request('p', 'POST', '/v1/audiences:count', '{"rule":"false"}')[0] == 200, 1800, 'people to be known')
+
+
+def audiences(inst):
+    people_known(inst)
     for name, rule in AUDIENCES.items():
         define(inst, name, rule)
     wait_until(lambda: all(live(inst, name) for name in AUDIENCES), 1800, 'the audiences')
@@ -330,6 +334,7 @@ def webhook(inst, people, n):
             f.write(config.replace('profiler:\n', 'profiler:\n  webhooks:\n' +
                                    receiver.hook('bench', got.url(), 'audiences: [signal], tags: [lifecycle]'), 1))
         inst.start()
+        people_known(inst)
         define(inst, 'signal', 'count("Signal") >= 1')
         wait_until(lambda: live(inst, 'signal'), 1800, 'the audience of the probes')
         probe(inst, got, 'quiet', 0, n)
