@@ -386,18 +386,41 @@ static int add_changes(struct audiences *a, struct verdict *v, struct kept_past 
 
 /* --- who is gone ----------------------------------------------------------------------------------------------- */
 
-static bool is_erased(struct audiences *a, struct str id)
+/* A device that is somebody's by now has not gone for what was erased of it ever. */
+static bool is_linked(struct audiences *a, const struct verdict *v, struct str id)
+{
+    struct state_profile p;
+    int rc = state_profile(a->o.state, v->part->number, id, &a->batch.scratch, &p, NULL);
+
+    if (rc == 0) {
+        facts_deinit(&p.facts);
+        traits_deinit(&p.traits);
+    }
+    return rc == STATE_LINKED;
+}
+
+static bool is_erased(struct audiences *a, const struct verdict *v, struct str id)
 {
     const struct event_key ever = {.time = TIME_NONE};
     bool erased = false;
 
-    return str_has(id) && state_is_erased(a->o.state, id, &ever, &erased, NULL) == 0 && erased;
+    return str_has(id) && state_is_erased(a->o.state, id, &ever, &erased, NULL) == 0 && erased && !is_linked(a, v, id);
+}
+
+/* Nothing names them: what their records said is past its retention, or was made empty. Where something was erased that
+ * is not over yet they are who was erased, since that waits for everybody to be judged. */
+static bool is_erased_nameless(struct audiences *a, const struct verdict *v, struct str id)
+{
+    int64_t through;
+
+    return !str_has(id) && state_erasing(a->o.state, v->part->number, &through);
 }
 
 /* On a log that is our own nothing may name who was erased. */
 static int judge_gone(struct audiences *a, struct verdict *v, struct str id)
 {
-    bool erased = is_erased(a, id), nameless = erased && !event_log_shared(a->o.log);
+    bool erased = is_erased(a, v, id) || is_erased_nameless(a, v, id);
+    bool nameless = erased && !event_log_shared(a->o.log);
     struct batch_change c = {.part = v->part, .verdict = a->batch.n, .offset = -1};
     struct kept_past *k = past_find(&a->pasts, &v->hash);
 
@@ -405,7 +428,7 @@ static int judge_gone(struct audiences *a, struct verdict *v, struct str id)
         past_forget(&a->pasts, k);
     v->gone = true;
     v->now = (struct row){.version = v->was.version};
-    if (!str_has(id))
+    if (!str_has(id) && !erased)
         return 0;
     c.key = nameless ? STR_NONE : key_of(id);
     c.c = (struct audience_change){.id = nameless ? STR_NONE : id,

@@ -265,6 +265,19 @@ static int take_gone(struct reading *r, const struct audience_change *c, struct 
     return 0;
 }
 
+/* Who was erased since the start may stand on the topic no more. */
+static int take_erased(struct reading *r)
+{
+    size_t n;
+    struct str *ids = state_erased_profiles(r->a->o.state, r->p->number, &n);
+    int rc = n == SIZE_MAX ? -ENOMEM : 0;
+
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = take_gone(r, &(struct audience_change){.id = ids[i]}, NULL);
+    free(ids);
+    return rc;
+}
+
 static bool is_member(const struct audiences *a, const struct crowd *p, uint32_t number)
 {
     for (uint32_t i = 0; i < p->set_cap; i++)
@@ -286,6 +299,8 @@ int crowd_find_gone(struct audiences *a, struct crowd *p, struct err *e)
     for (uint32_t i = 0; i < p->gone_n; i++)
         any = (r.wanted[p->gone[i]] = is_member(a, p, p->gone[i])) || any;
     if (any)
+        rc = take_erased(&r);
+    if (any && rc == 0)
         rc = read_from(&r, 0, &end, e);
     free(r.wanted);
     if (p->gone_id_n > 1)

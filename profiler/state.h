@@ -213,7 +213,8 @@ void state_compact_stop(struct state *s);
 void state_cleaned(struct state *s, uint32_t partition, int64_t through);
 
 /* Whether an event at that time of the stream's owner is erased: `profile` is "user:U" of an event with a user, else
- * "anon:D". Only of profiles whose home's state is here; false of others. Any thread that may wait. */
+ * "anon:D"; with the time TIME_NONE, whether any ever was. Only of profiles whose home's state is here; false of
+ * others. Any thread that may wait. */
 int state_is_erased(struct state *s, struct str profile, const struct event_key *key, bool *out, struct err *e);
 
 /* What became of a command. */

@@ -84,13 +84,24 @@ static bool by_tombstone(struct partition *p, struct str profile, int64_t time)
     return is;
 }
 
+/* Of any user that the device ever had. */
+static bool lost_a_user(const struct device *d)
+{
+    for (size_t i = 0; i < d->user_count; i++)
+        if (d->users[i].erased || d->users[i].erased_until != INT64_MIN)
+            return true;
+    return false;
+}
+
 static int by_device(struct state *s, uint32_t partition, struct str device, const struct event_key *key, bool *out,
                      struct err *e)
 {
     struct device_copy c;
     int rc = device_copy_open(s, partition, device, &c, e);
 
-    if (rc == 0 && c.device) {
+    if (rc == 0 && c.device && key->time == TIME_NONE) {
+        *out = *out || lost_a_user(c.device);
+    } else if (rc == 0 && c.device) {
         uint32_t owner = device_owner(c.device->users, &c.device->runs, key);
 
         *out = owner == USER_ERASED || (owner == NO_USER && *out);
