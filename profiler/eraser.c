@@ -7,9 +7,9 @@
  *   forget   Redis has confirmed that it has no copy
  *   compact  the state's files are written anew
  *   settle   everything is folded and on disk that the erasures have set off in other partitions
+ *   beside   what audiences keep of people; whoever was judged before is on their topic by then
  *   blank    the records of the log, below what is on disk of each partition: a crash folds none of them again
  *   others   the files of the other partitions, where what is gone stood before it moved
- *   beside   what audiences keep of people
  *
  * Whatever fails is said once in a while and tried again, later and later; nothing is called clean before all of it is
  * done. */
@@ -409,9 +409,13 @@ static bool turn(struct eraser *x, unsigned erasing)
         return false;
     tell(x);
     clear_state(x);
-    if (!shared && !has_walked(x) && (!settle(x) || !blank(x)))
+    if (!shared && !has_walked(x) && !settle(x))
         return false;
-    if (erasing > 0 && (!clear_others(x) || !forget_beside(x)))
+    if (erasing > 0 && !forget_beside(x))
+        return false;
+    if (!shared && !has_walked(x) && !blank(x))
+        return false;
+    if (erasing > 0 && !clear_others(x))
         return false;
     if (atomic_load(&x->stopping))
         return false;
