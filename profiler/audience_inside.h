@@ -112,6 +112,7 @@ struct crowd {
     uint32_t *again; /* numbers to be judged soon: they could not be */
     uint32_t again_n, again_cap;
     int64_t again_at; /* monotonic */
+    bool again_over;  /* some had no room there: the lap finds them */
     struct turns turns;
     uint32_t *gone; /* numbers */
     uint32_t gone_n, gone_at, gone_cap;
@@ -300,6 +301,8 @@ unsigned long long turns_since(const struct audiences *a);
 bool turns_behind(struct audiences *a);
 /* How long until the next turn, ms; INT64_MAX: nobody waits. */
 int64_t turns_pause(struct audiences *a);
+/* Whether somebody who is gone, or of whom something was erased, could not be judged yet. */
+bool gone_wait(struct audiences *a);
 void turns_deinit(struct turns *t);
 
 /* --- audience_topic.c: the judging thread -------------------------------------------------------------------- */

@@ -48,11 +48,21 @@ bool crowd_keeps(struct audiences *a, struct crowd *p, uint32_t set)
     return (!p->kept && !read_kept(a, p)) || bits_has(p->kept, set);
 }
 
+static bool is_anothers(const struct audiences *a, uint32_t partition)
+{
+    return !a->o.elsewhere || a->o.elsewhere(a->o.arg, partition);
+}
+
+/* What comes back is taken in as it was: who is erased in it leaves, and everybody else stays. Until it is known to be
+ * another's, it is left as it is, and no erasure is over. */
 void crowd_forget(struct audiences *a, struct crowd *p)
 {
     struct err e = {0};
 
-    if (!atomic_exchange(&a->outer[p->number].forget, false) || !row_store_keeps(a->rows, p->number))
+    if (!atomic_load(&a->outer[p->number].forget) || !is_anothers(a, p->number))
+        return;
+    atomic_store(&a->outer[p->number].forget, false);
+    if (!row_store_keeps(a->rows, p->number))
         return;
     pthread_rwlock_wrlock(&a->lock);
     int rc = row_store_wipe(a->rows, p->number, &e);

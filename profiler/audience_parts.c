@@ -48,6 +48,7 @@ void crowd_again(struct crowd *p, uint32_t number)
 {
     if (p->again_n == AGAIN_MOST) {
         p->people.v[number].world = 0;
+        p->again_over = true;
         crowd_lap(p);
         return;
     }

@@ -82,6 +82,23 @@ bool turn_wait(struct audiences *a, struct crowd *p, uint32_t number, unsigned l
     return true;
 }
 
+static bool gone_wait_in(struct audiences *a, struct crowd *p)
+{
+    p->again_over = p->again_over && p->lap_left > 0;
+    for (uint32_t i = 0; i < p->again_n; i++)
+        if (people_has(&p->people, p->again[i]) && must_not_wait(a, p, &p->people.v[p->again[i]]))
+            return true;
+    return p->again_over;
+}
+
+bool gone_wait(struct audiences *a)
+{
+    for (uint32_t i = 0; i < a->o.partitions; i++)
+        if (a->parts[i].here && gone_wait_in(a, &a->parts[i]))
+            return true;
+    return false;
+}
+
 void turn_took(struct audiences *a, struct crowd *p, const struct key_hash *hash, int64_t since)
 {
     uint32_t number = people_find(&p->people, hash);

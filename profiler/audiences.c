@@ -164,13 +164,14 @@ static void note_progress(struct audiences *a, bool busy)
         atomic_store(&a->settled, settled);
 }
 
-/* Somebody waits for everything to be on disk. Names that nobody needs any more go, too. */
+/* Somebody waits for everything to be on disk, and for nobody who is gone to stand there. Names that nobody needs any
+ * more go, too. */
 static void flush_when_asked(struct audiences *a)
 {
     unsigned long long asked = atomic_load(&a->flushes);
     struct err e = {0};
 
-    if (asked == atomic_load(&a->flushed) || !row_store_flush(a) || row_store_waiting(a->rows) > 0)
+    if (asked == atomic_load(&a->flushed) || gone_wait(a) || !row_store_flush(a) || row_store_waiting(a->rows) > 0)
         return;
     sets_sweep(a);
     if (row_store_write_sets(a->rows, &e) == 0)
@@ -266,6 +267,7 @@ int audiences_forget(struct audiences *a, struct err *e)
     uint32_t wipes[LIMIT_PARTITIONS];
 
     row_store_wipes(a->rows, wipes);
+    audiences_wake(a); /* who was on disk first is known to be gone only since it was written */
     if (!audiences_await(a, FORGET_MS) || crowds_left_behind(a) || !await_flush(a, FORGET_MS)) {
         err_set(e, "people are still judged");
         return -EAGAIN;

@@ -36,6 +36,9 @@ struct audiences_options {
     /* 0: the partition is another's; else a number that is another one each time that it is given. NULL: all are ours,
      * always. Quick. */
     uint64_t (*stint)(void *arg, uint32_t partition);
+    /* Whether another profiler has the partition for sure: after a start, and while a group is shared out anew, one
+     * that is not ours may be so again in a moment. NULL: whatever is not ours is another's. Quick. */
+    bool (*elsewhere)(void *arg, uint32_t partition);
     /* A person's tags changed without a new version: copies in a cache are to be forgotten. May be NULL. */
     void (*retagged)(void *arg, uint32_t partition, struct str id);
     /* More was judged, or definitions or tags were taken: whoever waits for it may look again. Quick. May be NULL. */

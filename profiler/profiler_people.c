@@ -62,6 +62,7 @@ static int start_audiences(struct profiler *p, struct err *e)
                                                     .partitions = p->conf->partitions,
                                                     .shows = shows,
                                                     .stint = profiler_stint,
+                                                    .elsewhere = elsewhere,
                                                     .moved = judged,
                                                     .arg = p},
                         &a, e);
