@@ -301,7 +301,7 @@ unsigned long long turns_since(const struct audiences *a);
 bool turns_behind(struct audiences *a);
 /* How long until the next turn, ms; INT64_MAX: nobody waits. */
 int64_t turns_pause(struct audiences *a);
-/* Whether somebody who is gone, or of whom something was erased, could not be judged yet. */
+/* Whether somebody who was erased just now could not be judged yet. */
 bool gone_wait(struct audiences *a);
 void turns_deinit(struct turns *t);
 

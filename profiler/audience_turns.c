@@ -82,11 +82,31 @@ bool turn_wait(struct audiences *a, struct crowd *p, uint32_t number, unsigned l
     return true;
 }
 
+/* Whether what was judged is of somebody who is gone, or of a life of theirs that is over. One whose profile cannot be
+ * read is there. */
+static bool is_past(struct audiences *a, const struct crowd *p, const struct person *x, int64_t through)
+{
+    const struct event_key ever = {.time = TIME_NONE};
+    bool erased = false;
+    int64_t version;
+    struct str id;
+
+    arena_reset(&a->batch.scratch);
+    int rc = state_watch_find(a->o.state, p->number, &x->hash, &a->batch.scratch, &id, &version, NULL);
+    if (rc != 0 || x->version < 0 || x->version >= through)
+        return rc == STATE_NOT_FOUND;
+    return state_is_erased(a->o.state, id, &ever, &erased, NULL) != 0 || erased;
+}
+
 static bool gone_wait_in(struct audiences *a, struct crowd *p)
 {
+    int64_t through;
+
     p->again_over = p->again_over && p->lap_left > 0;
+    if (!state_erasing(a->o.state, p->number, &through))
+        return false;
     for (uint32_t i = 0; i < p->again_n; i++)
-        if (people_has(&p->people, p->again[i]) && must_not_wait(a, p, &p->people.v[p->again[i]]))
+        if (people_has(&p->people, p->again[i]) && is_past(a, p, &p->people.v[p->again[i]], through))
             return true;
     return p->again_over;
 }
