@@ -11,8 +11,8 @@
 #include "profiler/follower_private.h"
 #include "profiler/same_log.h"
 
-/* For the log to give the record that is to be checked. */
-#define CHECK_MS 10000
+#define CHECK_MS 10000 /* for the log to give the record that is to be checked */
+#define ENDS_MS 2000   /* and to tell where it ends */
 
 uint64_t part_stint(const struct followers *all, const struct part *p)
 {
@@ -68,8 +68,22 @@ static bool last_event(const struct followers *all, const struct part *p, int64_
 }
 
 /* Whether the record that the state folded last is still the same on this log: reads it again. One that retention has
- * taken, or that lies behind the end, says nothing here; the seek to the place will. */
-enum check { CHECK_NOTHING, CHECK_WAITS, CHECK_SAME, CHECK_OTHER, CHECK_FAILED };
+ * taken says nothing here, the seek to the place will. One that lies behind the end says that it is not the same,
+ * however far the log reaches a moment later. */
+enum check { CHECK_NOTHING, CHECK_WAITS, CHECK_SAME, CHECK_OTHER, CHECK_BEHIND_END, CHECK_FAILED };
+
+/* What was heard of the end may be old. */
+static enum check check_end(struct follower *me, struct part *p, int64_t offset)
+{
+    struct event_log *log = me->all->o.log;
+    int64_t end = event_log_end(log, LOG_EVENTS, p->number);
+
+    if (end <= offset && event_log_ask_ends(log, LOG_EVENTS, &p->number, 1, ENDS_MS, &end, NULL) != 0) {
+        unreachable(me->all, p, "it does not tell where it ends");
+        return CHECK_FAILED;
+    }
+    return end <= offset ? CHECK_BEHIND_END : CHECK_WAITS;
+}
 
 static enum check check_begin(struct follower *me, struct part *p)
 {
@@ -80,15 +94,13 @@ static enum check check_begin(struct follower *me, struct part *p)
         return CHECK_NOTHING;
     int r = log_reader_seek(me->reader, p->number, offset);
     if (r == LOG_READ_GAP)
-        return CHECK_NOTHING;
+        return offset < event_log_begin(me->all->o.log, LOG_EVENTS, p->number) ? CHECK_NOTHING : CHECK_BEHIND_END;
     if (r != 0) {
         unreachable(me->all, p, "it does not tell where it stands");
         return CHECK_FAILED;
     }
-    if (event_log_end(me->all->o.log, LOG_EVENTS, p->number) <= offset)
-        return CHECK_NOTHING;
     p->check_until = clock_monotonic() + CHECK_MS;
-    return CHECK_WAITS;
+    return check_end(me, p, offset);
 }
 
 static enum check check_read(struct follower *me, struct part *p)
@@ -99,11 +111,9 @@ static enum check check_read(struct follower *me, struct part *p)
     int64_t offset;
     int n = log_reader_read(me->reader, p->number, &record, 1, LIMIT_RECORD_BYTES, &e);
 
-    if (n == -ESTALE)
-        return CHECK_NOTHING;
     if (n == 0 && clock_monotonic() < p->check_until)
         return CHECK_WAITS;
-    if (n <= 0) {
+    if (n <= 0) { /* also when it is gone: the next seek tells how */
         unreachable(me->all, p, n < 0 ? e.text : "it does not give the record before the place");
         return CHECK_FAILED;
     }
@@ -207,7 +217,7 @@ static void take_place(struct follower *me, struct part *p)
 }
 
 /* Others may have gone on with it. */
-static void stop_at_other(struct followers *all, struct part *p)
+static void stop_at_other(struct followers *all, struct part *p, enum check c)
 {
     struct state_figures f;
     struct err e = {0};
@@ -216,6 +226,10 @@ static void stop_at_other(struct followers *all, struct part *p)
     part_figures(all, p->number, &f);
     if (restore(all, p, &f, &e))
         return;
+    if (c == CHECK_BEHIND_END) {
+        stop_at_gap(all, p, &f, e.text);
+        return;
+    }
     snprintf(text, sizeof text,
              "the log was replaced: the record before offset %lld is not the one that the state folded; see "
              "`waymark adopt`",
@@ -233,8 +247,8 @@ bool part_place(struct follower *me, struct part *p)
         p->place = PLACE_CHECKING;
         return begun;
     }
-    if (c == CHECK_OTHER)
-        stop_at_other(me->all, p);
+    if (c == CHECK_OTHER || c == CHECK_BEHIND_END)
+        stop_at_other(me->all, p, c);
     else if (c != CHECK_FAILED)
         take_place(me, p);
     return c != CHECK_FAILED && p->place != PLACE_STOPPED;

@@ -53,8 +53,11 @@ static struct play {
     int most_uncommitted; /* the bound of memory */
     int commits, failed_commits, failed_folds, failed_reads;
     int fail_commits, fail_folds, fail_reads, fail_seeks, fail_asks; /* how many are still to fail */
-    int half;      /* records that a failing fold takes before it fails */
-    bool disorder; /* something was folded that was not next */
+    int stale_reads;   /* how many are still to say that the place is gone */
+    int64_t grows_by;  /* the log, once it has said that it does not reach a place */
+    int64_t heard_end; /* the end that the log tells unasked; -1: as it is */
+    int half;          /* records that a failing fold takes before it fails */
+    bool disorder;     /* something was folded that was not next */
     /* the group */
     uint64_t stint[PARTITIONS];
     /* what the state folded last, and what the log has there */
@@ -78,7 +81,7 @@ static struct play {
     int64_t hold_until;       /* what cache_begin answers */
     int64_t hold_moved_until; /* the same for what was moved */
     int begun, ended, copied, copied_moved;
-    uint64_t events; /* of the profile */
+    uint64_t events;              /* of the profile */
     bool under_way, folded_early; /* while the cache said no */
     bool wants;
     /* backups */
@@ -118,7 +121,7 @@ static inline void play_begin(void)
     pthread_mutex_init(&play.lock, NULL);
     pthread_cond_init(&play.changed, NULL);
     play.most_uncommitted = 1 << 30;
-    play.skip_at = play.backup = -1;
+    play.skip_at = play.backup = play.heard_end = -1;
     for (int p = 0; p < PARTITIONS; p++) {
         play.released[p] = play.sought[p] = -1;
         play.stint[p] = 1;
@@ -148,7 +151,7 @@ static inline int64_t log_end(struct event_log *log, enum log_topic topic, uint3
 {
     (void)log, (void)topic;
     pthread_mutex_lock(&play.lock);
-    int64_t end = play.end[partition];
+    int64_t end = play.heard_end >= 0 ? play.heard_end : play.end[partition];
     pthread_mutex_unlock(&play.lock);
     return end;
 }
@@ -233,6 +236,7 @@ static inline int reader_seek(struct log_reader *base, uint32_t partition, int64
         status = -EAGAIN;
     } else if (offset < play.begin[partition] || offset > play.end[partition]) {
         status = LOG_READ_GAP;
+        play.end[partition] += play.grows_by;
     } else {
         r->place[partition] = play.sought[partition] = offset;
         play.seeks[partition]++;
@@ -256,7 +260,8 @@ static inline int reader_read(struct log_reader *base, uint32_t partition, struc
         err_set(e, "the disk does not read");
         return -EIO;
     }
-    if (r->place[partition] < play.begin[partition]) {
+    if (play.stale_reads > 0 || r->place[partition] < play.begin[partition]) {
+        play.stale_reads -= play.stale_reads > 0;
         pthread_mutex_unlock(&play.lock);
         err_set(e, "retention has taken the place");
         return -ESTALE;

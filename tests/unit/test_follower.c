@@ -397,6 +397,59 @@ static void test_other_log(void **state)
     finish_on_disk(f);
 }
 
+/* Another topic of the same name that fills while it is looked at: it is shorter than the place, then longer. */
+static void test_other_log_grows(void **state)
+{
+    struct err e;
+
+    (void)state;
+    play_begin();
+    play.shared = play.has_last = true;
+    play.offset[0] = play.disk[0] = 10;
+    play.end[0] = 5;
+    play.grows_by = 20;
+    play_event("m2");
+    struct followers *f = start(1, 1000000);
+    wait_fault(f, 0, &e);
+    assert_non_null(strstr(e.text, "partition 0: the state stands at offset 10"));
+    assert_int_equal(followers_finish(f, PATIENCE_MS), -ETIMEDOUT);
+    followers_free(f);
+    assert_int_equal(play.offset[0], 10);
+
+    play_begin(); /* the record to be checked goes while it is read */
+    play.shared = play.has_last = true;
+    play.offset[0] = play.disk[0] = 10;
+    play.stale_reads = 3;
+    append(0, 20);
+    play_event("m2");
+    f = start(1, 1000000);
+    do {
+        wait_fault(f, 0, &e);
+    } while (strstr(e.text, "the log cannot be reached") && (pause_a_moment(), true));
+    assert_non_null(strstr(e.text, "partition 0: the log was replaced"));
+    assert_int_equal(followers_finish(f, PATIENCE_MS), -ETIMEDOUT);
+    followers_free(f);
+    assert_int_equal(play.offset[0], 10);
+    assert_int_equal(play.stale_reads, 0);
+}
+
+/* What was heard of the end is older than what the state has folded: the log is asked before it is called another. */
+static void test_end_heard_late(void **state)
+{
+    (void)state;
+    play_begin();
+    play.shared = play.has_last = true;
+    play.offset[0] = play.disk[0] = 10;
+    play.heard_end = 0;
+    play.fail_asks = 1;
+    append(0, 20);
+    struct followers *f = start(1, 1000000);
+    wait_shown(f, 0, 20);
+    finish(f);
+    assert_int_equal(play.fail_asks, 0);
+    assert_false(play.disorder);
+}
+
 /* What is asked of the log, told of it and shown is in its own offsets, whatever the state counts. */
 static void test_base(void **state)
 {
@@ -538,6 +591,8 @@ int main(void)
         cmocka_unit_test(test_damaged_backup),
         cmocka_unit_test(test_backup_not_needed),
         cmocka_unit_test(test_other_log),
+        cmocka_unit_test(test_other_log_grows),
+        cmocka_unit_test(test_end_heard_late),
         cmocka_unit_test(test_base),
         cmocka_unit_test(test_backup_of_this_log),
         cmocka_unit_test(test_overtaken),
