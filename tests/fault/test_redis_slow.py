@@ -14,14 +14,14 @@ DELAYS = (0.01, 0.03, 0.2, 2.0)
 
 
 def check_limits(c):
-    """Whatever Redis does, an owner answers in time."""
+    """Whatever Redis does, an owner answers in time: who waits for the slowest there and back takes longer."""
     took = []
     for p in c.profilers:
         for profile in c.acked_profiles()[:5]:
             began = time.monotonic()
             assert p.get('/v1/profiles/' + profile)[0] in (200, 503)
             took.append(time.monotonic() - began)
-    assert max(took) < (8 if SANITIZED else 2.5), took
+    assert max(took) < 2 * DELAYS[-1] * (2 if SANITIZED else 1), took
 
 
 def test_redis_slow_for_all(kafka):

@@ -3,7 +3,7 @@ import os
 import shutil
 
 from support.cluster import Cluster, Program, not_sanitized
-from support.instance import free_ports, wait_until
+from support.instance import PATIENCE, free_ports, wait_until
 from support.outage import rewrite, wait_served
 
 pytestmark = not_sanitized
@@ -26,7 +26,7 @@ def test_one_state_folder(kafka):
             rewrite(other, 'data: ./data', f'data: {first.dir}/data')
             for _ in range(2):
                 other.start(ready=False)
-                assert other.process.wait(30) == 1
+                assert other.process.wait(30 * PATIENCE) == 1
             words = [line for line in other.log().splitlines() if 'cannot start' in line]
             assert len(words) == 2, other.log()
             for line in words:

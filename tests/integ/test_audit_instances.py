@@ -6,6 +6,7 @@ import subprocess
 
 from support.cluster import Cluster
 from support.instance import wait_until
+from support.outage import wait_served
 from support.shop_events import profiles, send
 
 SEED = 5
@@ -44,6 +45,7 @@ def ask(program, path, body=None, **headers):
 
 def test_two_profilers(kafka, tmp_path):
     with Cluster(kafka, profilers=2) as cluster:
+        wait_served(cluster, by=cluster.profilers)
         send(cluster.collectors[0], SEED)
         cluster.drain()
         one, two = cluster.profilers

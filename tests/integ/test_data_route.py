@@ -417,13 +417,13 @@ def test_any_profiler_gives_it(kafka, tmp_path):
                 {'type': 'identify', 'timestamp': at(2), 'messageId': f'r{k}', 'userId': f'u{k}',
                  'traits': {'email': f'u{k}@mail.example'}}]}, key=SERVER)
             assert s == 200 and not b['rejected']
-            s, h, _ = c.collectors[0].post('/v1/orders', [order(f'O{k}', 'paid', 3, userId=f'u{k}', total=1)], key=SERVER)
+            position, _ = c.placed('/v1/orders', [order(f'O{k}', 'paid', 3, userId=f'u{k}', total=1)], key=SERVER)
         c.drain()
         for k in range(8):
             seen = []
             for by in c.profilers:
                 for pid in (f'user:u{k}', f'anon:d{k}'):
-                    s, first = c.profile(pid, f'/data?limit=2&wait=5s&after={h["x-waymark-position"]}', by=by)
+                    s, first = c.profile(pid, f'/data?limit=2&wait=5s&after={position}', by=by)
                     assert s == 200 and first['next'], (pid, first)
                     s, rest = c.profile(pid, '/data', by=by, cursor=first['next'])
                     assert s == 200 and rest['next'] is None, (pid, rest)
@@ -434,8 +434,7 @@ def test_any_profiler_gives_it(kafka, tmp_path):
             assert seen[0]['profile']['traits']['email']['value'] == f'u{k}@mail.example'
             assert [o['order_id'] for o in seen[0]['orders']] == [f'O{k}']
         for by in c.profilers:  # the scope pii alone is enough, also where the other one is asked what is folded
-            s, _, b = by.request('GET', f'/v1/profiles/user:u7/data?after={h["x-waymark-position"]}',
-                                 headers={'Authorization': 'Bearer pii'})
+            s, _, b = by.well('GET', f'/v1/profiles/user:u7/data?after={position}', headers={'Authorization': 'Bearer pii'})
             assert s == 200 and len(decode(b)['events']) == 4, b
         code, out, err = c.profilers[1].command('data', 'anon:d3')
         assert code == 0 and json.loads(out)['id'] == 'user:u3' and len(json.loads(out)['events']) == 4, err

@@ -353,7 +353,7 @@ def test_two_profilers_give_one_answer(kafka):
         owners = {tuple(sorted(p.metrics()['waymark_state_offset'])) for p in c.profilers}
         assert len(owners) == 2, 'one profiler has everything'
         for i, (d, u) in enumerate(zip(devices, users)):  # each by either profiler
-            s, h, b = c.profilers[i % 2].request(
+            s, h, b = c.profilers[i % 2].well(
                 'POST', '/v1/identity:unlink', json.dumps({'anonymous_id': d, 'user_id': u}).encode())
             assert s == 200, b
             s, b = c.profile(f'anon:{d}', '/identity', by=c.profilers[(i + 1) % 2], after=h['x-waymark-position'],

@@ -65,8 +65,8 @@ def test_any_instance_answers_and_states(kafka):
             assert [p['traits']['email']['value'] for p in found['profiles']] == [TRAITS['email']] * len(people)
         for program in cluster.profilers:
             for who in people[:4]:
-                s, h, b = program.request('PUT', f'/v1/profiles/{urllib.parse.quote("user:" + who)}/traits',
-                                          json.dumps({'traits': {'email': f'{program.name}@hallsecret.example'}}))
+                s, h, b = program.well('PUT', f'/v1/profiles/{urllib.parse.quote("user:" + who)}/traits',
+                                       json.dumps({'traits': {'email': f'{program.name}@hallsecret.example'}}))
                 assert s == 200, b
                 s, p = cluster.profile('user:' + who, by=program, include='contact', after=h['x-waymark-position'],
                                        wait='5s')

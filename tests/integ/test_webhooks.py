@@ -9,7 +9,7 @@ import time
 
 import pytest
 from support.clock import StepClock
-from support.instance import SANITIZED, SERVER, Instance, wait_until
+from support.instance import PATIENCE, SANITIZED, SERVER, Instance, wait_until
 from support.receiver import KEY, SECRET, Receiver, check_signed, hook
 
 
@@ -50,7 +50,7 @@ def test_told_soon_signed_and_with_what_was_chosen():
         view(i, 'ann')
         acked = time.time()
         wait_until(lambda: all_of.taken(), 10, 'the first change')
-        assert all_of.taken()[0]['at'] - acked < 5
+        assert all_of.taken()[0]['at'] - acked < 5 * PATIENCE
         view(i, 'ann', 'ann', 'bob')
         wait_until(lambda: len(all_of.told()) == 3 and len(some.taken()) == 2, 10, 'all changes')
         assert all_of.told() == {('user:ann', 'one'): ['entered'], ('user:ann', 'three'): ['entered'], ('user:bob', 'one'): ['entered']}
@@ -76,13 +76,16 @@ def test_failures_are_tried_again_and_stall_nobody_else():
     tries, lock = {}, threading.Lock()
 
     def flaky(r):
+        """To some the first answers are wrong, each in another way; none is right before the good one was told."""
         with lock:
-            tries[r['id']] = tries.get(r['id'], 0) + 1
-            return (500, 0, 302, 204)[min(tries[r['id']] - 1, 3)] if r['json']['data']['id'].endswith('7') else 200
+            n = tries[r['id']] = tries.get(r['id'], 0) + 1
+        if not r['json']['data']['id'].endswith('7'):
+            return 200
+        return (500, 0, 302)[n - 1] if n < 4 else 204 if end.is_set() else 500
 
     def slow(r):
-        end.wait(8)
-        return 200
+        end.wait(10)  # less than a call may take
+        return 200 if end.is_set() else 500
     end = threading.Event()
     with Receiver(flaky) as bad, Receiver(slow) as late, Receiver() as good, \
             instance(hook('bad', bad.url()), hook('late', late.url()), hook('good', good.url())) as i:
@@ -94,9 +97,10 @@ def test_failures_are_tried_again_and_stall_nobody_else():
         assert i.metrics()['waymark_webhook_waiting']['hook="late"'] == 30
         end.set()
         wait_until(lambda: len(bad.told()) == 30 and len(late.told()) == 30, 40, 'all to be told')
-        assert sorted(tries.values()) == [1] * 27 + [4] * 3
+        few, many = sorted(tries.values())[:27], sorted(tries.values())[27:]
+        assert few == [1] * 27 and len(many) == 3 and min(many) >= 4, tries
         wait_until(lambda: i.metrics()['waymark_webhook_waiting'] == {f'hook="{h}"': 0 for h in ('bad', 'late', 'good')}, 5, 'rest')
-        assert result(i, 'bad', 'failed') == 9 and result(i, 'bad', 'delivered') == 30
+        assert result(i, 'bad', 'failed') == sum(many) - 3 and result(i, 'bad', 'delivered') == 30
 
 
 def test_one_who_is_away_is_told_after_a_crash_and_in_order():

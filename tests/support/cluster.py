@@ -14,7 +14,7 @@ import urllib.parse
 
 import pytest
 from support.acked import check_everything_acked_is_there, read_journal
-from support.instance import (BEACON, BUILD, SANITIZED, SERVER, TOKEN, WAYMARK, connection, decode, free_ports, sha256, total,
+from support.instance import (BEACON, BUILD, PATIENCE, SANITIZED, SERVER, TOKEN, WAYMARK, connection, decode, free_ports, sha256, total,
                               wait_until)
 from support.kafka import fresh_prefix
 
@@ -99,7 +99,7 @@ class Program:
 
     def stop(self, limit=90):
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(limit)
+        return self.process.wait(limit * PATIENCE)
 
     def forget(self):
         """Drops its data, as on a new machine."""
@@ -136,6 +136,13 @@ class Program:
     def post(self, path, obj, key=BEACON, **more):
         s, h, b = self.request('POST', path, json.dumps(obj, ensure_ascii=False).encode(), key=key, **more)
         return s, h, decode(b)
+
+    def well(self, method, path, body=None, headers=None):
+        """The answer once it is no 503: the log may be slow to confirm who owns what, or to take what is said."""
+        def answer():
+            a = self.request(method, path, body, headers)
+            return a[0] != 503 and a
+        return wait_until(answer, 60, f'{self.name} to answer {method} {path}')
 
     def get(self, path, **query):
         s, _, b = self.request('GET', path + ('?' + urllib.parse.urlencode(query) if query else ''))
@@ -236,6 +243,19 @@ class Cluster:
         program.dir, program.config = folder, os.path.join(folder, 'waymark.yaml')
         program.start()
 
+    def placed(self, path, body, key=BEACON):
+        """(position, answer): sent until it is on the log. What a slow broker left to the spool has no position. Each event
+        has an id that makes it count once."""
+        events = body['batch'] if 'batch' in body else body if isinstance(body, list) else [body]
+        for e in events:
+            e.setdefault('messageId', os.urandom(8).hex())
+
+        def sent():
+            s, h, b = self.collectors[0].post(path, body, key)
+            assert s in (200, 503), (s, b)
+            return 'x-waymark-position' in h and (h['x-waymark-position'], b)
+        return wait_until(sent, 60, 'the broker to ack')
+
     # --- what the checks of tests/support/acked.py ask: any profiler answers for all -----------------------------
     def get(self, path, limit=30, by=None, **query):
         def answer():
@@ -265,7 +285,7 @@ class Cluster:
         with open(os.path.join(self.dir, 'simulate.log'), 'ab') as log:
             p = subprocess.Popen([WAYMARK, 'simulate', '--config', c.config, '--seed', str(seed), '--events', '100000000',
                                   '--rate', str(rate), '--people', str(people), '--batch', str(batch), '--patience',
-                                  str(patience), '--acked', self.journal], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+                                  str(patience * PATIENCE), '--acked', self.journal], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:
             yield p
             assert p.poll() is None, 'the load ended early:\n' + open(log.name).read()[-2000:]

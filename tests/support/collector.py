@@ -12,6 +12,8 @@ import subprocess
 import tempfile
 import time
 
+from support.instance import LEAST, PATIENCE
+
 BEACON, SERVER, BOUND = 'wk_test_web', 'sk_test_backend', 'wk_test_bound'
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get('WAYMARK_BUILD', os.path.join(ROOT, 'build'))
@@ -19,6 +21,7 @@ BUILD = os.environ.get('WAYMARK_BUILD', os.path.join(ROOT, 'build'))
 
 def wait_for(condition, what, limit=30.0):
     """The first true value of condition(), asked again and again until the limit."""
+    limit = max(limit, LEAST) * PATIENCE
     end = time.monotonic() + limit
     while time.monotonic() < end:
         value = condition()
@@ -80,7 +83,7 @@ partitions: 4
     def stop(self, limit=30):
         """The exit code after SIGTERM."""
         self.proc.send_signal(signal.SIGTERM)
-        return self.proc.wait(limit)
+        return self.proc.wait(limit * PATIENCE)
 
     def kill(self):
         self.proc.kill()

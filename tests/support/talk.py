@@ -78,7 +78,7 @@ class Talk:
 
     def get(self, path, status=200, **query):
         if self.seen:
-            query = {'after': self.position(), 'wait': '5s', **query}
+            query = {'after': self.position(), 'wait': '10s', **query}
         s, b = self.inst.get(path, **query)
         assert s == status, (path, query, s, b)
         return b
