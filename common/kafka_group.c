@@ -25,6 +25,7 @@
 #define AGAIN_MOST_MS 30000
 #define FENCED_MS 3000 /* between looks whether the place is free */
 #define FAREWELL_MS 200
+#define END_MS 500 /* for a client to end, at least */
 
 struct member {
     _Atomic bool given;
@@ -42,7 +43,8 @@ struct kafka_group {
     int fatal;      /* librdkafka's error, after which the client is of no use */
     int64_t again_at, again_ms, commit_at;
     bool fenced, subscribed;
-    bool heard; /* by this client, what it is given */
+    bool asked; /* by this client, for what it is to have */
+    bool heard; /* and the answer */
     pthread_t thread;
     pthread_mutex_t lock; /* `muted` and the calls of given and taken; `ended` */
     pthread_cond_t cond;
@@ -141,8 +143,8 @@ static void take_rebalance(rd_kafka_t *rk, int error, rd_kafka_topic_partition_l
     struct kafka_group *g = arg;
 
     assert(rk == g->rk);
-    g->heard = true;
     if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        g->heard = true;
         if (list->cnt > 0)
             log_info("kafka: the group gives %d partitions", list->cnt);
         assign(g, list);
@@ -181,6 +183,7 @@ static void subscribe(struct kafka_group *g)
     rd_kafka_resp_err_t error = rd_kafka_subscribe(g->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
     g->subscribed = !error;
+    g->asked = g->asked || !error;
     if (error)
         log_limited(&g->limit, LOG_ERROR, "kafka: the group cannot be joined: %s", rd_kafka_err2str(error));
 }
@@ -205,15 +208,17 @@ static int make_client(struct kafka_group *g, struct err *e)
 {
     int r = kafka_client_new(&g->log->o, KAFKA_MEMBER, g->name, &g->calls, &g->rk, e);
 
-    g->subscribed = g->heard = false;
+    g->subscribed = g->asked = g->heard = false;
     if (r == 0)
         rd_kafka_poll_set_consumer(g->rk); /* log lines and errors come with the rest */
     return r;
 }
 
+/* librdkafka before 2.3 aborts when a member ends that has joined and does not know yet what it is given. Whether it
+ * has joined is known too late: the brokers' answer may be on its way. */
 static void end_client(struct kafka_group *g, int64_t ms)
 {
-    if (!kafka_client_end(g->rk, ms))
+    if ((g->asked && !g->heard) || !kafka_client_end(g->rk, ms))
         log_warn("kafka: a member of the group does not end, and is left to itself");
     g->rk = NULL;
 }
@@ -309,12 +314,12 @@ static bool is_member(struct kafka_group *g)
     return is;
 }
 
-/* librdkafka before 2.3 aborts when a member ends between its joining and the first word of what it is given. */
+/* So that it can be ended. */
 static void hear_out(struct kafka_group *g)
 {
     int64_t until = clock_monotonic() + atomic_load(&g->stop_ms) / 2;
 
-    while (!g->heard && is_member(g) && clock_monotonic() < until && !g->fatal)
+    while (g->asked && !g->heard && kafka_watch_reachable(g->log->watch) && clock_monotonic() < until && !g->fatal)
         poll_once(g);
 }
 
@@ -357,7 +362,8 @@ static void *group_main(void *arg)
             say_good_bye(g);
     }
     forget_all(g);
-    end_client(g, 500);
+    int64_t third = atomic_load(&g->stop_ms) / 3;
+    end_client(g, third > END_MS ? third : END_MS);
     pthread_mutex_lock(&g->lock);
     g->ended = true;
     pthread_cond_signal(&g->cond);
