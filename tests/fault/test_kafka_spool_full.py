@@ -21,7 +21,7 @@ def test_disk_full(kafka, small_disk):
     with Cluster(kafka) as c, c.reader() as reader:
         collector = c.collectors[0]
         c.move(collector, os.path.join(small_disk, 'collector'))
-        assert post(c, 0)[1]['x-waymark-ack'] == 'durable'
+        wait_until(lambda: post(c, 0)[1]['x-waymark-ack'] == 'durable', 30, 'events to go straight to Kafka')
         with c.load():
             c.wait_acked()
             reader.wait_answers()

@@ -14,7 +14,7 @@ def one(c, n):
 
 def test_stopped(kafka):
     with Cluster(kafka) as c, c.reader() as reader:
-        assert one(c, 0) == 'durable'
+        wait_until(lambda: one(c, 0) == 'durable', 30, 'events to go straight to Kafka')
         with c.load(rate=500):
             c.wait_acked()
             reader.wait_answers()

@@ -387,13 +387,13 @@ BROKEN = [
 
 @pytest.mark.parametrize('data,want', [r[1:] for r in BROKEN], ids=[r[0] for r in BROKEN])
 def test_broken_http(shared, data, want):
-    got = shared.raw(data, timeout=5, shut=True)
+    got = shared.raw(data, shut=True)
     assert want in got.split(b'\r\n')[0] + b' ' and b' 200 ' not in got.split(b'\r\n')[0]
 
 
 def test_an_upload_that_is_given_up_is_nothing(shared):
-    shared.raw(head(b'Content-Length: %d\r\n' % (len(GOOD) + 1)) + GOOD, timeout=5, shut=True)
-    shared.raw(head(b'Transfer-Encoding: chunked\r\n') + b'%x\r\n' % len(GOOD) + GOOD + b'\r\n', timeout=5, shut=True)
+    shared.raw(head(b'Content-Length: %d\r\n' % (len(GOOD) + 1)) + GOOD, shut=True)
+    shared.raw(head(b'Transfer-Encoding: chunked\r\n') + b'%x\r\n' % len(GOOD) + GOOD + b'\r\n', shut=True)
     shared.sums.check(shared)
 
 
@@ -422,7 +422,7 @@ def test_slow_bodies_hold_nobody_up(shared):
     begin = time.monotonic()
     for n in range(20):
         assert shared.post('/v1/batch', [track(f'quick{n}')])[0] == 200
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 20  # the uploads are cut off after 30
     for s in slow:
         s.sendall(GOOD[20:30])
     for s in slow:

@@ -13,7 +13,7 @@ import time
 
 import pytest
 from support.certificates import Authority, openssl
-from support.instance import BEACON, SANITIZED, check_conserved, connection, free_ports, wait_until
+from support.instance import BEACON, PATIENCE, check_conserved, connection, free_ports, wait_until
 from support.tls import Answers, TlsInstance, batch, client_hello, ends, post, reset
 
 HEAD_S = 10  # LIMIT_HEAD_MS
@@ -205,11 +205,11 @@ def test_slow_handshakes_are_cut_off(shop):
         t.start()
     served = 0
     while any(t.is_alive() for t in threads):
-        assert shop.request('c', 'GET', '/livez', timeout=5 * (4 if SANITIZED else 1))[0] == 200
+        assert shop.request('c', 'GET', '/livez', timeout=5 * PATIENCE)[0] == 200
         served += 1
         threads[0].join(0.1)
-    assert served > 20
-    assert all(HEAD_S - 0.2 < t < HEAD_S + 4 for t in took), took
+    assert served > 5
+    assert all(HEAD_S - 0.2 < t < HEAD_S + 4 * PATIENCE for t in took), took
 
 
 def cpu_s(inst):
@@ -311,7 +311,7 @@ def test_stop_with_open_connections():
         wait_until(lambda: len(acked) > 500, what='acked events')
         begun = time.monotonic()
         assert inst.stop() == 0
-        assert time.monotonic() - begun < 30 * (4 if SANITIZED else 1)
+        assert time.monotonic() - begun < 30 * PATIENCE
         stop.set()
         for t in threads:
             t.join()

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from support.certificates import openssl, replace, serial_in, serial_of
-from support.instance import SANITIZED, wait_until
+from support.instance import PATIENCE, wait_until
 from support.tls import Answers, TlsInstance, batch, post
 
 LOOKS_S = 30  # the files are looked at once a second
@@ -212,7 +212,7 @@ def test_no_start_with_a_bad_pair(tmp_path, spoil, why):
     spoil(inst, inst.file('collector', 'pem'), inst.file('collector', 'key'))
     inst.start(ready=False)
     try:
-        assert inst.process.wait(60 * (4 if SANITIZED else 1)) == 1
+        assert inst.process.wait(60 * PATIENCE) == 1
     except subprocess.TimeoutExpired:
         inst.kill()
         raise

@@ -1,4 +1,5 @@
 """A real Kafka of one node (script/kafka) in a temporary folder, and a plain client beside Waymark to look into it."""
+import contextlib
 import itertools
 import os
 import shutil
@@ -9,7 +10,7 @@ import tempfile
 import confluent_kafka
 import confluent_kafka.admin
 import pytest
-from support.instance import OWN_PORTS, wait_until
+from support.instance import OWN_PORTS, PATIENCE, wait_until
 from support.proxy import Proxy
 
 SCRIPT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..', 'script', 'kafka'))
@@ -61,7 +62,8 @@ class Kafka:
             return None
 
     def start(self):
-        env = {**os.environ, 'KAFKA_JAVA_OPTS': JAVA, 'KAFKA_PORTS': f'{OWN_PORTS.start}:{OWN_PORTS.stop}'}
+        env = {**os.environ, 'KAFKA_JAVA_OPTS': JAVA, 'KAFKA_PORTS': f'{OWN_PORTS.start}:{OWN_PORTS.stop}',
+               'KAFKA_START_LIMIT': str(60 * PATIENCE)}
         if self.proxy:
             env['KAFKA_PROXY'] = '%d:%d' % tuple(self.proxy)
         more = [str(self.port)] if self.port else []
@@ -118,12 +120,21 @@ class Kafka:
         return self._consumer
 
     def topics(self):
-        return {name: len(t.partitions) for name, t in self.admin().list_topics(timeout=20).topics.items()}
+        def listed():
+            with contextlib.suppress(confluent_kafka.KafkaException):
+                return (self.admin().list_topics(timeout=20).topics, )
+            return None
+        found, = wait_until(listed, 60, 'the broker to list its topics')
+        return {name: len(t.partitions) for name, t in found.items()}
 
     def delete_topics(self, *names):
-        for future in self.admin().delete_topics(list(names), operation_timeout=20).values():
-            future.result(30)
-        wait_until(lambda: not set(names) & set(self.topics()), 30, 'the topics to be gone')
+        def gone():
+            left = sorted(set(names) & set(self.topics()))
+            for future in (self.admin().delete_topics(left, operation_timeout=20).values() if left else ()):
+                with contextlib.suppress(confluent_kafka.KafkaException):  # done already, or asked again
+                    future.result(30)
+            return not left
+        wait_until(gone, 60, 'the topics to be gone')
 
     def create_topic(self, name, partitions, **config):
         def made():
@@ -141,7 +152,7 @@ class Kafka:
         place = confluent_kafka.TopicPartition
 
         def ask():
-            n = self.topics()[topic]
+            n = self.topics().get(topic, 0)
             try:
                 return [self.consumer().get_watermark_offsets(place(topic, p), timeout=20)[1] for p in range(n)]
             except confluent_kafka.KafkaException:  # a leader that is not ready yet
@@ -177,7 +188,7 @@ class Kafka:
         p = confluent_kafka.Producer({'bootstrap.servers': self.address, 'log_level': 0})
         p.produce(topic, value=value, key=key, partition=partition, headers=headers,
                   on_delivery=lambda error, m: done.append((error, m)))
-        p.flush(20)
+        p.flush(60)
         (error, m), = done
         assert error is None, error
         return m.partition(), m.offset()

@@ -47,7 +47,7 @@ class Redis:
         return self
 
     def client(self, **more):
-        return redis.Redis(host='127.0.0.1', port=self.port, socket_timeout=5, **more)
+        return redis.Redis(host='127.0.0.1', port=self.port, socket_timeout=30, **more)
 
     def kill(self):
         self.process.kill()
@@ -55,7 +55,7 @@ class Redis:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(60)
 
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)
