@@ -315,19 +315,15 @@ static bool is_member(struct kafka_group *g)
 }
 
 /* So that it can be ended. */
-static void hear_out(struct kafka_group *g)
+static void hear_out(struct kafka_group *g, int64_t until)
 {
-    int64_t until = clock_monotonic() + atomic_load(&g->stop_ms) / 2;
-
     while (g->asked && !g->heard && kafka_watch_reachable(g->log->watch) && clock_monotonic() < until && !g->fatal)
         poll_once(g);
 }
 
 /* Leaving for good is said by unsubscribing: at the mere end of a client a static member stays in the group. */
-static void say_good_bye(struct kafka_group *g)
+static void say_good_bye(struct kafka_group *g, int64_t until)
 {
-    int64_t until = clock_monotonic() + atomic_load(&g->stop_ms) * 2 / 3;
-
     rd_kafka_unsubscribe(g->rk);
     while (is_member(g) && clock_monotonic() < until && !g->fatal)
         poll_once(g);
@@ -355,15 +351,15 @@ static void *group_main(void *arg)
         if (!g->rk)
             try_again(g);
     }
+    int64_t ms = atomic_load(&g->stop_ms), since = clock_monotonic();
     if (g->rk) {
         commit(g);
-        hear_out(g);
+        hear_out(g, since + ms / 2);
         if (atomic_load(&g->for_good))
-            say_good_bye(g);
+            say_good_bye(g, since + ms * 2 / 3);
     }
     forget_all(g);
-    int64_t third = atomic_load(&g->stop_ms) / 3;
-    end_client(g, third > END_MS ? third : END_MS);
+    end_client(g, ms / 4 > END_MS ? ms / 4 : END_MS);
     pthread_mutex_lock(&g->lock);
     g->ended = true;
     pthread_cond_signal(&g->cond);

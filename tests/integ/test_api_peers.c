@@ -177,7 +177,7 @@ static void test_after(void **state)
     snprintf(path, sizeof path, "/v1/profiles/user:%s?after=1:99&wait=300ms", user);
     expect_get(&c->at[2].shop, path, 503, "not_yet");
     assert_true(clock_monotonic() - begin >= 300);
-    assert_true(clock_monotonic() - begin < 2000);
+    assert_true(clock_monotonic() - begin < 8000);
     begin = clock_monotonic();
     expect_get(&c->at[2].shop, "/v1/orders/x/scene?after=1:99&wait=300ms", 503, "not_yet");
     assert_true(clock_monotonic() - begin >= 300);

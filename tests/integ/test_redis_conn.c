@@ -359,7 +359,7 @@ static void a_stop_ends_the_wait(void **state)
     assert_int_equal(redis_target_new(&conf, &t, &e), 0);
     int64_t before = clock_monotonic();
     assert_int_equal(redis_conn_open(t, before + 10000, stop[0], &c, &hello, &e), -ECANCELED);
-    assert_in_range(clock_monotonic() - before, 0, 500);
+    assert_in_range(clock_monotonic() - before, 0, 5000);
     redis_target_free(t);
     close(silent);
     close(stop[0]);
