@@ -416,17 +416,12 @@ static bool is_erased_nameless(struct audiences *a, const struct verdict *v, str
     return !str_has(id) && state_erasing(a->o.state, v->part->number, &through);
 }
 
-/* On a log that is our own nothing may name who was erased. */
-static int judge_gone(struct audiences *a, struct verdict *v, struct str id)
+/* They leave what their row says that they were in. On a log that is our own nothing may name who was erased. */
+static int leave(struct audiences *a, struct verdict *v, struct str id, bool erased)
 {
-    bool erased = is_erased(a, v, id) || is_erased_nameless(a, v, id);
     bool nameless = erased && !event_log_shared(a->o.log);
     struct batch_change c = {.part = v->part, .verdict = a->batch.n, .offset = -1};
-    struct kept_past *k = past_find(&a->pasts, &v->hash);
 
-    if (k)
-        past_forget(&a->pasts, k);
-    v->gone = true;
     v->now = (struct row){.version = v->was.version};
     if (!str_has(id) && !erased)
         return 0;
@@ -437,6 +432,31 @@ static int judge_gone(struct audiences *a, struct verdict *v, struct str id)
                                    .because = erased ? BECAUSE_ERASED : BECAUSE_EVENT,
                                    .event_time = TIME_NONE};
     return add_differences(a, v, c);
+}
+
+static int judge_gone(struct audiences *a, struct verdict *v, struct str id)
+{
+    struct kept_past *k = past_find(&a->pasts, &v->hash);
+
+    if (k)
+        past_forget(&a->pasts, k);
+    v->gone = true;
+    return leave(a, v, id, is_erased(a, v, id) || is_erased_nameless(a, v, id));
+}
+
+/* The row is of a life that was erased, and another has begun since. */
+static bool is_of_past_life(struct audiences *a, const struct verdict *v, struct str id)
+{
+    int64_t was = v->was.version, erased, version;
+    struct str same;
+
+    (void)state_erasing(a->o.state, v->part->number, &erased); /* the last of all */
+    if (was < 0 || was >= erased)
+        return false;
+    erased = state_erased_version(a->o.state, v->part->number, id);
+    return was < erased &&
+           state_watch_find(a->o.state, v->part->number, &v->hash, &a->batch.scratch, &same, &version, NULL) == 0 &&
+           version >= erased;
 }
 
 /* Nobody is there. Who went a moment ago was noted with an id, without which the leaving cannot be told: by the next
@@ -481,9 +501,30 @@ static int see_and_judge(struct audiences *a, struct verdict *v, const struct pe
     return rc;
 }
 
+/* Who lives anew leaves first what they were in before, and has no row. */
+static int add_life(struct audiences *a, struct verdict *v, struct kept_past *k, struct person_seen *p, struct str id,
+                    bool told, const struct row *over)
+{
+    struct verdict before = *v;
+    int rc = 0;
+
+    if (over) {
+        before.was = *over;
+        rc = leave(a, &before, id, true);
+    }
+    return rc == 0 ? add_changes(a, v, k, p, id, told || over) : rc;
+}
+
 static int judge(struct audiences *a, struct verdict *v, struct str id, bool told, struct err *e)
 {
+    const bool anew = is_of_past_life(a, v, id);
+    const struct row was = v->was;
     struct kept_past *k = past_find(&a->pasts, &v->hash);
+
+    if (anew && k) {
+        past_forget(&a->pasts, k);
+        k = NULL;
+    }
     const struct person_of of = {.state = a->o.state,
                                  .rules = a->o.rules,
                                  .world = a->world,
@@ -494,15 +535,18 @@ static int judge(struct audiences *a, struct verdict *v, struct str id, bool tol
                                  .as_of = TIME_NONE,
                                  .fence = k ? &k->fence : NULL};
     struct person_seen p;
+    if (anew)
+        v->was = (struct row){.number = v->number, .version = -1, .due = TIME_NONE};
     int rc = see_and_judge(a, v, &of, k, &p, e);
 
+    if (rc == 0) {
+        rc = add_life(a, v, k, &p, id, told, anew ? &was : NULL);
+        past_keep(a, &v->hash, k, &p);
+        person_seen_done(&p);
+    }
+    v->was = was; /* what is in the bitmaps */
     if (rc == STATE_NOT_FOUND || rc == STATE_LINKED)
         return v->number == PERSON_NONE ? 1 : judge_gone(a, v, id);
-    if (rc != 0)
-        return rc;
-    rc = add_changes(a, v, k, &p, id, told);
-    past_keep(a, &v->hash, k, &p);
-    person_seen_done(&p);
     return rc;
 }
 

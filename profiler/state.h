@@ -217,6 +217,10 @@ void state_cleaned(struct state *s, uint32_t partition, int64_t through);
  * others. Any thread that may wait. */
 int state_is_erased(struct state *s, struct str profile, const struct event_key *key, bool *out, struct err *e);
 
+/* One past the state offset of the last command that erased the profile; 0: none did. A version below it is of a life
+ * that is over. Any thread; quick. */
+int64_t state_erased_version(struct state *s, uint32_t partition, struct str profile);
+
 /* What became of a command. */
 struct state_erasure {
     int64_t offset;      /* of the command on the log */

@@ -124,6 +124,19 @@ int state_is_erased(struct state *s, struct str profile, const struct event_key 
     return by_device(s, partition, profile_log_key(profile), key, out, e);
 }
 
+int64_t state_erased_version(struct state *s, uint32_t partition, struct str profile)
+{
+    struct partition *p = &s->partitions[partition];
+    const struct tombstone *t;
+
+    assert(partition < s->partition_count);
+    pthread_mutex_lock(&p->lock);
+    t = tombstone_find(p, profile);
+    int64_t version = t ? t->commands[0] : 0;
+    pthread_mutex_unlock(&p->lock);
+    return version;
+}
+
 int state_erasure(struct state *s, uint32_t partition, int64_t offset, struct state_erasure *out)
 {
     struct partition *p = &s->partitions[partition];

@@ -489,6 +489,42 @@ static void what_is_anothers_goes(void **unused)
     audience_play_end(&t);
 }
 
+/* Another life has begun by the time they are judged: it is in nothing since before it was. */
+static void who_lives_anew_has_left_before(void **unused)
+{
+    static struct audience_play t;
+    struct said s;
+
+    (void)unused;
+    begin_play(&t);
+    audience_define(&t, 0, "pages >= 1");
+    audience_define(&t, 1, "pages >= 2");
+    view(&t, 0);
+    view(&t, 0);
+    view(&t, 1);
+    fold_and_judge(&t);
+    audience_end(&t);
+    erase(&t, 0);
+    atomic_fetch_add(&t.now, TIME_DAY);
+    view(&t, 0);
+    fold(&t);
+    audience_begin(&t);
+    audience_settle(&t);
+    assert_int_equal(said_of(&t, "a0", NULL).left, 1);
+    assert_int_equal(said_of(&t, "a1", NULL).left, 1);
+    s = said_of(&t, "a0", "user:u0");
+    assert_int_equal(s.entered, 2);
+    assert_int_equal(s.left, 0);
+    assert_int_equal(said_of(&t, "a1", "user:u0").entered, 1);
+    assert_int_equal(size_of(&t, "a0"), 2);
+    assert_int_equal(size_of(&t, "a1"), 0);
+    view(&t, 0);
+    fold_and_judge(&t);
+    assert_int_equal(said_of(&t, "a0", NULL).left, 1); /* once */
+    assert_int_equal(size_of(&t, "a1"), 1);
+    audience_play_end(&t);
+}
+
 /* They went when too many had changed for notes, and the topic does not name them any more: on a log of others they
  * leave by name all the same. */
 static void on_a_log_of_others_the_erased_leave_by_name(void **unused)
@@ -522,6 +558,7 @@ int main(void)
         cmocka_unit_test(nobody_is_called_gone_while_the_topic_is_away),
         cmocka_unit_test(what_comes_back_is_taken_in_as_it_was),
         cmocka_unit_test(what_is_anothers_goes),
+        cmocka_unit_test(who_lives_anew_has_left_before),
         cmocka_unit_test(on_a_log_of_others_the_erased_leave_by_name),
     };
 
