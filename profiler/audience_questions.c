@@ -7,6 +7,7 @@
 #include "profiler/audience_questions.h"
 
 #define MEMBERS_AT_ONCE 512
+#define WHOLE_DIGITS 15 /* that a double has, too */
 
 struct world *world_of(struct audiences *a)
 {
@@ -201,6 +202,74 @@ static bool asked_in(void *arg, struct str name)
     return in;
 }
 
+/* With the lock. */
+static bool copy_said(struct asking *k, const struct row *r)
+{
+    struct arena *arena = k->p.arena;
+    struct str name, value;
+
+    k->said = arena_alloc(arena, (r->tag_count + 1) * sizeof *k->said);
+    for (size_t i = 0; k->said && i < r->tag_count; i++) {
+        if (!set_tag(&k->a->sets, r->tags[i], &name, &value))
+            continue;
+        struct tag_said *said = &k->said[k->said_count++];
+        *said = (struct tag_said){arena_dup(arena, name), arena_dup(arena, value)};
+        if (!said->name.p || !said->value.p)
+            return false;
+    }
+    k->said_all = r->more_tags.n == 0;
+    return k->said != NULL;
+}
+
+/* What was judged stands as long as the person is what they were then: the tags need not be evaluated again. */
+static void read_row(struct asking *k)
+{
+    const struct person_seen *p = &k->p;
+    struct row r;
+
+    k->row = ROW_NONE;
+    if (!p->of.world->tags || p->of.as_of != TIME_NONE || p->profile.amid)
+        return;
+    pthread_rwlock_rdlock(&k->a->lock);
+    if (row_settled(k->a, p->of.world, p->of.partition, &k->hash, p->profile.version, p->arena, &r) == 0 &&
+        copy_said(k, &r))
+        k->row = ROW_READ;
+    pthread_rwlock_unlock(&k->a->lock);
+}
+
+/* A number that is not whole may be said with fewer digits than it has. */
+static bool is_said_exactly(struct str value)
+{
+    size_t i = value.n > 1 && value.p[0] == '-';
+
+    if (value.n == 0 || value.p[0] == '"' || value.p[0] == 't' || value.p[0] == 'f')
+        return value.n > 0;
+    while (i < value.n && value.p[i] >= '0' && value.p[i] <= '9')
+        i++;
+    return i == value.n && i <= WHOLE_DIGITS;
+}
+
+/* True: the row says it, also that there is no value, which is of RULE_ANY. */
+static bool said_tag(struct asking *k, struct str name, struct rule_value *out)
+{
+    if (k->row == ROW_UNREAD)
+        read_row(k);
+    if (k->row != ROW_READ || tags_find(k->p.of.world->tags, name) == SIZE_MAX)
+        return false;
+    for (size_t i = 0; i < k->said_count; i++)
+        if (str_eq(k->said[i].name, name))
+            return is_said_exactly(k->said[i].value) && rule_value_read(k->said[i].value, k->p.arena, out) == 0;
+    *out = (struct rule_value){.type = RULE_ANY};
+    return k->said_all;
+}
+
+static bool asked_tag(void *arg, struct str name, struct rule_value *out)
+{
+    struct asking *k = arg;
+
+    return k->p.tags || !said_tag(k, name, out) ? person_tag(&k->p, name, out) : out->type != RULE_ANY;
+}
+
 static bool any_building(struct audiences *a)
 {
     bool any = false;
@@ -231,7 +300,11 @@ int ask_person(struct audiences *a, struct world *w, const struct who *who, stru
     k->a = a;
     k->in = NULL;
     k->evaluate = evaluate;
+    k->row = ROW_UNREAD;
+    k->said_count = 0;
     k->hash = state_watch_hash(a->o.state, who->partition, who->id);
+    k->p.s.tag = asked_tag;
+    k->p.s.tag_arg = k;
     k->p.s.in_audience = asked_in;
     k->p.s.arg = k;
     return 0;

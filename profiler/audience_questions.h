@@ -23,6 +23,10 @@ struct asking {
     struct key_hash hash;
     bool evaluate; /* audiences are evaluated, not looked up */
     bool *in;      /* then, by the world's index; NULL: not yet */
+    enum { ROW_UNREAD, ROW_READ, ROW_NONE } row;
+    struct tag_said *said; /* ROW_READ: the tags that have a set, as they were judged; in the arena */
+    size_t said_count;
+    bool said_all; /* there are no others */
 };
 /* As person_see; then person_seen_done(&k->p). */
 int ask_person(struct audiences *a, struct world *w, const struct who *who, struct arena *arena, struct asking *k,
@@ -32,5 +36,9 @@ int ask_person(struct audiences *a, struct world *w, const struct who *who, stru
 
 /* Who is meant, of one partition, to be freed; NULL: bitmaps do not tell. */
 struct bits *solve_rule(const struct audiences *a, const struct crowd *p, const struct rule *rule);
+/* The row of somebody, if it is of that version and that world and nothing has become due since: what tags and
+ * audiences say of them. 0, 1: it is not, negative errno. With the lock. */
+int row_settled(struct audiences *a, const struct world *w, uint32_t partition, const struct key_hash *hash,
+                int64_t version, struct arena *arena, struct row *out);
 
 #endif

@@ -16,15 +16,19 @@
 
 static int see_path(struct person_seen *p, unsigned needs, struct err *e);
 
-static bool tag_of(void *arg, struct str name, struct rule_value *out)
+bool person_tag(struct person_seen *p, struct str name, struct rule_value *out)
 {
-    struct person_seen *p = arg;
     size_t at = p->of.world->tags ? tags_find(p->of.world->tags, name) : SIZE_MAX;
 
     if (at == SIZE_MAX || person_tags(p) != 0 || p->tags[at].type == RULE_ANY)
         return false;
     *out = p->tags[at];
     return true;
+}
+
+static bool tag_of(void *arg, struct str name, struct rule_value *out)
+{
+    return person_tag(arg, name, out);
 }
 
 /* With a subject of its own: the rule that asks may have been promised less than the tags need. */

@@ -40,5 +40,7 @@ int person_see(struct person_seen *p, const struct person_of *of, struct arena *
 void person_seen_done(struct person_seen *p);
 /* Evaluates the tags, once. 0 or negative errno. */
 int person_tags(struct person_seen *p);
+/* One of them, evaluated with the others; false: it has no value, or p->failed. */
+bool person_tag(struct person_seen *p, struct str name, struct rule_value *out);
 
 #endif

@@ -53,24 +53,33 @@ static int write_row(const struct audiences *a, const struct row *r, struct aren
     return buf_add_char(out, '}') ? 0 : -ENOMEM;
 }
 
-/* From the row, if it is of that version and nothing has become due. 1: it is not. */
+int row_settled(struct audiences *a, const struct world *w, uint32_t partition, const struct key_hash *hash,
+                int64_t version, struct arena *arena, struct row *out)
+{
+    const struct crowd *p = &a->parts[partition];
+    uint32_t number = p->here ? people_find(&p->people, hash) : PERSON_NONE;
+    struct str bytes;
+
+    if (number == PERSON_NONE || p->people.v[number].version != version || p->people.v[number].world != w->id)
+        return 1;
+    int rc = row_store_get(a->rows, partition, hash, arena, &bytes, NULL);
+    if (rc == 0)
+        rc = row_unpack(bytes, arena, out);
+    if (rc == 0 && (out->version != version || out->world != w->id || (out->due != TIME_NONE && out->due <= wall(a))))
+        rc = 1;
+    return rc;
+}
+
+/* From the row. 1: it does not say. */
 static int write_known(struct audiences *a, uint32_t partition, const struct key_hash *hash, int64_t version,
                        struct arena *arena, struct buf *out, struct tags_good *good)
 {
-    const struct crowd *p = &a->parts[partition];
-    struct str bytes;
     struct row r;
     int rc = 1;
 
     pthread_rwlock_rdlock(&a->lock);
-    uint32_t number = p->here ? people_find(&p->people, hash) : PERSON_NONE;
-    if (number != PERSON_NONE && p->people.v[number].version == version && a->world &&
-        p->people.v[number].world == a->world->id)
-        rc = row_store_get(a->rows, partition, hash, arena, &bytes, NULL);
-    if (rc == 0)
-        rc = row_unpack(bytes, arena, &r);
-    if (rc == 0 && (r.version != version || (r.due != TIME_NONE && r.due <= wall(a))))
-        rc = 1;
+    if (a->world)
+        rc = row_settled(a, a->world, partition, hash, version, arena, &r);
     if (rc == 0) {
         *good = (struct tags_good){a->world->tags_id, r.due};
         rc = write_row(a, &r, arena, out);
