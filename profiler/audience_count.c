@@ -2,6 +2,7 @@
  * that may wait; no lock is held while people are looked at. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "profiler/audience_questions.h"
@@ -22,6 +23,8 @@ struct scan {
     const _Atomic bool *stop;
     struct arena arena;
     uint64_t count;
+    uint32_t partition;
+    struct state_reader *reader; /* of the partition */
 };
 
 static void rest(void)
@@ -45,17 +48,15 @@ static int use(struct scan *s, struct asking *k, struct str id)
     return rc == 0 ? k->p.failed : rc;
 }
 
-static int look_once(struct scan *s, uint32_t partition, const struct key_hash *hash, struct err *e)
+static int look_once(struct scan *s, const struct key_hash *hash, struct err *e)
 {
-    struct who who = {.partition = partition, .needs = s->needs, .as_of = s->as_of};
+    const struct who who = {
+        .partition = s->partition, .needs = s->needs, .as_of = s->as_of, .reader = s->reader, .hash = *hash};
     struct asking k;
-    int64_t version;
-    int rc = state_watch_find(s->a->o.state, partition, hash, &s->arena, &who.id, &version, e);
+    int rc = ask_person(s->a, s->world, &who, &s->arena, &k, e);
 
-    if (rc == 0)
-        rc = ask_person(s->a, s->world, &who, &s->arena, &k, e);
     if (rc == 0) {
-        rc = use(s, &k, who.id);
+        rc = use(s, &k, k.p.of.id);
         person_seen_done(&k.p);
         return rc;
     }
@@ -63,50 +64,80 @@ static int look_once(struct scan *s, uint32_t partition, const struct key_hash *
 }
 
 /* Who is held for a moment is waited for. */
-static int look(struct scan *s, uint32_t partition, const struct key_hash *hash, struct err *e)
+static int look(struct scan *s, const struct key_hash *hash, struct err *e)
 {
     uint64_t before = s->count;
     int rc = -EAGAIN;
 
     for (int i = 0; i < HELD_TRIES && (rc == -EAGAIN || rc == -EBUSY) && s->count == before; i++) {
-        if (i > 0)
+        if (i > 0) {
+            state_reader_rest(s->reader);
             rest();
+        }
         if (s->stop && atomic_load(s->stop))
             return -ECANCELED;
         arena_reset(&s->arena);
-        rc = look_once(s, partition, hash, e);
+        rc = look_once(s, hash, e);
     }
     return rc;
 }
 
-static size_t copy(struct audiences *a, const struct crowd *p, const struct bits *who, uint32_t *from,
-                   struct key_hash *out)
+struct hashes {
+    struct key_hash *v;
+    size_t n, cap;
+};
+
+/* The next ones from a number on: 1, 0 when there are no more, or -ENOMEM. The lock is held for a few at a time. */
+static int copy_some(struct audiences *a, const struct crowd *p, const struct bits *who, uint32_t *from,
+                     struct hashes *out)
 {
     uint32_t numbers[AT_ONCE];
-    size_t n = 0, kept = 0;
+    size_t n = 0;
 
+    if (out->cap - out->n < AT_ONCE) {
+        size_t cap = 2 * out->cap + AT_ONCE;
+        struct key_hash *more = realloc(out->v, cap * sizeof *more);
+
+        if (!more)
+            return -ENOMEM;
+        out->v = more;
+        out->cap = cap;
+    }
     pthread_rwlock_rdlock(&a->lock);
     if (p->here)
         n = bits_list(who ? who : p->people.everybody, *from, numbers, AT_ONCE);
     for (size_t i = 0; i < n; i++)
         if (people_has(&p->people, numbers[i]))
-            out[kept++] = p->people.v[numbers[i]].hash;
+            out->v[out->n++] = p->people.v[numbers[i]].hash;
     if (n > 0)
         *from = numbers[n - 1] + 1;
     pthread_rwlock_unlock(&a->lock);
-    return n == 0 ? SIZE_MAX : kept;
+    return n > 0;
 }
 
+static int by_hash(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct key_hash));
+}
+
+/* In the order of the state's keys, where neighbours stand side by side. */
 static int look_at_part(struct scan *s, uint32_t partition, const struct bits *who, struct err *e)
 {
-    struct key_hash hashes[AT_ONCE];
+    struct hashes hashes = {0};
     uint32_t from = 0;
-    size_t n;
-    int rc = 0;
+    int rc;
 
-    while (rc == 0 && (n = copy(s->a, &s->a->parts[partition], who, &from, hashes)) != SIZE_MAX)
-        for (size_t i = 0; i < n && rc == 0; i++)
-            rc = look(s, partition, &hashes[i], e);
+    s->partition = partition;
+    s->reader = state_reader_new(s->a->o.state, partition);
+    rc = s->reader ? 1 : -ENOMEM;
+    while (rc == 1)
+        rc = copy_some(s->a, &s->a->parts[partition], who, &from, &hashes);
+    if (rc == 0 && hashes.n > 1)
+        qsort(hashes.v, hashes.n, sizeof *hashes.v, by_hash);
+    for (size_t i = 0; i < hashes.n && rc == 0; i++)
+        rc = look(s, &hashes.v[i], e);
+    state_reader_free(s->reader);
+    free(hashes.v);
     return rc;
 }
 

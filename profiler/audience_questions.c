@@ -292,7 +292,9 @@ int ask_person(struct audiences *a, struct world *w, const struct who *who, stru
                                  .id = who->id,
                                  .needs = who->needs | (evaluate ? w->needs : 0),
                                  .now = wall(a),
-                                 .as_of = who->as_of};
+                                 .as_of = who->as_of,
+                                 .reader = who->reader,
+                                 .hash = who->hash};
     int rc = person_see(&k->p, &of, arena, e);
 
     if (rc != 0)
@@ -302,7 +304,7 @@ int ask_person(struct audiences *a, struct world *w, const struct who *who, stru
     k->evaluate = evaluate;
     k->row = ROW_UNREAD;
     k->said_count = 0;
-    k->hash = state_watch_hash(a->o.state, who->partition, who->id);
+    k->hash = who->reader ? who->hash : state_watch_hash(a->o.state, who->partition, who->id);
     k->p.s.tag = asked_tag;
     k->p.s.tag_arg = k;
     k->p.s.in_audience = asked_in;
@@ -313,7 +315,7 @@ int ask_person(struct audiences *a, struct world *w, const struct who *who, stru
 int audiences_subject(struct audiences *a, uint32_t partition, struct str id, unsigned needs, int64_t as_of,
                       int (*use)(void *arg, struct rule_subject *s), void *arg, struct err *e)
 {
-    const struct who who = {partition, id, needs, as_of};
+    const struct who who = {.partition = partition, .id = id, .needs = needs, .as_of = as_of};
     struct world *w = world_of(a);
     struct arena arena;
     struct asking k;

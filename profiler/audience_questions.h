@@ -14,6 +14,8 @@ struct who {
     struct str id;
     unsigned needs;
     int64_t as_of;
+    struct state_reader *reader; /* as in struct person_of */
+    struct key_hash hash;
 };
 
 /* A person who is asked about. */

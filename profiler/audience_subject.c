@@ -66,8 +66,9 @@ static unsigned views_of(unsigned needs)
 
 static void forget_view(struct person_seen *p)
 {
-    if (p->viewed)
+    if (p->has_view)
         state_view_free(&p->view);
+    p->has_view = false;
     p->viewed = 0;
 }
 
@@ -92,23 +93,34 @@ static void show(struct person_seen *p)
 
 static int read_profile(struct person_seen *p, struct err *e)
 {
-    int rc = p->viewed && str_has(p->view.record)
+    int rc = p->has_view && str_has(p->view.record)
                  ? state_view_profile(&p->view, p->arena, &p->profile, e)
                  : state_profile(p->of.state, p->of.partition, p->of.id, p->arena, &p->profile, e);
 
     p->has_profile = rc == 0;
-    p->profile.amid = rc == 0 && (p->profile.amid || (p->viewed && p->view.amid));
+    p->profile.amid = rc == 0 && (p->profile.amid || (p->has_view && p->view.amid));
     return rc;
+}
+
+static int read_view(struct person_seen *p, unsigned views, struct err *e)
+{
+    const struct person_of *of = &p->of;
+    int rc = of->reader
+                 ? state_reader_view(of->reader, &of->hash, views | VIEW_RECORD, &p->view, e)
+                 : state_view_since(of->state, of->partition, of->id, views | VIEW_RECORD, of->fence, &p->view, e);
+
+    if (rc != 0)
+        return rc;
+    p->has_view = true;
+    p->viewed = views;
+    p->of.id = arena_dup(p->arena, p->view.id);
+    return p->of.id.p ? 0 : -ENOMEM;
 }
 
 static int read_now(struct person_seen *p, unsigned views, struct err *e)
 {
-    int rc = 0;
+    int rc = views || p->of.reader ? read_view(p, views, e) : 0;
 
-    if (views) {
-        rc = state_view_since(p->of.state, p->of.partition, p->of.id, views | VIEW_RECORD, p->of.fence, &p->view, e);
-        p->viewed = rc == 0 ? views : 0;
-    }
     return rc == 0 ? read_profile(p, e) : rc;
 }
 
@@ -121,7 +133,7 @@ static int see_now(struct person_seen *p, unsigned views, struct err *e)
         int rc = read_now(p, views, e);
         if (rc != 0)
             return rc;
-        if (!views || p->view.version == p->profile.version)
+        if (!p->has_view || p->view.version == p->profile.version)
             break;
         if (i == TRIES - 1)
             return -EAGAIN;
@@ -146,7 +158,9 @@ static int see_path(struct person_seen *p, unsigned needs, struct err *e)
         state_view_free(&more);
         return -EAGAIN;
     }
+    forget_view(p);
     p->view = more;
+    p->has_view = true;
     p->viewed = views;
     show(p);
     return 0;

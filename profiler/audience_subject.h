@@ -14,8 +14,10 @@ struct person_of {
     struct str id;
     unsigned needs; /* enum rule_needs: PATH and ORDERS count */
     int64_t now;
-    int64_t as_of;             /* TIME_NONE: as of now */
-    struct state_fence *fence; /* of what is known of the path; NULL: all of it is wanted */
+    int64_t as_of;               /* TIME_NONE: as of now */
+    struct state_fence *fence;   /* of what is known of the path; NULL: all of it is wanted */
+    struct state_reader *reader; /* by which the person of `hash` is read, without `id`, `fence` NULL; NULL: by `id` */
+    struct key_hash hash;
 };
 
 struct person_seen {
@@ -25,7 +27,7 @@ struct person_seen {
     struct state_profile profile;
     struct state_view view;
     unsigned viewed; /* of VIEW_PATH and VIEW_ORDERS, what `view` has */
-    bool has_profile, own_fold;
+    bool has_view, has_profile, own_fold;
     struct facts facts; /* own_fold: as of a time */
     struct traits traits;
     struct rule_value *tags; /* by the set's order; NULL: not evaluated yet */

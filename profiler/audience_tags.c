@@ -136,7 +136,8 @@ int audiences_tags(struct audiences *a, uint32_t partition, struct str id, int64
     *good = (struct tags_good){w ? w->tags_id : 0, TIME_NONE};
     arena_init(&arena, LIMIT_AUDIENCE_ARENA);
     if (w && w->tags)
-        rc = write_tags(a, w, &(struct who){partition, id, w->tag_needs, as_of}, &arena, out, good);
+        rc = write_tags(a, w, &(struct who){.partition = partition, .id = id, .needs = w->tag_needs, .as_of = as_of},
+                        &arena, out, good);
     if (rc > 0) {
         out->n = before;
         rc = buf_add_text(out, "{}") ? 0 : -ENOMEM;

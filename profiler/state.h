@@ -184,6 +184,17 @@ struct state_fence {
 int state_view_since(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_fence *fence,
                      struct state_view *out, struct err *e);
 
+/* For who looks at many profiles of a partition, best in the order of their hashes: each view is of its own moment, as
+ * one of state_view_since without a fence, but takes a fraction of the time. One thread; NULL: memory is out. */
+struct state_reader;
+struct state_reader *state_reader_new(struct state *s, uint32_t partition);
+int state_reader_view(struct state_reader *reader, const struct key_hash *hash, unsigned what, struct state_view *out,
+                      struct err *e);
+/* Lets go of the disk; before who looks waits for something. */
+void state_reader_rest(struct state_reader *reader);
+/* NULL is allowed. */
+void state_reader_free(struct state_reader *reader);
+
 /* The home of an order: the partition that knows whose it is. */
 uint32_t state_order_partition(const struct state *s, struct str order_id);
 /* Whose an order is, as a profile's id in the arena; `partition` is its home. The order stands among those of that

@@ -120,14 +120,16 @@ static int see(struct reading *r, struct partition *p, struct key_hash id)
         r->linked = str_has(profile->user);
         r->own_after = profile->own_after;
         r->empty = !profile->refold && profile->facts.events == 0;
-        rc = see_streams(r, p, profile);
+        r->id = r->reader ? arena_dup(&r->arena, profile->id) : STR_NONE;
+        rc = r->reader && !r->id.p ? -ENOMEM : see_streams(r, p, profile);
     }
     if (rc == 0 && profile)
         rc = see_orders(r, p, profile);
     if (rc < 0)
         return rc;
-    r->snap = store_snapshot_new(r->state->store);
-    if (!r->snap)
+    rc = r->reader ? reader_take(r->reader, p) : 0;
+    r->snap = r->reader ? r->reader->disk.snap : store_snapshot_new(r->state->store);
+    if (rc < 0 || !r->snap)
         return -ENOMEM;
     r->interval = p->interval;
     interval_ref(r->interval);
@@ -148,19 +150,16 @@ static void sort_seen(struct reading *r)
         qsort(r->orders, r->order_count, sizeof *r->orders, reading_compare_hashes);
 }
 
-static int begin(struct reading *r, struct state *s, uint32_t partition, struct str id, struct err *e)
+static int begin(struct reading *r, const struct key_hash *hash)
 {
-    struct partition *p = &s->partitions[partition];
-    struct key_hash hash = partition_hash(p, id);
+    struct partition *p = &r->state->partitions[r->partition];
     int rc;
 
-    arena_init(&r->arena, SIZE_MAX);
-    r->state = s;
-    r->partition = partition;
-    r->err = e;
     pthread_mutex_lock(&p->lock);
-    rc = see(r, p, hash);
+    rc = see(r, p, *hash);
     pthread_mutex_unlock(&p->lock);
+    if (r->reader)
+        reader_drop(r->reader);
     sort_seen(r);
     return rc;
 }
@@ -174,9 +173,11 @@ static void let_go(struct reading *r)
     r->orders = NULL;
     r->order_count = 0;
     table_deinit(&r->devices);
-    store_iter_free(r->it);
+    if (!r->reader) {
+        store_iter_free(r->it);
+        store_snapshot_free(r->state->store, r->snap);
+    }
     r->it = NULL;
-    store_snapshot_free(r->state->store, r->snap);
     r->snap = NULL;
 }
 
@@ -195,12 +196,21 @@ static void reading_free(struct reading *r)
 
 int reading_seek(struct reading *r, const struct key *prefix)
 {
+    if (r->reader) {
+        r->it = reader_seek(r->reader, prefix);
+        return r->it ? 0 : -ENOMEM;
+    }
     if (!r->it)
         r->it = store_iter_new(r->state->store, r->partition, r->snap, true);
     if (!r->it)
         return -ENOMEM;
     store_iter_seek(r->it, key_str(prefix));
     return 0;
+}
+
+struct store_iter *reading_chunks(struct reading *r)
+{
+    return r->reader ? reader_chunks(r->reader) : r->it;
 }
 
 bool reading_at(struct reading *r, const struct key *prefix, struct str *key, struct str *value)
@@ -285,29 +295,54 @@ static int keep_record(struct reading *r, struct str bytes)
     return r->record.p ? reading_hold(r, bytes.n) : -ENOMEM;
 }
 
+static int take_record(struct reading *r, struct str bytes)
+{
+    struct profile_record record;
+
+    if (profile_record_read(bytes, &record) < 0)
+        return damaged(r->err, "a profile");
+    r->version = record.version;
+    r->linked = str_has(record.user);
+    r->own_after = record.own_after;
+    r->empty = !facts_packed_any(record.facts);
+    r->id = r->reader ? arena_dup(&r->arena, record.id) : STR_NONE;
+    if (r->reader && !r->id.p)
+        return -ENOMEM;
+    return r->keep ? keep_record(r, bytes) : 0;
+}
+
+static int get_record(struct reading *r, const struct key *key)
+{
+    struct store_value v = {0};
+    int rc = store_get(r->state->store, r->partition, key_str(key), r->snap, &v, r->err);
+
+    if (rc != 0)
+        return rc;
+    rc = take_record(r, v.bytes);
+    store_value_free(&v);
+    return rc;
+}
+
+static int pass_record(struct reading *r, const struct key *key)
+{
+    struct str at, value;
+    int rc = reading_seek(r, key);
+
+    if (rc == 0 && reading_at(r, key, &at, &value))
+        return take_record(r, value);
+    rc = rc == 0 ? store_iter_status(r->it, r->err) : rc;
+    return rc < 0 ? rc : STORE_NOT_FOUND;
+}
+
 static int read_version(struct reading *r, struct key_hash profile)
 {
     struct key key = key_one(KEY_PROFILE, profile);
-    struct profile_record record;
-    struct store_value v = {0};
     int rc;
 
     if (r->found)
         return 0;
-    rc = store_get(r->state->store, r->partition, key_str(&key), r->snap, &v, r->err);
-    if (rc != 0)
-        return rc == STORE_NOT_FOUND ? STATE_NOT_FOUND : rc;
-    if (profile_record_read(v.bytes, &record) < 0) {
-        rc = damaged(r->err, "a profile");
-    } else {
-        r->version = record.version;
-        r->linked = str_has(record.user);
-        r->own_after = record.own_after;
-        r->empty = !facts_packed_any(record.facts);
-        rc = r->keep ? keep_record(r, v.bytes) : 0;
-    }
-    store_value_free(&v);
-    return rc;
+    rc = r->reader ? pass_record(r, &key) : get_record(r, &key);
+    return rc == STORE_NOT_FOUND ? STATE_NOT_FOUND : rc;
 }
 
 /* Whether nobody is to hear of it: all that it had is other people's. */
@@ -321,9 +356,8 @@ static int is_nobody(struct reading *r, struct key_hash profile, unsigned what, 
     return rc;
 }
 
-static int fill_view(struct reading *r, struct str id, unsigned what, struct state_view *out)
+static int fill_view(struct reading *r, struct key_hash profile, struct str id, unsigned what, struct state_view *out)
 {
-    struct key_hash profile = partition_hash(&r->state->partitions[r->partition], id);
     struct order_list orders = {0};
     bool nobody = false;
     int rc = read_version(r, profile);
@@ -338,7 +372,7 @@ static int fill_view(struct reading *r, struct str id, unsigned what, struct sta
         rc = is_nobody(r, profile, what, &nobody);
     if (rc != 0 || nobody)
         return rc ? rc : STATE_NOT_FOUND;
-    id = arena_dup(&r->arena, id);
+    id = r->reader ? r->id : arena_dup(&r->arena, id);
     if (!id.p)
         return -ENOMEM;
     *out = (struct state_view){id,       r->version, r->changes, r->path, r->path_count,
@@ -346,32 +380,53 @@ static int fill_view(struct reading *r, struct str id, unsigned what, struct sta
     return 0;
 }
 
-int state_view_since(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_fence *fence,
-                     struct state_view *out, struct err *e)
+struct reading *reading_new(struct state *s, uint32_t partition, unsigned what, struct err *e)
 {
-    struct reading *r;
-    int rc;
+    struct reading *r = calloc(1, sizeof *r);
 
-    assert(partition < s->partition_count);
-    if (!profile_id_valid(id))
-        return STATE_NOT_FOUND;
-    r = calloc(1, sizeof *r);
     if (!r)
-        return -ENOMEM;
+        return NULL;
+    arena_init(&r->arena, SIZE_MAX);
+    r->state = s;
+    r->partition = partition;
+    r->err = e;
     r->own_after = r->from = INT64_MIN;
-    r->fence = fence;
     r->marks = what & VIEW_MARKS;
     r->keep = what & VIEW_RECORD;
     r->counted = s->view_bytes && !(what & VIEW_UNCOUNTED);
     r->heeds = !(what & VIEW_UNCOUNTED);
-    pthread_rwlock_rdlock(&s->partitions[partition].place);
-    rc = begin(r, s, partition, id, e);
+    return r;
+}
+
+int reading_view(struct reading *r, const struct key_hash *hash, struct str id, unsigned what, struct state_view *out)
+{
+    int rc = begin(r, hash);
+
     if (rc == 0)
-        rc = fill_view(r, id, what, out);
+        rc = fill_view(r, *hash, id, what, out);
     if (rc == 0)
         let_go(r);
     else
         reading_free(r);
+    return rc;
+}
+
+int state_view_since(struct state *s, uint32_t partition, struct str id, unsigned what, struct state_fence *fence,
+                     struct state_view *out, struct err *e)
+{
+    struct key_hash hash;
+    struct reading *r;
+
+    assert(partition < s->partition_count);
+    if (!profile_id_valid(id))
+        return STATE_NOT_FOUND;
+    r = reading_new(s, partition, what, e);
+    if (!r)
+        return -ENOMEM;
+    r->fence = fence;
+    pthread_rwlock_rdlock(&s->partitions[partition].place);
+    hash = partition_hash(&s->partitions[partition], id);
+    int rc = reading_view(r, &hash, id, what, out);
     pthread_rwlock_unlock(&s->partitions[partition].place);
     return rc;
 }

@@ -66,14 +66,24 @@ static int add_event(struct reading *r, const struct event_key *key, unsigned fl
 static int number_of(struct reading *r, struct str device, uint32_t *out)
 {
     struct key_hash hash = partition_hash(&r->state->partitions[r->partition], device);
-    struct device_number *n = (struct device_number *)table_find(&r->devices, &hash);
+    struct device_number *n;
 
+    *out = 0;
+    if (!r->any_device) {
+        r->any_device = true;
+        r->first_device = hash;
+    }
+    if (key_hash_eq(&r->first_device, &hash))
+        return 0;
+    if (!r->devices.buckets && table_init(&r->devices) < 0)
+        return -ENOMEM;
+    n = (struct device_number *)table_find(&r->devices, &hash);
     _Static_assert(offsetof(struct device_number, node) == 0, "a node is its device's number");
     if (!n) {
         n = arena_alloc(&r->arena, sizeof *n);
         if (!n)
             return -ENOMEM;
-        *n = (struct device_number){{.key = hash}, (uint32_t)r->devices.count};
+        *n = (struct device_number){{.key = hash}, 1 + (uint32_t)r->devices.count};
         if (table_add(&r->devices, &n->node) < 0)
             return -ENOMEM;
     }
@@ -138,10 +148,11 @@ static int merge_stream(struct reading *r, struct key_hash stream, uint32_t devi
     struct seen_stream *seen = find_seen(r, &stream);
     struct merge m = {r, seen, device};
     struct chunk_range range = {stream, r->from, INT64_MAX, r->commit};
-    int rc = seen ? sort_gone(r, seen) : 0;
+    struct store_iter *it = reading_chunks(r);
+    int rc = !it ? -ENOMEM : seen ? sort_gone(r, seen) : 0;
 
     if (rc == 0 && !(seen && seen->rewritten))
-        rc = chunks_visit_by(r->it, &range, merge_chunk, &m, r->err);
+        rc = chunks_visit_by(it, &range, merge_chunk, &m, r->err);
     if (rc == -EIO)
         return damaged(r->err, "a chunk of a path");
     if (rc < 0 || !seen)
@@ -194,10 +205,8 @@ int reading_path(struct reading *r, struct key_hash profile)
 {
     struct known_stream *streams = NULL;
     uint32_t device = 0;
-    int rc = table_init(&r->devices);
+    int rc = know_streams(r, profile, &streams);
 
-    if (rc == 0)
-        rc = know_streams(r, profile, &streams);
     for (; rc == 0 && streams; streams = streams->next)
         rc = merge_stream(r, streams->hash, streams->device);
     for (size_t i = 0; i < r->stream_count && rc == 0; i++)
