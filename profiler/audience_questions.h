@@ -34,13 +34,16 @@ struct asking {
 int ask_person(struct audiences *a, struct world *w, const struct who *who, struct arena *arena, struct asking *k,
                struct err *e);
 
+/* --- audience_tags.c: with the lock ---------------------------------------------------------------------------- */
+
+/* The row of somebody, if it is of that version and that world and nothing has become due since: what tags and
+ * audiences say of them. 0, 1: it is not, negative errno. */
+int row_settled(struct audiences *a, const struct world *w, uint32_t partition, const struct key_hash *hash,
+                int64_t version, struct arena *arena, struct row *out);
+
 /* --- audience_solve.c: with the lock -------------------------------------------------------------------------- */
 
 /* Who is meant, of one partition, to be freed; NULL: bitmaps do not tell. */
 struct bits *solve_rule(const struct audiences *a, const struct crowd *p, const struct rule *rule);
-/* The row of somebody, if it is of that version and that world and nothing has become due since: what tags and
- * audiences say of them. 0, 1: it is not, negative errno. With the lock. */
-int row_settled(struct audiences *a, const struct world *w, uint32_t partition, const struct key_hash *hash,
-                int64_t version, struct arena *arena, struct row *out);
 
 #endif

@@ -2,6 +2,7 @@
  * evaluating everybody from scratch says, and the topic tells of each that they enter, leave, enter, … in turn.
  *
  * A failing seed is printed; WAYMARK_SEED=N runs it alone, WAYMARK_RUNS=N sets how many. */
+#include <errno.h>
 #include <time.h>
 
 #include "common/json.h"
@@ -210,6 +211,55 @@ static void check_count(struct audience_play *t, unsigned i, size_t want)
     rule_free(r);
 }
 
+/* A walk through everybody who is known, whether or not they were judged since something changed. */
+struct walk {
+    struct audience_play *t;
+    struct rule *rules[FREE_TEXTS];
+    size_t seen;
+};
+
+static int check_one(void *arg, struct str id, struct rule_subject *s)
+{
+    struct walk *w = arg;
+    bool want[FREE_TEXTS];
+    struct rule_result result;
+    struct buf tags;
+
+    buf_init(&tags, MIB);
+    assert_true(expect_rules(w->t, id, texts, FREE_TEXTS, want, &tags));
+    buf_deinit(&tags);
+    for (size_t i = 0; i < FREE_TEXTS; i++) {
+        assert_int_equal(rule_eval(w->rules[i], s, &result), 0);
+        bool is = result.value.type == RULE_BOOL && result.value.truth;
+        if (is != want[i])
+            fail_msg("a walk finds that %.*s %s: %s", STR_ARG(id), is ? "is" : "is not", texts[i]);
+    }
+    w->seen++;
+    return 0;
+}
+
+/* How many it came by. */
+static size_t check_walk(struct audience_play *t)
+{
+    struct rule_names names = {0};
+    struct walk w = {.t = t};
+    struct rule_error why;
+    struct err e = {0};
+    unsigned needs = 0;
+
+    names.tags = tags_names(t->tags, &names.tag_count);
+    for (size_t i = 0; i < FREE_TEXTS; i++) {
+        assert_int_equal(rule_compile(str_of(texts[i]), RULE_BOOL, &names, &w.rules[i], &why), 0);
+        needs |= rule_needs(w.rules[i]);
+    }
+    int rc = audiences_scan(t->a, needs, TIME_NONE, check_one, &w, NULL, &e);
+    if (rc != 0 && rc != -EAGAIN) /* the audiences have only begun */
+        fail_msg("a walk: %d %s", rc, e.text);
+    for (size_t i = 0; i < FREE_TEXTS; i++)
+        rule_free(w.rules[i]);
+    return w.seen;
+}
+
 static void check_audience(struct audience_play *t, unsigned i, bool (*in)[RULES], const bool *is)
 {
     struct member_list l = {.n = 0};
@@ -258,7 +308,10 @@ static void check(struct audience_play *t)
     struct err e = {0};
     struct buf tags;
 
+    size_t people = 0;
+
     play_finish(&t->p);
+    check_walk(t);
     atomic_store(&t->shows, true);
     audience_settle(t);
     if (chance(30) && audiences_forget(t->a, &e) != 0) /* changes nothing of who is in what */
@@ -269,7 +322,9 @@ static void check(struct audience_play *t)
         is[k] = expect_person(t, str_of(t->people[k]), in[k], &tags);
         if (is[k])
             check_tags(t, str_of(t->people[k]), &tags);
+        people += is[k];
     }
+    assert_int_equal(check_walk(t), people);
     buf_deinit(&tags);
     for (unsigned i = 0; i < RULES; i++)
         if (t->defined[i].text)

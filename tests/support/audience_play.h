@@ -205,8 +205,9 @@ static inline bool expect(struct audience_play *t, struct rule_subject *s, const
     return result.value.type == RULE_BOOL && result.value.truth;
 }
 
-/* Folded anew from the path. Whether there is such a person; `in` by audience. */
-static inline bool expect_person(struct audience_play *t, struct str id, bool *in, struct buf *tags)
+/* Folded anew from the path. Whether there is such a person; which of the rules mean them, NULL is none. */
+static inline bool expect_rules(struct audience_play *t, struct str id, const char *const *rules, size_t n, bool *in,
+                                struct buf *tags)
 {
     struct rule_value values[2] = {{0}};
     struct state_view v;
@@ -230,8 +231,8 @@ static inline bool expect_person(struct audience_play *t, struct str id, bool *i
                              .order_count = v.order_count,
                              .arena = &a};
     assert_int_equal(tags_eval(t->tags, &s, values, &next), 0);
-    for (unsigned i = 0; i < RULES; i++)
-        in[i] = t->defined[i].text && expect(t, &s, t->defined[i].text);
+    for (size_t i = 0; i < n; i++)
+        in[i] = rules[i] && expect(t, &s, rules[i]);
     assert_int_equal(tags_write_json(t->tags, values, &s, tags), 0);
     rule_subject_done(&s);
     facts_deinit(&facts);
@@ -239,6 +240,16 @@ static inline bool expect_person(struct audience_play *t, struct str id, bool *i
     arena_deinit(&a);
     state_view_free(&v);
     return true;
+}
+
+/* `in` by audience. */
+static inline bool expect_person(struct audience_play *t, struct str id, bool *in, struct buf *tags)
+{
+    const char *rules[RULES];
+
+    for (unsigned i = 0; i < RULES; i++)
+        rules[i] = t->defined[i].text;
+    return expect_rules(t, id, rules, RULES, in, tags);
 }
 
 /* --- what is ---------------------------------------------------------------------------------------------------- */
