@@ -138,18 +138,81 @@ static void some_restart(struct audience_play *t, bool state_too)
     audience_begin(t);
 }
 
+/* --- a walk ------------------------------------------------------------------------------------------------------ */
+
+/* A walk through everybody who is known, whether or not they were judged since something changed. */
+struct walk {
+    struct audience_play *t;
+    struct rule *rules[FREE_TEXTS];
+    size_t seen;
+};
+
+static int check_one(void *arg, struct str id, struct rule_subject *s)
+{
+    struct walk *w = arg;
+    bool want[FREE_TEXTS];
+    struct rule_result result;
+    struct buf tags;
+
+    buf_init(&tags, MIB);
+    assert_true(expect_rules(w->t, id, texts, FREE_TEXTS, want, &tags));
+    buf_deinit(&tags);
+    for (size_t i = 0; i < FREE_TEXTS; i++) {
+        assert_int_equal(rule_eval(w->rules[i], s, &result), 0);
+        bool is = result.value.type == RULE_BOOL && result.value.truth;
+        if (is != want[i])
+            fail_msg("a walk finds that %.*s %s: %s", STR_ARG(id), is ? "is" : "is not", texts[i]);
+    }
+    w->seen++;
+    return 0;
+}
+
+/* How many it came by; nobody while somebody is held, who would be waited for. */
+static size_t check_walk(struct audience_play *t)
+{
+    struct rule_names names = {0};
+    struct walk w = {.t = t};
+    struct rule_error why;
+    struct err e = {0};
+    unsigned needs = 0;
+
+    for (uint32_t i = 0; i < t->p.partitions; i++)
+        if (state_holds(t->p.state, i))
+            return 0;
+    names.tags = tags_names(t->tags, &names.tag_count);
+    for (size_t i = 0; i < FREE_TEXTS; i++) {
+        assert_int_equal(rule_compile(str_of(texts[i]), RULE_BOOL, &names, &w.rules[i], &why), 0);
+        needs |= rule_needs(w.rules[i]);
+    }
+    int rc = audiences_scan(t->a, needs, TIME_NONE, check_one, &w, NULL, &e);
+    if (rc != 0 && rc != -EAGAIN) /* the audiences have only begun */
+        fail_msg("a walk: %d %s", rc, e.text);
+    for (size_t i = 0; i < FREE_TEXTS; i++)
+        rule_free(w.rules[i]);
+    return w.seen;
+}
+
 static void stir(struct audience_play *t)
 {
     uint32_t partition = below(t->p.partitions);
 
     if (play_has_unread(&t->p, partition))
         play_fold(&t->p, partition, 1 + below(20));
+    if (chance(20))
+        check_walk(t);
     if (chance(50))
         play_deliver(&t->p, partition, t->p.outbox[partition].n);
     if (chance(20))
         play_commit(&t->p, partition);
     if (chance(60))
         audiences_wake(t->a);
+}
+
+static void pass_time(struct audience_play *t)
+{
+    atomic_fetch_add(&t->now, (int64_t)below(4 * 24) * TIME_HOUR + below(2000));
+    if (chance(50))
+        check_walk(t);
 }
 
 static void step(struct audience_play *t)
@@ -161,7 +224,7 @@ static void step(struct audience_play *t)
     else if (x < 65)
         some_definition(t);
     else if (x < 73)
-        atomic_fetch_add(&t->now, (int64_t)below(4 * 24) * TIME_HOUR + below(2000));
+        pass_time(t);
     else if (x < 76)
         some_restart(t, chance(50));
     else if (x < 78)
@@ -211,55 +274,6 @@ static void check_count(struct audience_play *t, unsigned i, size_t want)
     rule_free(r);
 }
 
-/* A walk through everybody who is known, whether or not they were judged since something changed. */
-struct walk {
-    struct audience_play *t;
-    struct rule *rules[FREE_TEXTS];
-    size_t seen;
-};
-
-static int check_one(void *arg, struct str id, struct rule_subject *s)
-{
-    struct walk *w = arg;
-    bool want[FREE_TEXTS];
-    struct rule_result result;
-    struct buf tags;
-
-    buf_init(&tags, MIB);
-    assert_true(expect_rules(w->t, id, texts, FREE_TEXTS, want, &tags));
-    buf_deinit(&tags);
-    for (size_t i = 0; i < FREE_TEXTS; i++) {
-        assert_int_equal(rule_eval(w->rules[i], s, &result), 0);
-        bool is = result.value.type == RULE_BOOL && result.value.truth;
-        if (is != want[i])
-            fail_msg("a walk finds that %.*s %s: %s", STR_ARG(id), is ? "is" : "is not", texts[i]);
-    }
-    w->seen++;
-    return 0;
-}
-
-/* How many it came by. */
-static size_t check_walk(struct audience_play *t)
-{
-    struct rule_names names = {0};
-    struct walk w = {.t = t};
-    struct rule_error why;
-    struct err e = {0};
-    unsigned needs = 0;
-
-    names.tags = tags_names(t->tags, &names.tag_count);
-    for (size_t i = 0; i < FREE_TEXTS; i++) {
-        assert_int_equal(rule_compile(str_of(texts[i]), RULE_BOOL, &names, &w.rules[i], &why), 0);
-        needs |= rule_needs(w.rules[i]);
-    }
-    int rc = audiences_scan(t->a, needs, TIME_NONE, check_one, &w, NULL, &e);
-    if (rc != 0 && rc != -EAGAIN) /* the audiences have only begun */
-        fail_msg("a walk: %d %s", rc, e.text);
-    for (size_t i = 0; i < FREE_TEXTS; i++)
-        rule_free(w.rules[i]);
-    return w.seen;
-}
-
 static void check_audience(struct audience_play *t, unsigned i, bool (*in)[RULES], const bool *is)
 {
     struct member_list l = {.n = 0};
@@ -306,9 +320,8 @@ static void check(struct audience_play *t)
 {
     bool in[PEOPLE][RULES] = {{false}}, is[PEOPLE];
     struct err e = {0};
-    struct buf tags;
-
     size_t people = 0;
+    struct buf tags;
 
     play_finish(&t->p);
     check_walk(t);
