@@ -27,6 +27,7 @@ struct counting {
     uint64_t counts[MOST_RULES];
     bool counted[MOST_RULES]; /* by bitmaps */
     bool behind;
+    bool single; /* the only part is the whole */
 };
 
 static void counting_free(struct counting *c)
@@ -130,6 +131,7 @@ static bool compile(struct counting *c)
     for (size_t i = 0; i < 2; i++)
         rule_compile(str_of(reach[i]), RULE_BOOL, &names.names, &c->rules[EMAIL + i], &why);
     size_t n = rule_clauses(c->rules[WHOLE], parts, CLAUSES);
+    c->single = n == 1;
     for (size_t i = 0; i < n; i++)
         if (rule_compile(parts[i], RULE_BOOL, &names.names, &c->rules[FIRST_CLAUSE + c->clauses], &why) == 0)
             c->texts[FIRST_CLAUSE + c->clauses++] = parts[i];
@@ -239,7 +241,11 @@ static int count(struct counting *c, struct err *e)
     c->behind = !audiences_await(c->ask->api->o.audiences, JUDGED_MS);
     if (c->ask->as_of == TIME_NONE)
         count_bitmaps(c);
-    return walk(c, e);
+    c->counted[FIRST_CLAUSE] = c->counted[FIRST_CLAUSE] || c->single;
+    int r = walk(c, e);
+    if (c->single)
+        c->counts[FIRST_CLAUSE] = c->counts[WHOLE];
+    return r;
 }
 
 /* --- the answer ----------------------------------------------------------------------------------------------- */

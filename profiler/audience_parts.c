@@ -263,6 +263,7 @@ static bool come(struct audiences *a, struct crowd *p, uint64_t stint)
         p->retry_at = clock_monotonic() + RETRY_MS;
         return false;
     }
+    state_watch_again(a->o.state, p->number); /* who has changed in memory alone was noted for a stint before */
     p->unread = p->compare = true;
     p->came_at = clock_monotonic();
     p->late_at = p->came_at + LATE_FIRST_MS;

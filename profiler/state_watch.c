@@ -148,6 +148,17 @@ int state_watch_take(struct state *s, uint32_t partition, struct arena *a, struc
     return rc;
 }
 
+void state_watch_again(struct state *s, uint32_t partition)
+{
+    struct partition *p = &s->partitions[partition];
+
+    assert(partition < s->partition_count && s->watch);
+    pthread_mutex_lock(&p->lock);
+    uint64_t noted_in = p->watch.noted_in;
+    pthread_mutex_unlock(&p->lock);
+    forget(p, noted_in);
+}
+
 /* --- walking -------------------------------------------------------------------------------------------------- */
 
 struct slice {

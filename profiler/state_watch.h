@@ -20,6 +20,10 @@ struct state_changed {
 int state_watch_take(struct state *s, uint32_t partition, struct arena *a, struct state_changed **out, size_t *n,
                      bool *all);
 
+/* What follows from notes that were taken may be lost: *all is said once more, when everybody in them is on disk. Any
+ * thread. */
+void state_watch_again(struct state *s, uint32_t partition);
+
 /* Every profile of the partition that is somebody (not a linked device, not nobody), as on disk when it is its turn:
  * `each` returns 0 to go on, else the walk ends and returns that; `id` lives as long as the call. In the order of
  * hashes, those after `after` (NULL: all). What changes meanwhile, or is changed in memory only, is among what

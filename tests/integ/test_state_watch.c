@@ -385,6 +385,35 @@ static void too_many_are_told_once_they_are_on_disk(void **state)
     spot_free(&t);
 }
 
+/* Who lost what follows from notes finds everybody on disk, once they are there. */
+static void what_was_taken_is_told_again(void **state)
+{
+    struct counting there = {0};
+    struct err e = {0};
+    struct spot t;
+
+    (void)state;
+    spot_init(&t);
+    take(&t);
+    page(&t, "d1", "1");
+    take(&t);
+    assert_int_equal(t.n, 1);
+    state_watch_again(t.p.state, 0);
+    take(&t);
+    assert_true(!t.all && t.n == 0); /* the disk does not have it */
+    play_commit(&t.p, 0);
+    take(&t);
+    assert_true(t.all);
+    assert_int_equal(state_watch_walk(t.p.state, 0, NULL, count_one, &there, &e), 0);
+    assert_int_equal(there.n, 1);
+    take(&t);
+    assert_false(t.all);
+    state_watch_again(t.p.state, 0);
+    take(&t);
+    assert_true(t.all);
+    spot_free(&t);
+}
+
 static void without_memory_all_are_to_be_looked_at(void **state)
 {
     struct state_changed *v;
@@ -510,6 +539,7 @@ int main(void)
         cmocka_unit_test(mirrors_keep_up),
         cmocka_unit_test(each_is_noted_once_until_it_is_taken),
         cmocka_unit_test(too_many_are_told_once_they_are_on_disk),
+        cmocka_unit_test(what_was_taken_is_told_again),
         cmocka_unit_test(without_memory_all_are_to_be_looked_at),
         cmocka_unit_test(another_partition_is_to_be_walked),
         cmocka_unit_test(a_walk_goes_on_behind_a_hash),
