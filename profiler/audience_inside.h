@@ -7,7 +7,8 @@
  *   audience_parts.c     partitions that come and go: rows into memory, the state compared with them
  *   audience_left.c      rows of partitions that are another's: they go when the state does
  *   audience_topic.c     reading LOG_AUDIENCES back
- *   audience_judge.c     one person: what is true of them, and what changes by it
+ *   audience_judge.c     one person: what is true of them
+ *   audience_told.c      and what changes by it
  *   audience_past.c      what is known of long paths
  *   audience_publish.c   changes onto LOG_AUDIENCES, and then into rows and bitmaps
  *   audience_sets.c      numbers of audiences and values of tags, and who is in them
@@ -325,6 +326,17 @@ void batch_reset(struct batch *b);
 int batch_judge(struct audiences *a, struct crowd *p, const struct key_hash *hash, struct str id, struct err *e);
 /* But for one more who has a turn. */
 bool batch_full(const struct batch *b);
+
+/* --- audience_told.c: the judging thread --------------------------------------------------------------------- */
+
+/* Adds to the batch what the person entered and left between the rows of the verdict. `k` NULL: nothing is known of
+ * their path; `told`: their profile changed just now. 0 or negative errno. */
+int verdict_changes(struct audiences *a, struct verdict *v, struct kept_past *k, struct person_seen *p, struct str id,
+                    bool told);
+/* Whether who is not there was erased; `id` is absent where nothing names them. */
+bool verdict_erased(struct audiences *a, const struct verdict *v, struct str id);
+/* They leave all that their row says they were in. 0 or negative errno. */
+int verdict_leaves(struct audiences *a, struct verdict *v, struct str id, bool erased);
 
 /* --- audience_publish.c ---------------------------------------------------------------------------------------- */
 
