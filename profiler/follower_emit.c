@@ -123,7 +123,7 @@ bool part_ask_ends(struct follower *me, struct part *p, struct err *e)
 
     if (!p->ends)
         return true;
-    if (me->ends_at < p->since || me->ends_at == 0) {
+    if (me->ends_at <= p->since) { /* within one millisecond they may have been asked for before it was given */
         int64_t now = clock_monotonic();
         if (event_log_ask_ends(all->o.log, LOG_EVENTS, me->numbers, n, ENDS_MS, me->ends, e) != 0)
             return false;
