@@ -1,5 +1,7 @@
 /* What followers put on the log and what they tell the cache: on a log, a state and a cache that are played, each of
  * which can fail. */
+#include <sched.h>
+
 #include "tests/support/follower_play.h"
 
 /* --- emissions ------------------------------------------------------------------------------------------------ */
@@ -180,6 +182,31 @@ static void test_sent_by_the_owner_before(void **state)
     finish_on_disk(f);
 }
 
+/* Also when it comes in the very millisecond in which ends were asked for. */
+static void test_sent_before_each_coming(void **state)
+{
+    int64_t until = clock_monotonic() + PATIENCE_MS;
+
+    (void)state;
+    play_begin();
+    play.shared = true;
+    append(0, 1);
+    struct followers *f = start(1, 1000000);
+    wait_shown(f, 0, 1);
+    for (int64_t i = 1; i <= 300; i++) {
+        int64_t places[PARTITIONS] = {0};
+
+        append(1, 1);
+        set(&play.stint[0], (uint64_t)i + 1);
+        followers_wake(f, 0);
+        while (followers_sent(f, 0, places), places[1] != i) {
+            assert_true(clock_monotonic() < until);
+            sched_yield();
+        }
+    }
+    finish_on_disk(f);
+}
+
 /* --- the cache ------------------------------------------------------------------------------------------------ */
 
 static void test_cache(void **state)
@@ -333,6 +360,7 @@ int main(void)
         cmocka_unit_test(test_emissions_refused),
         cmocka_unit_test(test_end_with_emissions),
         cmocka_unit_test(test_sent_by_the_owner_before),
+        cmocka_unit_test(test_sent_before_each_coming),
         cmocka_unit_test(test_cache),
         cmocka_unit_test(test_cache_of_long_paths),
         cmocka_unit_test(test_cache_holds),
