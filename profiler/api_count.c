@@ -238,7 +238,7 @@ static int walk(struct counting *c, struct err *e)
 
 static int count(struct counting *c, struct err *e)
 {
-    c->behind = !audiences_await(c->ask->api->o.audiences, JUDGED_MS);
+    c->behind = !audiences_await(c->ask->api->o.audiences, JUDGED_MS, &c->ask->api->stopping);
     if (c->ask->as_of == TIME_NONE)
         count_bitmaps(c);
     c->counted[FIRST_CLAUSE] = c->counted[FIRST_CLAUSE] || c->single;

@@ -238,12 +238,13 @@ void audiences_retag(struct audiences *a, struct tags *t)
     audiences_wake(a);
 }
 
-bool audiences_await(struct audiences *a, int64_t ms)
+bool audiences_await(struct audiences *a, int64_t ms, const _Atomic bool *stop)
 {
     unsigned long long wakes = atomic_load(&a->wakes);
     int64_t until = clock_monotonic() + ms;
 
-    while (atomic_load(&a->caught_up) < wakes && clock_monotonic() < until && !atomic_load(&a->hurry))
+    while (atomic_load(&a->caught_up) < wakes && clock_monotonic() < until && !atomic_load(&a->hurry) &&
+           !(stop && atomic_load(stop)))
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     return atomic_load(&a->caught_up) >= wakes;
 }
@@ -268,7 +269,7 @@ int audiences_forget(struct audiences *a, struct err *e)
 
     row_store_wipes(a->rows, wipes);
     audiences_wake(a); /* who was on disk first is known to be gone only since it was written */
-    if (!audiences_await(a, FORGET_MS) || crowds_left_behind(a) || !await_flush(a, FORGET_MS)) {
+    if (!audiences_await(a, FORGET_MS, NULL) || crowds_left_behind(a) || !await_flush(a, FORGET_MS)) {
         err_set(e, "people are still judged");
         return -EAGAIN;
     }

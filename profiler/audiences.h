@@ -54,9 +54,9 @@ struct audiences_options {
 int audiences_start(const struct audiences_options *o, struct audiences **out, struct err *e);
 /* More is shown of a partition than before. Quick; any thread. */
 void audiences_wake(struct audiences *a);
-/* Waits until everybody who had changed when it was called is judged, `ms` at most. Whether that is so. Any thread that
- * may wait. */
-bool audiences_await(struct audiences *a, int64_t ms);
+/* Waits until everybody who had changed when it was called is judged, `ms` at most, or until *stop (NULL: never).
+ * Whether that is so. Any thread that may wait. */
+bool audiences_await(struct audiences *a, int64_t ms, const _Atomic bool *stop);
 /* After people were erased: waits until they are judged, writes what that leads to and then all files anew, so that
  * nothing of them stands there. 0, -EAGAIN or another negative errno, with words. Any thread that may wait, one at a
  * time. */

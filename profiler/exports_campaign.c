@@ -72,7 +72,7 @@ static int report_all(struct reporting *g, bool *known, uint32_t *count)
         err_set(g->e, "not everybody who should be here is known yet");
         return -EAGAIN;
     }
-    if (*count > 0 && !audiences_await(g->x->o.audiences, JUDGED_MS)) {
+    if (*count > 0 && !audiences_await(g->x->o.audiences, JUDGED_MS, &g->x->ending)) {
         err_set(g->e, "there are people who are not judged yet: ask again soon");
         return -EAGAIN;
     }

@@ -104,9 +104,9 @@ static int count_all(void *arg, audience_visitor *each, void *each_arg, const _A
     bool all, *known = w->known + n;
     int rc = 0;
 
-    if (w->count > 0 && !audiences_await(w->x->o.audiences, patience(w))) {
+    if (w->count > 0 && !audiences_await(w->x->o.audiences, patience(w), stop)) {
         err_set(e, "there are people who are not judged yet: ask for it again");
-        rc = -EAGAIN;
+        rc = atomic_load(stop) ? -ECANCELED : -EAGAIN;
     }
     if (rc == 0 && w->count > 0)
         rc = audiences_count(w->x->o.audiences, w->rule, TIME_NONE, each, each_arg, stop, &counted, e);

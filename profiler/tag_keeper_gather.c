@@ -51,7 +51,7 @@ static int gather_one(void *arg, struct str id, struct rule_subject *s)
 /* Who was folded and not judged yet is in no scan, and cut points of a part of the people would be wrong for a day. */
 static int scan(struct tag_keeper *k, int64_t as_of, audience_visitor *each, void *arg, struct err *e)
 {
-    if (!audiences_await(k->parts.audiences, JUDGED_MS)) {
+    if (!audiences_await(k->parts.audiences, JUDGED_MS, &k->stop)) {
         err_set(e, "there are people who are not judged yet; ask again soon");
         return -EAGAIN;
     }

@@ -275,10 +275,14 @@ static void without_rows_nothing_is_told_before_all_are_judged(void **unused)
     assert_false(audiences_knows(t.a, 0));
     size_of(&t, "a0", &partial);
     assert_true(partial);
-    assert_false(audiences_await(t.a, 50));
+    assert_false(audiences_await(t.a, 50, NULL));
+    const _Atomic bool stop = true;
+    int64_t since = clock_monotonic();
+    assert_false(audiences_await(t.a, TIME_HOUR, &stop));
+    assert_true(clock_monotonic() - since < SETTLE_MS);
     atomic_store(&gate_closed, false);
     audience_settle(&t);
-    assert_true(audiences_await(t.a, SETTLE_MS));
+    assert_true(audiences_await(t.a, SETTLE_MS, NULL));
     assert_true(audiences_knows(t.a, 0));
     assert_int_equal(size_of(&t, "a0", &partial), USERS);
     assert_false(partial);
