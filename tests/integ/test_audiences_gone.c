@@ -4,46 +4,10 @@
 #include "common/event_log_inside.h"
 #include "common/event_log_local.h"
 #include "profiler/audience_inside.h"
-#include "tests/support/audience_play.h"
+#include "tests/support/audience_few.h"
 
-enum { USERS = 4, MESSAGES = 64 };
-
-static const struct traits_rules traits_rules = {0};
 static const unsigned char no_key[ERASURE_KEY_BYTES];
-static char messages[MESSAGES][NAME];
-static unsigned message_count, alias_count;
-
-static void begin_play(struct audience_play *t)
-{
-    rnd_state = 7;
-    message_count = alias_count = 0;
-    *t = (struct audience_play){.p = {.rules = {.traits = &traits_rules,
-                                                .session_gap_ms = 30 * TIME_MINUTE,
-                                                .currency = "GBP",
-                                                .touch_window_ms = TIME_DAY,
-                                                .max_users_per_device = 100,
-                                                .max_devices_per_user = 100,
-                                                .max_device_events = 1000}}};
-    for (unsigned i = 0; i < RULES; i++)
-        snprintf(t->defined[i].name, NAME, "a%u", i);
-    for (unsigned i = 0; i < USERS; i++)
-        snprintf(t->people[t->person_count++], NAME, "user:u%u", i);
-    audience_play_start(t, 1);
-}
-
-static void view(struct audience_play *t, unsigned user)
-{
-    struct event e = event_at(NULL, NULL, NULL, atomic_load(&t->now) - TIME_HOUR);
-
-    assert_true(message_count < MESSAGES);
-    snprintf(messages[message_count], NAME, "m%u", message_count);
-    e.message_id = str_of(messages[message_count++]);
-    e.received = atomic_load(&t->now) + message_count;
-    e.trust = TRUST_SERVER;
-    e.user_id = (struct str){t->people[user] + 5, 2};
-    e.type = EVENT_PAGE;
-    play_event(&t->p, &e);
-}
+static unsigned alias_count;
 
 static void erase(struct audience_play *t, unsigned user)
 {
@@ -63,19 +27,6 @@ static void erase(struct audience_play *t, unsigned user)
     assert_true(command_pack(&c, &b));
     play_append(&t->p, LOG_KIND_COMMAND, name, buf_str(&b));
     buf_deinit(&b);
-}
-
-static void fold(struct audience_play *t)
-{
-    while (play_has_unread(&t->p, 0))
-        play_fold(&t->p, 0, 100);
-    play_commit(&t->p, 0);
-}
-
-static void fold_and_judge(struct audience_play *t)
-{
-    fold(t);
-    audience_settle(t);
 }
 
 struct said {
@@ -334,7 +285,7 @@ static void who_went_is_waited_for_until_the_note_comes(void **unused)
         device_event(&t, tries, NULL);
         fold_and_judge(&t);
         atomic_fetch_add(&t.now, 20 * TIME_DAY);
-        view(&t, 1);
+        view(&t, 1, 1);
         fold(&t);
         atomic_store(&between.armed, true);
         audience_settle(&t);
@@ -407,8 +358,8 @@ static void nobody_is_called_gone_while_the_topic_is_away(void **unused)
     begin_play(&t);
     make_refusing(&t);
     audience_define(&t, 0, "pages >= 1");
-    view(&t, 0);
-    view(&t, 1);
+    view(&t, 0, 1);
+    view(&t, 1, 1);
     fold_and_judge(&t);
     assert_true(has_row(&t, "user:u0"));
     atomic_store(&away, true);
@@ -435,8 +386,8 @@ static void what_comes_back_is_taken_in_as_it_was(void **unused)
     (void)unused;
     begin_play(&t);
     audience_define(&t, 0, "pages >= 1");
-    view(&t, 0);
-    view(&t, 1);
+    view(&t, 0, 1);
+    view(&t, 1, 1);
     fold_and_judge(&t);
     audience_end(&t);
     erase(&t, 1);
@@ -470,8 +421,8 @@ static void what_is_anothers_goes(void **unused)
     (void)unused;
     begin_play(&t);
     audience_define(&t, 0, "pages >= 1");
-    view(&t, 0);
-    view(&t, 1);
+    view(&t, 0, 1);
+    view(&t, 1, 1);
     fold_and_judge(&t);
     audience_end(&t);
     erase(&t, 1);
@@ -499,14 +450,14 @@ static void who_lives_anew_has_left_before(void **unused)
     begin_play(&t);
     audience_define(&t, 0, "pages >= 1");
     audience_define(&t, 1, "pages >= 2");
-    view(&t, 0);
-    view(&t, 0);
-    view(&t, 1);
+    view(&t, 0, 1);
+    view(&t, 0, 1);
+    view(&t, 1, 1);
     fold_and_judge(&t);
     audience_end(&t);
     erase(&t, 0);
     atomic_fetch_add(&t.now, TIME_DAY);
-    view(&t, 0);
+    view(&t, 0, 1);
     fold(&t);
     audience_begin(&t);
     audience_settle(&t);
@@ -518,7 +469,7 @@ static void who_lives_anew_has_left_before(void **unused)
     assert_int_equal(said_of(&t, "a1", "user:u0").entered, 1);
     assert_int_equal(size_of(&t, "a0"), 2);
     assert_int_equal(size_of(&t, "a1"), 0);
-    view(&t, 0);
+    view(&t, 0, 1);
     fold_and_judge(&t);
     assert_int_equal(said_of(&t, "a0", NULL).left, 1); /* once */
     assert_int_equal(size_of(&t, "a1"), 1);
@@ -534,8 +485,8 @@ static void on_a_log_of_others_the_erased_leave_by_name(void **unused)
     (void)unused;
     begin_play(&t);
     audience_define(&t, 0, "pages >= 1");
-    view(&t, 0);
-    view(&t, 1);
+    view(&t, 0, 1);
+    view(&t, 1, 1);
     fold_and_judge(&t);
     audience_end(&t);
     erase(&t, 1);

@@ -5,63 +5,10 @@
 
 #include "common/event_log_local.h"
 #include "profiler/audience_inside.h"
-#include "tests/support/audience_play.h"
-
-enum { USERS = 4, MESSAGES = 64 };
-
-static const struct traits_rules traits_rules = {0};
-static char messages[MESSAGES][NAME];
-static unsigned message_count;
+#include "tests/support/audience_few.h"
 
 /* While it is closed nobody is judged once the rows were compared. */
 static _Atomic bool gate_closed;
-
-static void begin_play(struct audience_play *t)
-{
-    rnd_state = 7;
-    message_count = 0;
-    *t = (struct audience_play){.p = {.rules = {.traits = &traits_rules,
-                                                .session_gap_ms = 30 * TIME_MINUTE,
-                                                .currency = "GBP",
-                                                .touch_window_ms = TIME_DAY,
-                                                .max_users_per_device = 100,
-                                                .max_devices_per_user = 100,
-                                                .max_device_events = 1000}}};
-    for (unsigned i = 0; i < RULES; i++)
-        snprintf(t->defined[i].name, NAME, "a%u", i);
-    for (unsigned i = 0; i < USERS; i++)
-        snprintf(t->people[t->person_count++], NAME, "user:u%u", i);
-    audience_play_start(t, 1);
-}
-
-static void view(struct audience_play *t, unsigned user, unsigned times)
-{
-    for (unsigned i = 0; i < times; i++) {
-        struct event e = event_at(NULL, NULL, NULL, atomic_load(&t->now) - TIME_HOUR);
-
-        assert_true(message_count < MESSAGES);
-        snprintf(messages[message_count], NAME, "m%u", message_count);
-        e.message_id = str_of(messages[message_count++]);
-        e.received = atomic_load(&t->now) + message_count;
-        e.trust = TRUST_SERVER;
-        e.user_id = (struct str){t->people[user] + 5, 2};
-        e.type = EVENT_PAGE;
-        play_event(&t->p, &e);
-    }
-}
-
-static void fold(struct audience_play *t)
-{
-    while (play_has_unread(&t->p, 0))
-        play_fold(&t->p, 0, 100);
-    play_commit(&t->p, 0);
-}
-
-static void fold_and_judge(struct audience_play *t)
-{
-    fold(t);
-    audience_settle(t);
-}
 
 static void lose_rows(struct audience_play *t)
 {
